@@ -1,0 +1,155 @@
+//! Builds mycel with nothing but Zig and Debian's libraries. The layers stand in build/layers.zig.
+//!
+//!   zig build                      the program, zig-out/bin/mycel (ReleaseFast unless -Ddebug)
+//!   zig build run -- ARGS          builds and runs it
+//!   zig build test [-Donly=NAME]   unit tests (of one module), tests/unit/MODULE/*.c
+//!   zig build asan|tsan            the same tests under ASan+UBSan (clang) or TSan (Zig)
+//!   zig build fuzz                 libFuzzer targets into zig-out/fuzz (clang), tests/fuzz/*.c
+//!   zig build sim bench tidy fmt   simulator seeds, benchmarks, style as a test, formatting check
+const std = @import("std");
+const layers = @import("build/layers.zig");
+const clang = @import("build/clang.zig");
+const sources = @import("build/sources.zig");
+
+const Context = struct {
+    b: *std.Build,
+    target: std.Build.ResolvedTarget,
+    optimize: std.builtin.OptimizeMode,
+    tsan: bool = false,
+    libraries: std.StringHashMapUnmanaged(*std.Build.Step.Compile) = .empty,
+
+    fn library(c: *Context, module: layers.Module) *std.Build.Step.Compile {
+        if (c.libraries.get(module.name)) |found| return found;
+        const b = c.b;
+        const root = c.moduleOf(module);
+        sources.addModule(b, root, module, c.target.result.cpu.arch, &layers.flags);
+        const flat = std.mem.replaceOwned(u8, b.allocator, module.name, "/", "-") catch @panic("OOM");
+        const lib = b.addLibrary(.{ .name = flat, .linkage = .static, .root_module = root });
+        c.libraries.put(b.allocator, module.name, lib) catch @panic("OOM");
+        return lib;
+    }
+
+    fn moduleOf(c: *Context, module: layers.Module) *std.Build.Module {
+        const root = c.b.createModule(.{
+            .target = c.target,
+            .optimize = c.optimize,
+            .link_libc = true,
+            .sanitize_thread = c.tsan,
+            .sanitize_c = if (c.optimize == .Debug) .full else .off,
+        });
+        root.addIncludePath(sources.headersOf(c.b, module));
+        return root;
+    }
+
+    /// Links `root` with `module`'s library and those of everything below it.
+    fn linkWith(c: *Context, root: *std.Build.Module, names: []const []const u8) void {
+        var i: usize = layers.modules.len;
+        while (i > 0) {
+            i -= 1;
+            const module = layers.modules[i];
+            for (names) |name| {
+                if (!std.mem.eql(u8, name, module.name)) continue;
+                root.linkLibrary(c.library(module));
+                for (module.libs) |lib| linkSystem(root, lib);
+            }
+        }
+    }
+
+    fn linkProgram(c: *Context, root: *std.Build.Module, program: layers.Module) void {
+        root.linkLibrary(c.library(program));
+        for (program.libs) |lib| linkSystem(root, lib);
+    }
+
+    fn executable(c: *Context, name: []const u8, root: *std.Build.Module) *std.Build.Step.Compile {
+        return c.b.addExecutable(.{ .name = name, .root_module = root });
+    }
+
+    /// One executable for each tests/unit/MODULE/*.c, run by `step`.
+    fn unitTests(c: *Context, step: *std.Build.Step, only: ?[]const u8) void {
+        const b = c.b;
+        for (layers.modules ++ layers.programs) |module| {
+            if (only) |name| if (!std.mem.eql(u8, name, module.name)) continue;
+            const folder = b.fmt("tests/unit/{s}", .{module.name});
+            for (sources.cFiles(b, folder)) |file| {
+                var sees = std.ArrayList([]const u8).empty;
+                sees.append(b.allocator, module.name) catch @panic("OOM");
+                sees.appendSlice(b.allocator, module.sees) catch @panic("OOM");
+                const view = layers.Module{ .name = folder, .sees = sees.items };
+                const root = c.moduleOf(view);
+                root.addCSourceFile(.{ .file = b.path(b.fmt("{s}/{s}", .{ folder, file })), .flags = &layers.flags });
+                root.addIncludePath(b.path("tests"));
+                for (layers.programs) |program| {
+                    if (std.mem.eql(u8, program.name, module.name)) c.linkProgram(root, program);
+                }
+                c.linkWith(root, sees.items);
+                linkSystem(root, "cmocka");
+                const exe = c.executable(b.fmt("{s}-{s}", .{ std.fs.path.basename(module.name), std.fs.path.stem(file) }), root);
+                const run = b.addSystemCommand(&.{ "tests/run-unit", if (c.tsan) "tsan" else "unit", module.name, file });
+                run.addArtifactArg(exe);
+                step.dependOn(&sources.asTest(b, run).step);
+            }
+        }
+    }
+};
+
+fn linkSystem(root: *std.Build.Module, name: []const u8) void {
+    root.linkSystemLibrary(name, .{ .use_pkg_config = .no });
+}
+
+pub fn build(b: *std.Build) void {
+    const debug = b.option(bool, "debug", "Debug build with UBSan (default: ReleaseFast)") orelse false;
+    const only = b.option([]const u8, "only", "Run the tests of this module only");
+    // The baseline machine: kernels for wider vectors are separate files, picked at start.
+    const target = b.resolveTargetQuery(.{ .cpu_model = .baseline });
+    var c = Context{ .b = b, .target = target, .optimize = if (debug) .Debug else .ReleaseFast };
+
+    const exe = if (only == null) mycel(&c) else null;
+    if (exe) |e| {
+        b.installArtifact(e);
+        const run = b.addRunArtifact(e);
+        if (b.args) |args| run.addArgs(args);
+        b.step("run", "Run mycel").dependOn(&run.step);
+        runStep(b, e, "bench", "Benchmarks beside their peers", &.{ "bench", "all" });
+        runStep(b, e, "sim", "Simulator: 200 seeds with faults", &.{ "sim", "--nodes", "7", "--rounds", "20", "--faults", "all", "--seeds", "200" });
+    }
+
+    c.unitTests(b.step("test", "Unit tests"), only);
+
+    var t = Context{ .b = b, .target = target, .optimize = .ReleaseSafe, .tsan = true };
+    const tsan = b.step("tsan", "Unit tests under ThreadSanitizer");
+    t.unitTests(tsan, only);
+
+    clang.asanTests(b, b.step("asan", "Unit tests under ASan and UBSan"), only);
+    clang.fuzzers(b, b.step("fuzz", "Build the fuzzers into zig-out/fuzz"));
+
+    const tidy = b.addSystemCommand(&.{ "python3", "tools/tidy.py" });
+    tidy.setCwd(b.path("."));
+    tidy.has_side_effects = true;
+    b.step("tidy", "Style as a test").dependOn(&tidy.step);
+    const fmt = b.addSystemCommand(&.{ "python3", "tools/tidy.py", "--format" });
+    fmt.setCwd(b.path("."));
+    fmt.has_side_effects = true;
+    b.step("fmt", "Check the formatting").dependOn(&fmt.step);
+}
+
+fn runStep(b: *std.Build, exe: *std.Build.Step.Compile, name: []const u8, about: []const u8, args: []const []const u8) void {
+    const run = b.addRunArtifact(exe);
+    run.addArgs(args);
+    if (b.args) |more| run.addArgs(more);
+    run.has_side_effects = true;
+    b.step(name, about).dependOn(&run.step);
+}
+
+/// The program: tools/main.c with the command line, the daemon, the simulator and the benchmarks.
+fn mycel(c: *Context) ?*std.Build.Step.Compile {
+    const b = c.b;
+    if (!sources.exists(b, "tools/main/main.c")) return null;
+    var sees = std.ArrayList([]const u8).empty;
+    for (layers.modules) |module| sees.append(b.allocator, module.name) catch @panic("OOM");
+    const view = layers.Module{ .name = "tools/main", .sees = &.{ "core", "node", "tools", "tools/sim", "bench" } };
+    const root = c.moduleOf(view);
+    root.addCSourceFile(.{ .file = b.path("tools/main/main.c"), .flags = &layers.flags });
+    for (layers.programs) |program| c.linkProgram(root, program);
+    c.linkWith(root, sees.items);
+    return c.executable("mycel", root);
+}

@@ -1,0 +1,57 @@
+//! The layers, as a table. A module's sources see only the headers of itself and of the modules named in
+//! `sees`: each gets an include folder that holds nothing else, so a forbidden include does not compile.
+//! Sources are every `.c` file that lies directly in the folder.
+
+pub const Module = struct {
+    /// Folder under the root, and the prefix of its includes ("core/error.h").
+    name: []const u8,
+    /// Modules whose headers it may include (closed: name every one that is used).
+    sees: []const []const u8 = &.{},
+    /// Debian's libraries that it links.
+    libs: []const []const u8 = &.{},
+};
+
+/// In link order: a module stands after everything that it sees.
+pub const modules = [_]Module{
+    .{ .name = "core", .libs = &.{"sodium"} },
+    .{ .name = "gossip", .sees = &.{"core"} },
+    .{ .name = "mesh", .sees = &.{"core"}, .libs = &.{ "zmq", "sodium", "msgpackc" } },
+    .{ .name = "sched", .sees = &.{"core"}, .libs = &.{"hwloc"} },
+    .{ .name = "store", .sees = &.{"core"}, .libs = &.{"sodium"} },
+    .{ .name = "ledger", .sees = &.{"core"} },
+    .{ .name = "hip", .sees = &.{"core"}, .libs = &.{ "m", "pthread" } },
+    .{ .name = "learn", .sees = &.{ "core", "gossip", "ledger", "hip" }, .libs = &.{"m"} },
+    .{
+        .name = "node",
+        .sees = &.{ "core", "gossip", "mesh", "sched", "store", "ledger", "hip", "learn" },
+        .libs = &.{ "zmq", "sodium", "hwloc", "jansson", "pthread" },
+    },
+    .{ .name = "tools", .sees = &.{ "core", "node" }, .libs = &.{"jansson"} },
+};
+
+/// Folders inside `tools/` and `bench/` that link modules directly and are called by the command line.
+pub const programs = [_]Module{
+    .{ .name = "tools/sim", .sees = &.{ "core", "gossip", "ledger", "hip", "learn" } },
+    .{
+        .name = "bench",
+        .sees = &.{ "core", "gossip", "mesh", "sched", "store", "ledger", "hip", "learn" },
+        .libs = &.{ "jansson", "zmq" },
+    },
+};
+
+/// Instruction sets by the end of a file's name; everything else is built for the baseline machine, so that one
+/// binary runs anywhere and picks its kernels once, at start.
+pub const Isa = struct { suffix: []const u8, arch: []const u8, flags: []const []const u8 };
+pub const isas = [_]Isa{
+    .{ .suffix = "_avx512.c", .arch = "x86_64", .flags = &.{ "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mprefer-vector-width=512" } },
+    .{ .suffix = "_avx2.c", .arch = "x86_64", .flags = &.{ "-mavx2", "-mfma" } },
+};
+
+/// Every translation unit. `-ffp-contract=off`: a fused multiply-add is written as one or isn't one (docs/numerics).
+pub const flags = [_][]const u8{
+    "-std=gnu11",            "-Wall",             "-Wextra",
+    "-Werror",               "-Wshadow",          "-Wstrict-prototypes",
+    "-Wmissing-prototypes",  "-Wundef",           "-Wvla",
+    "-Wpointer-arith",       "-ffp-contract=off", "-fno-fast-math",
+    "-D_GNU_SOURCE",         "-fno-strict-aliasing",
+};

@@ -1,0 +1,82 @@
+//! Finds a module's sources and makes the include folder that shows it only the headers it may see.
+const std = @import("std");
+const layers = @import("layers.zig");
+
+/// Names of the `.c` files that lie directly in `folder`, sorted; none if the folder is missing.
+pub fn cFiles(b: *std.Build, folder: []const u8) []const []const u8 {
+    var list = std.ArrayList([]const u8).empty;
+    const io = b.graph.io;
+    var dir = b.build_root.handle.openDir(io, folder, .{ .iterate = true }) catch return &.{};
+    defer dir.close(io);
+    var it = dir.iterate();
+    while (it.next(io) catch @panic("cannot list a source folder")) |entry| {
+        if (entry.kind == .file and std.mem.endsWith(u8, entry.name, ".c"))
+            list.append(b.allocator, b.dupe(entry.name)) catch @panic("OOM");
+    }
+    std.mem.sort([]const u8, list.items, {}, struct {
+        fn less(_: void, x: []const u8, y: []const u8) bool {
+            return std.mem.lessThan(u8, x, y);
+        }
+    }.less);
+    return list.items;
+}
+
+pub fn exists(b: *std.Build, file: []const u8) bool {
+    b.build_root.handle.access(b.graph.io, file, .{}) catch return false;
+    return true;
+}
+
+/// A folder with `NAME/*.h` of the module and of those it sees, and nothing else. Message tables (`.def`) count as headers.
+pub fn headersOf(b: *std.Build, module: layers.Module) std.Build.LazyPath {
+    const files = b.addWriteFiles();
+    addHeaders(b, files, module.name);
+    for (module.sees) |name| addHeaders(b, files, name);
+    _ = files.add(".keep", "");
+    return files.getDirectory();
+}
+
+fn addHeaders(b: *std.Build, files: *std.Build.Step.WriteFile, name: []const u8) void {
+    const io = b.graph.io;
+    var dir = b.build_root.handle.openDir(io, name, .{ .iterate = true }) catch return;
+    defer dir.close(io);
+    var it = dir.iterate();
+    while (it.next(io) catch @panic("cannot list a header folder")) |entry| {
+        const header = std.mem.endsWith(u8, entry.name, ".h") or std.mem.endsWith(u8, entry.name, ".def") or
+            std.mem.endsWith(u8, entry.name, ".inc");
+        if (entry.kind != .file or !header) continue;
+        const path = b.fmt("{s}/{s}", .{ name, entry.name });
+        _ = files.addCopyFile(b.path(path), path);
+    }
+}
+
+/// Adds the module's sources, each with the flags of its instruction set; files for another machine are left out.
+pub fn addModule(
+    b: *std.Build,
+    root: *std.Build.Module,
+    module: layers.Module,
+    arch: std.Target.Cpu.Arch,
+    flags: []const []const u8,
+) void {
+    for (cFiles(b, module.name)) |file| {
+        const all = flagsOf(b, file, arch, flags) orelse continue;
+        root.addCSourceFile(.{ .file = b.path(b.fmt("{s}/{s}", .{ module.name, file })), .flags = all });
+    }
+}
+
+/// The flags for one file, or null where this machine has no such instruction set.
+pub fn flagsOf(b: *std.Build, file: []const u8, arch: std.Target.Cpu.Arch, flags: []const []const u8) ?[]const []const u8 {
+    for (layers.isas) |isa| {
+        if (!std.mem.endsWith(u8, file, isa.suffix)) continue;
+        if (!std.mem.eql(u8, isa.arch, @tagName(arch))) return null;
+        return std.mem.concat(b.allocator, []const u8, &.{ flags, isa.flags }) catch @panic("OOM");
+    }
+    return flags;
+}
+
+/// A test's run: in the root, always run, and silent unless it fails (tests/run-unit keeps its log).
+pub fn asTest(b: *std.Build, run: *std.Build.Step.Run) *std.Build.Step.Run {
+    run.setCwd(b.path("."));
+    run.has_side_effects = true;
+    run.expectExitCode(0);
+    return run;
+}
