@@ -24,10 +24,22 @@ static void write_little(struct writer *w, uint64_t value, size_t size)
     write_bytes(w, raw, size);
 }
 
-void write_u8(struct writer *w, uint8_t value) { write_little(w, value, 1); }
-void write_u16(struct writer *w, uint16_t value) { write_little(w, value, 2); }
-void write_u32(struct writer *w, uint32_t value) { write_little(w, value, 4); }
-void write_u64(struct writer *w, uint64_t value) { write_little(w, value, 8); }
+void write_u8(struct writer *w, uint8_t value)
+{
+    write_little(w, value, 1);
+}
+void write_u16(struct writer *w, uint16_t value)
+{
+    write_little(w, value, 2);
+}
+void write_u32(struct writer *w, uint32_t value)
+{
+    write_little(w, value, 4);
+}
+void write_u64(struct writer *w, uint64_t value)
+{
+    write_little(w, value, 8);
+}
 
 void write_f32(struct writer *w, float value)
 {
@@ -70,10 +82,22 @@ static uint64_t read_little(struct reader *r, size_t size)
     return value;
 }
 
-uint8_t read_u8(struct reader *r) { return (uint8_t)read_little(r, 1); }
-uint16_t read_u16(struct reader *r) { return (uint16_t)read_little(r, 2); }
-uint32_t read_u32(struct reader *r) { return (uint32_t)read_little(r, 4); }
-uint64_t read_u64(struct reader *r) { return read_little(r, 8); }
+uint8_t read_u8(struct reader *r)
+{
+    return (uint8_t)read_little(r, 1);
+}
+uint16_t read_u16(struct reader *r)
+{
+    return (uint16_t)read_little(r, 2);
+}
+uint32_t read_u32(struct reader *r)
+{
+    return (uint32_t)read_little(r, 4);
+}
+uint64_t read_u64(struct reader *r)
+{
+    return read_little(r, 8);
+}
 
 float read_f32(struct reader *r)
 {
@@ -98,7 +122,10 @@ struct slice read_slice(struct reader *r, size_t limit)
     return p ? (struct slice){p, size} : (struct slice){NULL, 0};
 }
 
-bool reader_finished(const struct reader *r) { return !r->failed && r->at == r->size; }
+bool reader_finished(const struct reader *r)
+{
+    return !r->failed && r->at == r->size;
+}
 
 void hex_encode(char *out, const void *data, size_t size)
 {

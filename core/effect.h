@@ -15,15 +15,15 @@
 
 // What a broadcast's payload is: each topic's payload is its owner's canonical signed object.
 enum cast_topic {
-    TOPIC_MEMBER = 1,      // a member's record (gossip/members)
-    TOPIC_SUSPICION = 2,   // an accusation or its refutation (gossip/monitor)
-    TOPIC_REVOCATION = 3,  // mesh/certificate
-    TOPIC_RUN = 4,         // a run's description (learn/run)
-    TOPIC_ENTER = 5,       // a peer asks to train, or says it leaves (learn/round)
-    TOPIC_COMMIT = 6,      // a trainer's commit (learn/commit)
-    TOPIC_PROPOSAL = 7,    // ledger/consensus
-    TOPIC_VOTE = 8,        // ledger/consensus
-    TOPIC_RUN_COMMAND = 9, // pause, resume, cancel (learn/run)
+    TOPIC_MEMBER = 1,       // a member's record (gossip/members)
+    TOPIC_SUSPICION = 2,    // an accusation or its refutation (gossip/monitor)
+    TOPIC_REVOCATION = 3,   // mesh/certificate
+    TOPIC_RUN = 4,          // a run's description (learn/run)
+    TOPIC_ENTER = 5,        // a peer asks to train, or says it leaves (learn/round)
+    TOPIC_COMMIT = 6,       // a trainer's commit (learn/commit)
+    TOPIC_PROPOSAL = 7,     // ledger/consensus
+    TOPIC_VOTE = 8,         // ledger/consensus
+    TOPIC_RUN_COMMAND = 9,  // pause, resume, cancel (learn/run)
     TOPIC_COUNT
 };
 
@@ -40,10 +40,10 @@ enum effect_kind {
 
 struct effect {
     enum effect_kind kind;
-    struct core_id to;      // peer, member or origin
-    uint32_t kind_of;       // topic, or the owner's number
-    struct slice payload;   // in the outbox's arena
-    struct message message; // EFFECT_SEND; its views lie in the outbox's arena
+    struct core_id to;       // peer, member or origin
+    uint32_t kind_of;        // topic, or the owner's number
+    struct slice payload;    // in the outbox's arena
+    struct message message;  // EFFECT_SEND; its views lie in the outbox's arena
 };
 
 // Fixed size, one thread. When it is full, further effects are dropped and counted: every protocol here repairs a

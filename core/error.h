@@ -4,37 +4,37 @@
 #define CORE_ERROR_H
 
 // X(name, exit status of the command line, what it means to a person)
-#define CORE_ERRORS(X)                                                                                     \
-    X(OK, 0, "done")                                                                                       \
-    X(FAILED, 1, "failed")                                                                                 \
-    X(USAGE, 2, "wrong usage")                                                                             \
-    X(NO_DAEMON, 3, "no daemon answers in this home")                                                      \
-    X(REFUSED, 4, "refused")                                                                               \
-    X(UNREACHABLE, 5, "unreachable")                                                                       \
-    X(TIMED_OUT, 5, "timed out")                                                                           \
-    X(VERIFY_FAILED, 6, "verification failed")                                                             \
-    X(PARTLY, 7, "partly done")                                                                            \
-    X(INTERRUPTED, 130, "interrupted")                                                                     \
-    X(NO_MEMORY, 1, "out of memory")                                                                       \
-    X(NO_SPACE, 1, "no space left on the device")                                                          \
-    X(IO, 1, "input or output failed")                                                                     \
-    X(NOT_FOUND, 1, "not found")                                                                           \
-    X(EXISTS, 4, "exists already")                                                                         \
-    X(IN_USE, 4, "in use by another process")                                                              \
-    X(LIMIT, 4, "a limit is reached")                                                                      \
-    X(WOULD_BLOCK, 1, "would block")                                                                       \
-    X(TRUNCATED, 4, "cut short")                                                                           \
-    X(MALFORMED, 4, "malformed")                                                                           \
-    X(UNKNOWN_VERSION, 4, "of an unknown version")                                                         \
-    X(UNKNOWN_TYPE, 4, "of an unknown type")                                                               \
-    X(WRONG_MESH, 4, "for another mesh")                                                                   \
-    X(BAD_SIGNATURE, 4, "signature does not verify")                                                       \
-    X(EXPIRED, 4, "expired")                                                                               \
-    X(USED_UP, 4, "used up")                                                                               \
-    X(REVOKED, 4, "revoked")                                                                               \
-    X(TOO_LARGE, 4, "too large")                                                                           \
-    X(TOO_SHORT, 4, "too short")                                                                           \
-    X(NON_FINITE, 1, "a number is not finite")                                                             \
+#define CORE_ERRORS(X)                                \
+    X(OK, 0, "done")                                  \
+    X(FAILED, 1, "failed")                            \
+    X(USAGE, 2, "wrong usage")                        \
+    X(NO_DAEMON, 3, "no daemon answers in this home") \
+    X(REFUSED, 4, "refused")                          \
+    X(UNREACHABLE, 5, "unreachable")                  \
+    X(TIMED_OUT, 5, "timed out")                      \
+    X(VERIFY_FAILED, 6, "verification failed")        \
+    X(PARTLY, 7, "partly done")                       \
+    X(INTERRUPTED, 130, "interrupted")                \
+    X(NO_MEMORY, 1, "out of memory")                  \
+    X(NO_SPACE, 1, "no space left on the device")     \
+    X(IO, 1, "input or output failed")                \
+    X(NOT_FOUND, 1, "not found")                      \
+    X(EXISTS, 4, "exists already")                    \
+    X(IN_USE, 4, "in use by another process")         \
+    X(LIMIT, 4, "a limit is reached")                 \
+    X(WOULD_BLOCK, 1, "would block")                  \
+    X(TRUNCATED, 4, "cut short")                      \
+    X(MALFORMED, 4, "malformed")                      \
+    X(UNKNOWN_VERSION, 4, "of an unknown version")    \
+    X(UNKNOWN_TYPE, 4, "of an unknown type")          \
+    X(WRONG_MESH, 4, "for another mesh")              \
+    X(BAD_SIGNATURE, 4, "signature does not verify")  \
+    X(EXPIRED, 4, "expired")                          \
+    X(USED_UP, 4, "used up")                          \
+    X(REVOKED, 4, "revoked")                          \
+    X(TOO_LARGE, 4, "too large")                      \
+    X(TOO_SHORT, 4, "too short")                      \
+    X(NON_FINITE, 1, "a number is not finite")        \
     X(UNSUPPORTED, 2, "not supported here")
 
 enum core_err {

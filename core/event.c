@@ -34,9 +34,12 @@ static void put_hex(struct text_out *o, const uint8_t *data, size_t size)
 static void put_escaped(struct text_out *o, const char *text)
 {
     for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        if (*p == '"' || *p == '\\') put(o, "\\%c", *p);
-        else if (*p < 32 || *p == 127) put(o, "\\u%04x", *p);
-        else put(o, "%c", *p);
+        if (*p == '"' || *p == '\\')
+            put(o, "\\%c", *p);
+        else if (*p < 32 || *p == 127)
+            put(o, "\\u%04x", *p);
+        else
+            put(o, "%c", *p);
     }
 }
 
@@ -86,8 +89,10 @@ size_t event_format_json(char *out, size_t size, const struct event *event)
         case EVENT_U64: put(&o, "%" PRIu64, f->u64); break;
         case EVENT_I64: put(&o, "%" PRId64, f->i64); break;
         case EVENT_F64:
-            if (isfinite(f->f64)) put(&o, "%.9g", f->f64);
-            else put(&o, "null");
+            if (isfinite(f->f64))
+                put(&o, "%.9g", f->f64);
+            else
+                put(&o, "null");
             break;
         case EVENT_TEXT: put_text(&o, f->text ? f->text : "", true); break;
         case EVENT_ID:

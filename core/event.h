@@ -36,23 +36,22 @@ struct event_sink {
     void *context;
 };
 
-#define EV_U64(k, v) ((struct event_field){.key = (k), .kind = EVENT_U64, .u64 = (v)})
-#define EV_I64(k, v) ((struct event_field){.key = (k), .kind = EVENT_I64, .i64 = (v)})
-#define EV_F64(k, v) ((struct event_field){.key = (k), .kind = EVENT_F64, .f64 = (v)})
+#define EV_U64(k, v)  ((struct event_field){.key = (k), .kind = EVENT_U64, .u64 = (v)})
+#define EV_I64(k, v)  ((struct event_field){.key = (k), .kind = EVENT_I64, .i64 = (v)})
+#define EV_F64(k, v)  ((struct event_field){.key = (k), .kind = EVENT_F64, .f64 = (v)})
 #define EV_TEXT(k, v) ((struct event_field){.key = (k), .kind = EVENT_TEXT, .text = (v)})
-#define EV_ID(k, v) ((struct event_field){.key = (k), .kind = EVENT_ID, .id = (v)})
+#define EV_ID(k, v)   ((struct event_field){.key = (k), .kind = EVENT_ID, .id = (v)})
 #define EV_HASH(k, v) ((struct event_field){.key = (k), .kind = EVENT_HASH, .hash = (v)})
 
 // event_emit(sink, "link.up", EV_ID("peer", &id), EV_U64("rtt_us", 400)); a sink without `emit` drops the event.
-#define event_emit(sink, event_name, ...)                                                                  \
-    do {                                                                                                   \
-        const struct event_sink *event_sink_ = (sink);                                                     \
-        if (event_sink_ && event_sink_->emit) {                                                            \
-            const struct event_field event_fields_[] = {__VA_ARGS__};                                      \
-            event_sink_->emit(event_sink_->context,                                                        \
-                              &(struct event){(event_name), event_fields_,                                 \
-                                              sizeof event_fields_ / sizeof event_fields_[0]});            \
-        }                                                                                                  \
+#define event_emit(sink, event_name, ...)                                                                             \
+    do {                                                                                                              \
+        const struct event_sink *event_sink_ = (sink);                                                                \
+        if (event_sink_ && event_sink_->emit) {                                                                       \
+            const struct event_field event_fields_[] = {__VA_ARGS__};                                                 \
+            event_sink_->emit(event_sink_->context, &(struct event){(event_name), event_fields_,                      \
+                                                                    sizeof event_fields_ / sizeof event_fields_[0]}); \
+        }                                                                                                             \
     } while (0)
 
 // "name key=value key=value": ids and hashes cut to 8 hex digits, text with spaces quoted and control characters

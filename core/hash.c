@@ -61,7 +61,10 @@ struct core_hash hash_merkle_root(const struct core_hash *leaves, size_t count)
     return hash_node(&left, &right);
 }
 
-bool hash_equal(const struct core_hash *a, const struct core_hash *b) { return hash_compare(a, b) == 0; }
+bool hash_equal(const struct core_hash *a, const struct core_hash *b)
+{
+    return hash_compare(a, b) == 0;
+}
 
 bool hash_is_zero(const struct core_hash *h)
 {

@@ -21,15 +21,15 @@ enum message_type {
 #undef MESSAGE_ENUM
 };
 
-#define MESSAGE_C_U64 uint64_t
-#define MESSAGE_C_ID struct core_id
-#define MESSAGE_C_HASH struct core_hash
-#define MESSAGE_C_SIG struct core_sig
-#define MESSAGE_C_BYTES struct slice
+#define MESSAGE_C_U64                     uint64_t
+#define MESSAGE_C_ID                      struct core_id
+#define MESSAGE_C_HASH                    struct core_hash
+#define MESSAGE_C_SIG                     struct core_sig
+#define MESSAGE_C_BYTES                   struct slice
 #define MESSAGE_MEMBER(owner, kind, name) MESSAGE_C_##kind name;
-#define MESSAGE_STRUCT(number, NAME, name, lane, body_limit, bulk_limit)                                   \
-    struct message_##name {                                                                                \
-        FIELDS_##name(MESSAGE_MEMBER)                                                                      \
+#define MESSAGE_STRUCT(number, NAME, name, lane, body_limit, bulk_limit) \
+    struct message_##name {                                              \
+        FIELDS_##name(MESSAGE_MEMBER)                                    \
     };
 MESSAGES(MESSAGE_STRUCT)
 #undef MESSAGE_STRUCT

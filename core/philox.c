@@ -21,7 +21,10 @@ struct philox_block philox(uint64_t key, uint64_t counter_low, uint64_t counter_
     return (struct philox_block){{c0, c1, c2, c3}};
 }
 
-struct rng rng_from(uint64_t key, uint64_t stream) { return (struct rng){.key = key, .stream = stream}; }
+struct rng rng_from(uint64_t key, uint64_t stream)
+{
+    return (struct rng){.key = key, .stream = stream};
+}
 
 uint32_t rng_u32(struct rng *r)
 {

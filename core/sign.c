@@ -9,7 +9,10 @@
 _Static_assert(CORE_SECRET_SIZE == crypto_sign_SECRETKEYBYTES, "Ed25519 secret size");
 _Static_assert(CORE_SIG_SIZE == crypto_sign_BYTES, "Ed25519 signature size");
 
-enum core_err sign_start(void) { return sodium_init() < 0 ? CORE_ERR_FAILED : CORE_ERR_OK; }
+enum core_err sign_start(void)
+{
+    return sodium_init() < 0 ? CORE_ERR_FAILED : CORE_ERR_OK;
+}
 
 struct core_key sign_key_from_seed(const uint8_t seed[CORE_SEED_SIZE])
 {
@@ -52,7 +55,10 @@ bool sign_valid(const struct core_id *id, const char *domain, const void *data, 
     return crypto_sign_verify_detached(sig->bytes, digest.bytes, sizeof digest.bytes, id->bytes) == 0;
 }
 
-bool id_equal(const struct core_id *a, const struct core_id *b) { return id_compare(a, b) == 0; }
+bool id_equal(const struct core_id *a, const struct core_id *b)
+{
+    return id_compare(a, b) == 0;
+}
 
 int id_compare(const struct core_id *a, const struct core_id *b)
 {
@@ -65,4 +71,7 @@ bool id_is_zero(const struct core_id *id)
     return id_equal(id, &zero);
 }
 
-void random_bytes(void *out, size_t size) { randombytes_buf(out, size); }
+void random_bytes(void *out, size_t size)
+{
+    randombytes_buf(out, size);
+}

@@ -33,7 +33,8 @@ struct core_key sign_key_random(void);
 // Signatures are over a domain ("mycel commit v1") so that bytes of one kind never verify as another:
 // Ed25519 over BLAKE2b-256(u8 length of domain || domain || data).
 struct core_sig sign_make(const struct core_key *key, const char *domain, const void *data, size_t size);
-bool sign_valid(const struct core_id *id, const char *domain, const void *data, size_t size, const struct core_sig *sig);
+bool sign_valid(const struct core_id *id, const char *domain, const void *data, size_t size,
+                const struct core_sig *sig);
 
 bool id_equal(const struct core_id *a, const struct core_id *b);
 int id_compare(const struct core_id *a, const struct core_id *b);  // as memcmp

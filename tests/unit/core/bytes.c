@@ -60,9 +60,11 @@ static void philox_known_values(void **state)
 {
     (void)state;
     struct philox_block b = philox(0, 0, 0);
-    assert_true(b.word[0] == 0x6627e8d5u && b.word[1] == 0xe169c58du && b.word[2] == 0xbc57ac4cu && b.word[3] == 0x9b00dbd8u);
+    assert_true(b.word[0] == 0x6627e8d5u && b.word[1] == 0xe169c58du && b.word[2] == 0xbc57ac4cu &&
+                b.word[3] == 0x9b00dbd8u);
     b = philox(UINT64_MAX, UINT64_MAX, UINT64_MAX);
-    assert_true(b.word[0] == 0x408f276du && b.word[1] == 0x41c83b0eu && b.word[2] == 0xa20bc7c6u && b.word[3] == 0x6d5451fdu);
+    assert_true(b.word[0] == 0x408f276du && b.word[1] == 0x41c83b0eu && b.word[2] == 0xa20bc7c6u &&
+                b.word[3] == 0x6d5451fdu);
 }
 
 static void outbox_copies_and_counts_drops(void **state)

