@@ -1,0 +1,92 @@
+// A device that computes: the CPU today, shaped so that GPUs fit. Buffers are device addresses (on a GPU the host must not
+// follow them), kernels are launched by number with one struct of arguments, and a stream runs its launches in order.
+// A device belongs to one thread at a time: whoever opened it, or whom it was handed to.
+#ifndef HIP_DEVICE_H
+#define HIP_DEVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "hip/kernels.h"
+
+struct hip_device;
+struct hip_stream;
+struct hip_event;
+
+enum hip_isa {
+    HIP_ISA_AUTO,  // the environment's MYCEL_ISA (avx512, avx2, portable), else the widest that this CPU has
+    HIP_ISA_PORTABLE,
+    HIP_ISA_AVX2,
+    HIP_ISA_AVX512,
+};
+
+#define HIP_MAX_THREADS 256
+
+struct hip_options {
+    uint32_t threads;   // of the CPU, the launching thread among them; 0 means 1. With 1 no thread is made
+    enum hip_isa isa;
+    // Called once on each thread that the device makes, with its number 1 .. threads - 1 (0 is whoever launches).
+    void (*bind)(void *context, uint32_t thread);
+    void *bind_context;
+};
+
+struct hip_facts {
+    char name[64];      // "cpu"
+    char isa[16];       // "avx512"
+    uint32_t threads;
+};
+
+// Opens the device called `name` ("cpu"). `options` NULL: one thread, best instruction set. CORE_ERR_NOT_FOUND for another
+// name, CORE_ERR_UNSUPPORTED where the CPU lacks the instruction set asked for (or MYCEL_ISA names none), NO_MEMORY.
+CORE_MUST_USE enum core_err hip_device_open(const char *name, const struct hip_options *options, struct hip_device **out);
+// Ends its threads. Streams, events and buffers must have been freed. NULL is fine.
+void hip_device_close(struct hip_device *d);
+void hip_device_facts(const struct hip_device *d, struct hip_facts *out);
+// Does this CPU have it? AUTO and PORTABLE are always true. Any thread.
+bool hip_isa_available(enum hip_isa isa);
+const char *hip_isa_name(enum hip_isa isa);
+
+// `size` zeroed bytes at an address aligned to 64. Size 0 gives a valid address.
+CORE_MUST_USE enum core_err hip_alloc(struct hip_device *d, size_t size, void **out);
+void hip_free(struct hip_device *d, void *address);
+
+// A stream runs what it is given in order. Copies and launches may return before they are done; the host's memory of an
+// upload or download must stay until `hip_stream_wait`. On the CPU all are done when the call returns.
+CORE_MUST_USE enum core_err hip_stream_open(struct hip_device *d, struct hip_stream **out);
+void hip_stream_close(struct hip_stream *s);
+// Waits until all is done; the first error of anything launched since the last wait.
+CORE_MUST_USE enum core_err hip_stream_wait(struct hip_stream *s);
+void hip_upload(struct hip_stream *s, void *device, const void *host, size_t size);
+void hip_download(struct hip_stream *s, void *host, const void *device, size_t size);
+void hip_copy(struct hip_stream *s, void *to, const void *from, size_t size);  // device to device, no overlap
+void hip_zero(struct hip_stream *s, void *device, size_t size);
+
+// An event marks a place in a stream: to wait for it there, and to time what lies between two.
+CORE_MUST_USE enum core_err hip_event_open(struct hip_device *d, struct hip_event **out);
+void hip_event_close(struct hip_event *e);
+void hip_event_record(struct hip_event *e, struct hip_stream *s);
+void hip_event_wait(struct hip_event *e);
+double hip_event_seconds(const struct hip_event *from, const struct hip_event *to);
+
+// Launches kernel `k` with `args`, its struct of hip/kernels.h (read before the call returns). Shapes out of a kernel's
+// limits are a programmer's error. The typed calls below it say the same with the compiler's help: hip_gemm(s, &args).
+void hip_launch(struct hip_stream *s, enum hip_kernel k, const void *args);
+
+#define HIP_LAUNCH(NAME, name)                                                                             \
+    static inline void hip_##name(struct hip_stream *s, const struct hip_##name *args)                     \
+    {                                                                                                      \
+        hip_launch(s, HIP_KERNEL_##NAME, args);                                                            \
+    }
+HIP_KERNELS(HIP_LAUNCH)
+#undef HIP_LAUNCH
+
+// The kernel's name ("gemm"), by which a GPU's code object holds it.
+const char *hip_kernel_name(enum hip_kernel k);
+
+// Hash of the rules that fix every result's bits (docs of hip/kernels.h, the polynomials' coefficients): part of every run.
+struct core_hash hip_spec_hash(void);
+
+#endif
