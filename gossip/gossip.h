@@ -1,0 +1,160 @@
+// Gossip as one pure state machine: who is in the mesh and alive, and broadcasts that reach everyone. It composes the
+// view (whom to be linked with), the broadcast, the members' table and the monitor; events in, effects out.
+//
+// Effects it writes:
+//   EFFECT_SEND     to a linked peer, or, for a probe, to one that has yet to be dialled
+//   EFFECT_DIAL     the view wants a link (payload: the addresses of the member's record). Answer it with
+//                   gossip_link_up once the peer is authenticated, or with gossip_dial_failed
+//   EFFECT_HANGUP   the view no longer needs this link: close it when nothing else uses it, then gossip_link_down
+//   EFFECT_DELIVER  a broadcast of another peer (never TOPIC_MEMBER, TOPIC_SUSPICION, which end here)
+//   EFFECT_MEMBER   what gossip_member_find says of this member changed (state, record or link)
+//
+// What it needs from its caller: gossip_link_up only for peers that are authenticated members (liveness is credited to
+// nothing else); gossip_message with every PING, PONG, VIEW_*, CAST*, MEMBERS_*, PROBE* message, and gossip_heard for
+// any other message; gossip_tick when gossip_next_ms says. now_ms is any clock that never goes back.
+//
+// Memory is bounded by the options and taken at open. One owner, one thread.
+#ifndef GOSSIP_GOSSIP_H
+#define GOSSIP_GOSSIP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/effect.h"
+#include "core/error.h"
+#include "core/event.h"
+#include "core/hash.h"
+#include "core/message.h"
+#include "core/sign.h"
+
+enum {
+    GOSSIP_NAME_MAX = 64,         // bytes
+    GOSSIP_ADDRESSES_MAX = 512,   // bytes; their form is the caller's (mesh), opaque here
+    GOSSIP_CERTIFICATE_MAX = 1024,
+    GOSSIP_PAYLOAD_MAX = 120000,  // bytes of a cast
+    GOSSIP_ENTRY_MAX = 2304,      // bytes of a saved entry
+};
+
+enum gossip_state { GOSSIP_ALIVE, GOSSIP_SUSPECT, GOSSIP_DEAD, GOSSIP_LEFT };
+
+// What this peer may be asked about others' signed bytes, since certificates and topics belong to siblings.
+struct gossip_callbacks {
+    // True if `certificate` makes `id` a member under `name` now. NULL: everyone is (tests, simulator).
+    bool (*certificate_valid)(void *context, const struct core_id *id, struct slice name, struct slice certificate);
+    // True if a broadcast may be kept and passed on (its signature verifies). NULL: all may.
+    bool (*payload_valid)(void *context, const struct core_id *origin, enum cast_topic topic, struct slice payload);
+    void *context;
+};
+
+// Zero means the default that stands beside each limit.
+struct gossip_options {
+    struct core_key key;  // this peer's; signs its record and its accusations
+    uint64_t seed;        // of every random choice
+    struct slice name;
+    struct slice certificate;
+    struct slice addresses;  // where others dial it; empty: not dialable
+    struct core_hash host;
+    uint64_t incarnation;  // at least 1 above every earlier start's (1 if unknown: the mesh corrects it)
+    struct gossip_callbacks callbacks;
+    struct event_sink events;
+
+    uint32_t members_max;       // 1024
+    uint32_t active_size;       // 5   HyParView's active view
+    uint32_t passive_size;      // 30  and passive view
+    uint32_t walk_active;       // 6   ARWL
+    uint32_t walk_passive;      // 3   PRWL
+    uint32_t shuffle_ms;        // 10000
+    uint32_t dial_timeout_ms;   // 4000
+    uint32_t retry_max_ms;      // 60000  how far the interval between tries of a dead member grows
+    uint32_t digest_ms;         // 2000   anti-entropy of members
+    uint32_t cast_count;        // 1024   broadcasts kept for those who missed them
+    uint32_t cast_bytes;        // 4 MiB  and their payloads
+    uint32_t graft_ms;          // 250    wait for an announced broadcast before asking for it
+    uint32_t ping_ms;           // 500
+    uint32_t silent_ms;         // 2000   silence before a neighbour is doubted (times local health)
+    uint32_t probe_ms;          // 800    wait for others' answers about a doubted neighbour
+    uint32_t refute_ms;         // 1000   how long a suspect has to refute before it is declared dead
+};
+
+struct gossip_member {
+    struct core_id id;
+    enum gossip_state state;
+    bool self;
+    bool linked;     // gossip_link_up holds
+    bool neighbor;   // in the active view
+    bool dialable;
+    uint64_t incarnation;
+    uint64_t seq;
+    uint64_t heard_ms;  // when this peer last heard it over a link; 0: never
+    uint64_t since_ms;  // when its state here last changed
+    uint64_t rtt_us;    // moving average; 0: unknown
+    struct core_hash host;
+    struct slice name, addresses, certificate;  // views that live until the next call that changes gossip
+};
+
+struct gossip_counts {
+    uint64_t casts_sent, casts_received, casts_duplicate, casts_delivered, grafts;
+    uint64_t refused;    // malformed or badly signed things that others sent
+    uint64_t accusations;  // made by this peer
+    uint64_t refutations;  // of this peer by itself
+};
+
+struct gossip;
+
+// CORE_ERR_TOO_LARGE: name, addresses or certificate above its limit. CORE_ERR_NO_MEMORY.
+CORE_MUST_USE enum core_err gossip_open(struct gossip **out, const struct gossip_options *options, uint64_t now_ms);
+void gossip_close(struct gossip *g);
+
+// ---- events ----
+void gossip_link_up(struct gossip *g, const struct core_id *peer, uint64_t now_ms, struct outbox *out);
+// The link closed, whoever closed it. If it was a neighbour's that had not said goodbye, the neighbour is doubted at once.
+void gossip_link_down(struct gossip *g, const struct core_id *peer, uint64_t now_ms, struct outbox *out);
+// A dial that gossip or anyone else asked for came to nothing.
+void gossip_dial_failed(struct gossip *g, const struct core_id *peer, uint64_t now_ms, struct outbox *out);
+// A message of gossip's own from an authenticated peer. False if the type isn't gossip's. A malformed body is counted in
+// `refused` and gives CORE_ERR_MALFORMED (or BAD_SIGNATURE) through `err`, for the sender's account.
+bool gossip_message(struct gossip *g, const struct core_id *from, const struct message *m, uint64_t now_ms,
+                    struct outbox *out, enum core_err *err);
+// Any other message came from `peer` over its link: it lives.
+void gossip_heard(struct gossip *g, const struct core_id *peer, uint64_t now_ms);
+void gossip_tick(struct gossip *g, uint64_t now_ms, struct outbox *out);
+// When gossip_tick must next be called; never more than ping_ms ahead, so that a gap means that this peer was paused.
+uint64_t gossip_next_ms(const struct gossip *g);
+
+// ---- requests ----
+// Broadcasts `payload` to everyone else. Each call is a new broadcast, also of a payload sent before (after a restart,
+// or because it has had no effect): receivers may therefore be handed a payload more than once and must not mind.
+// CORE_ERR_TOO_LARGE above GOSSIP_PAYLOAD_MAX.
+CORE_MUST_USE enum core_err gossip_cast(struct gossip *g, enum cast_topic topic, struct slice payload, uint64_t now_ms,
+                                        struct outbox *out);
+// Says goodbye: a signed record that this peer left. Keep the links open until the outbox is sent.
+void gossip_leave(struct gossip *g, uint64_t now_ms, struct outbox *out);
+// New addresses of this peer (empty: not dialable); its record is renewed. CORE_ERR_TOO_LARGE.
+CORE_MUST_USE enum core_err gossip_addresses_set(struct gossip *g, struct slice addresses, uint64_t now_ms,
+                                                 struct outbox *out);
+// Forgets members whose certificates no longer verify (after a revocation) and hangs up on them.
+void gossip_recheck(struct gossip *g, uint64_t now_ms, struct outbox *out);
+
+// ---- what it knows ----
+// Members ascending by id, this peer among them.
+uint32_t gossip_member_count(const struct gossip *g);
+void gossip_member_at(const struct gossip *g, uint32_t index, struct gossip_member *out);
+bool gossip_member_find(const struct gossip *g, const struct core_id *id, struct gossip_member *out);
+enum gossip_state gossip_state_of(const struct gossip *g, const struct core_id *id);  // DEAD for a stranger
+const char *gossip_state_name(enum gossip_state state);                              // "alive"
+// Neighbours (the active view): fills at most `max` ids, returns how many there are.
+uint32_t gossip_neighbors(const struct gossip *g, struct core_id *ids, uint32_t max);
+uint64_t gossip_incarnation(const struct gossip *g);
+// This peer's local health multiplier (Lifeguard): 0 healthy, up to 4.
+uint32_t gossip_health(const struct gossip *g);
+void gossip_counts_get(const struct gossip *g, struct gossip_counts *out);
+
+// ---- keeping the table over a restart ----
+// Entry `index` (< gossip_member_count) as bytes, at most GOSSIP_ENTRY_MAX; returns their number.
+size_t gossip_entry_save(const struct gossip *g, uint32_t index, uint8_t *out);
+// Feeds a saved entry back, right after gossip_open and before any link. This peer's own raises its incarnation above
+// the saved one. Errors as from a peer's bytes; an entry that is refused can be skipped.
+CORE_MUST_USE enum core_err gossip_entry_load(struct gossip *g, struct slice entry, uint64_t now_ms);
+
+#endif
