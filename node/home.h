@@ -2,7 +2,7 @@
 // moment leaves whole (temporary file, fsync, rename, fsync of the folder).
 //
 //   HOME/lock             flock'd while a process runs this peer; holds its pid as text
-//   HOME/key              Ed25519 seed, 32 bytes, mode 0600 (looser is refused)
+//   HOME/key              this peer's key (mesh/identity), mode 0600, looser is refused
 //   HOME/charter          the mesh's signed charter
 //   HOME/certificate      this peer's certificate
 //   HOME/members          member records last known, so that a restarted peer finds its mesh
@@ -12,19 +12,19 @@
 //   HOME/settings         listen address, name, advertised addresses: text, key=value
 //   HOME/log              what a detached peer prints
 //   HOME/record           the append-only signed log of decisions
-//   HOME/runs/RUN/{spec,votes,state,params-R,inner-R,updates-R-S,history}
+//   HOME/runs/RUN/        a run: node/run_disk.h
 //   HOME/store/           chunks and objects by hash
 //
 // Any thread may write files (each write is whole by itself); open and close belong to the process's main thread.
 #ifndef NODE_HOME_H
 #define NODE_HOME_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "core/bytes.h"
 #include "core/error.h"
-#include "core/sign.h"
 
 enum { HOME_PATH_SIZE = 3072 };
 
@@ -56,11 +56,10 @@ CORE_MUST_USE enum core_err home_write_parts(const struct home *h, const char *n
 // The whole file into malloc'd memory that the caller frees. CORE_ERR_NOT_FOUND, TOO_LARGE above `limit` bytes.
 CORE_MUST_USE enum core_err home_read(const struct home *h, const char *name, size_t limit, uint8_t **data,
                                       size_t *size);
-// Removes HOME/name; missing is fine.
+// HOME/name as a path.
+void home_file(const struct home *h, const char *name, char out[HOME_PATH_SIZE + 256]);
+bool home_has(const struct home *h, const char *name);
+// Removes HOME/name (a file); missing is fine.
 void home_remove(const struct home *h, const char *name);
-
-CORE_MUST_USE enum core_err home_key_write(const struct home *h, const uint8_t seed[CORE_SEED_SIZE]);
-// CORE_ERR_REFUSED when the file's mode is looser than 0600 or it belongs to somebody else.
-CORE_MUST_USE enum core_err home_key_read(const struct home *h, struct core_key *key);
 
 #endif

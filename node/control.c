@@ -1,0 +1,148 @@
+// The client's half of the control socket, and where the socket lies.
+#include "node/control.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/bytes.h"
+#include "core/check.h"
+#include "core/hash.h"
+
+// A folder that is ours alone: anybody may make names in /tmp.
+static enum core_err own_folder(const char *path)
+{
+    if (mkdir(path, 0700) && errno != EEXIST) return core_error_from_errno(errno);
+    struct stat st;
+    if (lstat(path, &st)) return core_error_from_errno(errno);
+    bool ours = S_ISDIR(st.st_mode) && st.st_uid == getuid() && (st.st_mode & 077) == 0;
+    return ours ? CORE_ERR_OK : CORE_ERR_REFUSED;
+}
+
+enum core_err control_path(char out[CONTROL_PATH_SIZE], const char *home)
+{
+    struct core_hash hash = hash_bytes(home, strlen(home));
+    char name[17];
+    hex_encode(name, hash.bytes, 8);
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    if (runtime && *runtime) {
+        int n = snprintf(out, CONTROL_PATH_SIZE, "%s/mycel-%s.sock", runtime, name);
+        if (n > 0 && n < CONTROL_PATH_SIZE) return CORE_ERR_OK;
+    }
+    char folder[64];
+    snprintf(folder, sizeof folder, "/tmp/mycel-%lu", (unsigned long)getuid());
+    int n = snprintf(out, CONTROL_PATH_SIZE, "%s/%s.sock", folder, name);
+    check(n > 0 && n < CONTROL_PATH_SIZE);
+    return own_folder(folder);
+}
+
+enum core_err control_connect(struct control_client *c, const char *home)
+{
+    *c = (struct control_client){.fd = -1};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char path[CONTROL_PATH_SIZE];
+    enum core_err err = control_path(path, home);
+    if (err) return err;
+    memcpy(address.sun_path, path, sizeof path);
+    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (c->fd < 0) return core_error_from_errno(errno);
+    if (connect(c->fd, (struct sockaddr *)&address, sizeof address)) {
+        err = errno == ENOENT || errno == ECONNREFUSED ? CORE_ERR_NO_DAEMON : core_error_from_errno(errno);
+        control_close(c);
+        return err;
+    }
+    return CORE_ERR_OK;
+}
+
+static enum core_err send_all(struct control_client *c, const void *data, size_t size)
+{
+    const uint8_t *p = data;
+    while (size) {
+        ssize_t n = send(c->fd, p, size, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return errno == EPIPE || errno == ECONNRESET ? CORE_ERR_NO_DAEMON : core_error_from_errno(errno);
+        p += n;
+        size -= (size_t)n;
+    }
+    return CORE_ERR_OK;
+}
+
+enum core_err control_request(struct control_client *c, const char *json)
+{
+    size_t size = strlen(json);
+    if (size >= CONTROL_REQUEST_LIMIT) return CORE_ERR_TOO_LARGE;
+    enum core_err err = send_all(c, json, size);
+    return err ? err : send_all(c, "\n", 1);
+}
+
+enum core_err control_stream(struct control_client *c, const void *data, size_t size)
+{
+    const uint8_t *p = data;
+    do {
+        size_t now = size < CONTROL_CHUNK_LIMIT ? size : CONTROL_CHUNK_LIMIT;
+        uint8_t head[4];
+        struct writer w = writer_over(head, sizeof head);
+        write_u32(&w, (uint32_t)now);
+        enum core_err err = send_all(c, head, sizeof head);
+        if (!err) err = send_all(c, p, now);
+        if (err) return err;
+        p += now;
+        size -= now;
+    } while (size);
+    return CORE_ERR_OK;
+}
+
+// Reads once into the buffer, which grows up to the limit of a line.
+static enum core_err receive(struct control_client *c, int timeout_ms)
+{
+    if (c->used + 4096 > c->capacity) {
+        size_t capacity = c->capacity ? 2 * c->capacity : 64 << 10;
+        if (capacity > 2 * CONTROL_LINE_LIMIT) return CORE_ERR_TOO_LARGE;
+        char *grown = realloc(c->buffer, capacity);
+        if (!grown) return CORE_ERR_NO_MEMORY;
+        c->buffer = grown;
+        c->capacity = capacity;
+    }
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+    int ready = poll(&p, 1, timeout_ms);
+    if (ready < 0) return errno == EINTR ? CORE_ERR_INTERRUPTED : core_error_from_errno(errno);
+    if (ready == 0) return CORE_ERR_TIMED_OUT;
+    ssize_t n = recv(c->fd, c->buffer + c->used, c->capacity - c->used, 0);
+    if (n < 0 && errno == EINTR) return CORE_ERR_INTERRUPTED;
+    if (n <= 0) return CORE_ERR_NO_DAEMON;
+    c->used += (size_t)n;
+    return CORE_ERR_OK;
+}
+
+enum core_err control_next_line(struct control_client *c, int timeout_ms, const char **line)
+{
+    if (c->given) {
+        memmove(c->buffer, c->buffer + c->given, c->used - c->given);
+        c->used -= c->given;
+        c->given = 0;
+    }
+    for (;;) {
+        char *end = c->used ? memchr(c->buffer, '\n', c->used) : NULL;
+        if (end) {
+            *end = 0;
+            c->given = (size_t)(end - c->buffer) + 1;
+            *line = c->buffer;
+            return CORE_ERR_OK;
+        }
+        enum core_err err = receive(c, timeout_ms);
+        if (err) return err;
+    }
+}
+
+void control_close(struct control_client *c)
+{
+    if (c->fd >= 0) close(c->fd);
+    free(c->buffer);
+    *c = (struct control_client){.fd = -1};
+}
