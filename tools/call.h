@@ -1,0 +1,31 @@
+// One call of the command line: its arguments, where it writes, the home it speaks of. Handed to every verb.
+#ifndef TOOLS_CALL_H
+#define TOOLS_CALL_H
+
+#include <stdbool.h>
+
+#include "tools/args.h"
+#include "tools/output.h"
+
+enum { HOME_SIZE = 1024 };
+
+// Programs that link the modules directly and so lie outside this layer: main() hands them in.
+struct tools_programs {
+    int (*sim)(int argc, char **argv);    // argv[0] is "sim"
+    int (*bench)(int argc, char **argv);  // argv[0] is "bench"
+};
+
+struct call {
+    struct args args;
+    struct output out;
+    char home[HOME_SIZE];     // absolute
+    char program[HOME_SIZE];  // this binary
+    const struct tools_programs *programs;
+    int argc;  // as given to main
+    char **argv;
+};
+
+// The whole command line: parses, runs the verb, gives the exit status.
+int tools_main(int argc, char **argv, const struct tools_programs *programs);
+
+#endif

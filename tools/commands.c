@@ -1,0 +1,165 @@
+#include "tools/commands.h"
+
+#include "tools/verbs.h"
+
+#define FLAGS(array) .flags = array, .flag_count = sizeof array / sizeof array[0]
+
+static const struct flag common[] = {
+    {"home", 0, FLAG_TEXT, "DIR", "the peer's home (MYCEL_HOME; else $XDG_STATE_HOME/mycel)", false},
+    {"json", 0, FLAG_SWITCH, NULL, "one JSON object on stdout (docs/json.md)", false},
+    {"quiet", 'q', FLAG_SWITCH, NULL, "no progress, no hints", false},
+    {"verbose", 'v', FLAG_SWITCH, NULL, "more of what happens, on stderr", false},
+    {"color", 0, FLAG_CHOICE, "auto|never", "colours on a terminal (NO_COLOR is honoured)", false},
+    {"help", 'h', FLAG_SWITCH, NULL, "this help", false},
+};
+
+static const struct flag init_flags[] = {
+    {"listen", 0, FLAG_ADDRESS, "HOST:PORT", "where this peer will listen (0.0.0.0:6173)", false},
+    {"fault-model", 0, FLAG_CHOICE, "trusted", "trusted: peers may crash, but don't lie", false},
+    {"name", 0, FLAG_TEXT, "NAME", "this peer's name (the host's)", false},
+};
+
+static const struct flag up_flags[] = {
+    {"detach", 0, FLAG_SWITCH, NULL, "run in the background; prints its process id", false},
+    {"listen", 0, FLAG_ADDRESS, "HOST:PORT", "listen here from now on", false},
+    {"advertise", 0, FLAG_ADDRESS, "HOST:PORT", "tell others this address (again for more)", true},
+    {"cpus", 0, FLAG_COUNT, "N", "threads to compute with (all, fairly shared)", false},
+    {"log-format", 0, FLAG_CHOICE, "text|json", "form of the log's lines", false},
+};
+
+static const struct flag join_flags[] = {
+    {"name", 0, FLAG_TEXT, "NAME", "this peer's name (the host's)", false},
+    {"detach", 0, FLAG_SWITCH, NULL, "run in the background; prints its process id", false},
+    {"listen", 0, FLAG_ADDRESS, "HOST:PORT", "where this peer will listen (0.0.0.0:6173)", false},
+    {"advertise", 0, FLAG_ADDRESS, "HOST:PORT", "tell others this address (again for more)", true},
+    {"cpus", 0, FLAG_COUNT, "N", "threads to compute with (all, fairly shared)", false},
+    {"log-format", 0, FLAG_CHOICE, "text|json", "form of the log's lines", false},
+};
+
+static const struct flag invite_flags[] = {
+    {"ttl", 0, FLAG_DURATION, "TIME", "how long it can be used (24h)", false},
+    {"uses", 0, FLAG_COUNT, "N", "how many peers it admits (1)", false},
+};
+
+static const struct flag ping_flags[] = {
+    {"count", 'c', FLAG_COUNT, "N", "how many (4)", false},
+};
+
+static const struct flag train_flags[] = {
+    {"data", 0, FLAG_TEXT, "FILE|HASH", "the text, or a data set the mesh holds", false},
+    {"held-out", 0, FLAG_TEXT, "FILE", "text to measure on (the last tenth of --data)", false},
+    {"model", 0, FLAG_TEXT, "PRESET|FILE", "tiny, small, baby or a file (small)", false},
+    {"rounds", 0, FLAG_COUNT, "N", "rounds to train (150)", false},
+    {"inner-steps", 0, FLAG_COUNT, "N", "steps a peer takes in a round (10)", false},
+    {"seed", 0, FLAG_NUMBER, "N", "first weights and order of the data (1)", false},
+    {"deadline", 0, FLAG_DURATION, "TIME", "a first round waits so long for a trainer (60s)", false},
+    {"profile", 0, FLAG_CHOICE, "repro-fp32", "arithmetic: the same bits on every machine", false},
+    {"detach", 0, FLAG_SWITCH, NULL, "start it, print its id, and return", false},
+};
+
+static const struct flag round_flags[] = {
+    {"round", 0, FLAG_NUMBER, "R", "this round (the last one)", false},
+};
+
+static const struct flag verify_flags[] = {
+    {"round", 0, FLAG_NUMBER, "R", "this round (the last closed one)", false},
+    {"slot", 0, FLAG_NUMBER, "S", "this trainer's part (one that isn't ours)", false},
+};
+
+static const struct flag generate_flags[] = {
+    {"run", 0, FLAG_TEXT, "ID", "from this run's newest parameters (the last run)", false},
+    {"prompt", 0, FLAG_TEXT, "TEXT", "go on from this text", false},
+    {"max-tokens", 0, FLAG_COUNT, "N", "length in bytes of text (256)", false},
+    {"seed", 0, FLAG_NUMBER, "N", "the same seed writes the same text (1)", false},
+    {"temperature", 0, FLAG_REAL, "T", "0: always the likeliest byte (0.8)", false},
+};
+
+static const struct flag lab_up_flags[] = {
+    {"cpus", 0, FLAG_COUNT, "N", "threads a peer (an even share)", false},
+};
+
+static const struct flag lab_run_flags[] = {
+    {"peer", 0, FLAG_COUNT, "K", "as this peer (1)", false},
+};
+
+static const struct flag sim_flags[] = {
+    {"nodes", 0, FLAG_COUNT, "N", "peers", false},
+    {"seed", 0, FLAG_NUMBER, "N", "replays exactly this history", false},
+    {"seeds", 0, FLAG_COUNT, "N", "this many histories, from --seed on", false},
+    {"faults", 0, FLAG_TEXT, "LIST", "all, none, or drop,delay,reorder,duplicate,partition,crash", false},
+    {"rounds", 0, FLAG_COUNT, "N", "rounds to reach", false},
+};
+
+static const struct flag help_flags[] = {
+    {"markdown", 0, FLAG_SWITCH, NULL, "the whole reference, as docs/commands.md", false},
+};
+
+static const struct command commands[] = {
+    {"init", NULL, "NAME", 1, 1, false, FLAGS(init_flags), "start a private mesh of your own",
+     "Makes the mesh's charter, this peer's key and its certificate in the home. Nothing runs\n"
+     "yet: 'mycel up' starts the peer, 'mycel invite' lets others in.",
+     verb_init},
+    {"up", NULL, "", 0, 0, false, FLAGS(up_flags), "run this peer",
+     "Also after a crash: the peer comes back into its mesh and its runs from what lies in\n"
+     "its home. Ctrl-C says goodbye and stops it.",
+     verb_up},
+    {"invite", NULL, "", 0, 0, false, FLAGS(invite_flags), "make a token that lets a peer join",
+     "Prints the token and the line to type on the other machine. Whoever has the token can\n"
+     "join: send it over a channel you trust.",
+     verb_invite},
+    {"invite", "ls", "", 0, 0, false, NULL, 0, "open invitations", NULL, verb_invite_ls},
+    {"invite", "revoke", "ID", 1, 1, false, NULL, 0, "close an invitation", NULL, verb_invite_revoke},
+    {"join", NULL, "TOKEN|-", 1, 1, false, FLAGS(join_flags), "join a mesh and run this peer",
+     "Tries every address in the token and says what each answered. With - the token is read\n"
+     "from standard input and stays out of the shell's history. Once in, 'mycel up' suffices.",
+     verb_join},
+    {"leave", NULL, "", 0, 0, false, NULL, 0, "leave the mesh for good and stop",
+     "Hands over at the end of the round, tells the others, and stops the peer. The home\n"
+     "remains; to come back, join with a new token in a new home.",
+     verb_leave},
+    {"down", NULL, "", 0, 0, false, NULL, 0, "stop the local peer", "It leaves its runs; 'mycel up' brings it back.",
+     verb_down},
+    {"status", NULL, "", 0, 0, false, NULL, 0, "is this peer healthy, and what does it do",
+     "Health first: each problem names its cause and what to do. Exit 0 when healthy, else 1.", verb_status},
+    {"peers", NULL, "", 0, 0, false, NULL, 0, "the peers this one knows", NULL, verb_peers},
+    {"ping", NULL, "PEER", 1, 1, false, FLAGS(ping_flags), "round-trip time to a peer, by name or id",
+     "Exit 0 when every one is answered, 7 when some are, 5 when none is.", verb_ping},
+    {"train", NULL, "", 0, 0, false, FLAGS(train_flags), "train a language model with the whole mesh",
+     "Prints the plan, then a line a round. Ctrl-C leaves the run going (exit 130).\n"
+     "With the same --seed and the same number of peers the parameters come out the same,\n"
+     "bit for bit.",
+     verb_train},
+    {"runs", NULL, "", 0, 0, false, NULL, 0, "runs of this mesh, the newest last", NULL, verb_runs},
+    {"runs", "list", "", 0, 0, false, NULL, 0, "the same", NULL, verb_runs},
+    {"runs", "show", "ID", 1, 1, false, FLAGS(round_flags), "one run, or one round of it", NULL, verb_runs_show},
+    {"runs", "watch", "ID", 1, 1, false, NULL, 0, "follow a run, a line a round", NULL, verb_runs_watch},
+    {"runs", "verify", "ID", 1, 1, false, FLAGS(verify_flags), "replay a trainer's part of a round here",
+     "Takes the same steps from the same parameters on the same data and compares the bits:\n"
+     "equal, or the first tensor that differs (exit 6).",
+     verb_runs_verify},
+    {"runs", "pause", "ID", 1, 1, false, NULL, 0, "stop after the current round", NULL, verb_runs_pause},
+    {"runs", "resume", "ID", 1, 1, false, NULL, 0, "go on", NULL, verb_runs_resume},
+    {"runs", "cancel", "ID", 1, 1, false, NULL, 0, "end it for good; its rounds stay readable", NULL, verb_runs_cancel},
+    {"generate", NULL, "", 0, 0, false, FLAGS(generate_flags), "write text with a trained model", NULL, verb_generate},
+    {"lab", NULL, "", 0, 0, false, NULL, 0, "a mesh of several peers on this machine, to try things",
+     "Peer K lives in HOME/lab/K. 'lab up' again restarts the ones that died.", NULL},
+    {"lab", "up", "N", 1, 1, false, FLAGS(lab_up_flags), "start N peers and wait until all see all", NULL, verb_lab_up},
+    {"lab", "down", "", 0, 0, false, NULL, 0, "stop them", NULL, verb_lab_down},
+    {"lab", "status", "", 0, 0, false, NULL, 0, "which run, and where", NULL, verb_lab_status},
+    {"lab", "run", "", 0, 0, true, FLAGS(lab_run_flags), "run a command as one of the peers",
+     "Everything after -- runs with MYCEL_HOME set to that peer's home and mycel on the PATH:\n"
+     "mycel lab run --peer 2 -- mycel peers",
+     verb_lab_run},
+    {"sim", NULL, "", 0, 0, false, FLAGS(sim_flags), "simulate meshes with faults and check what must hold",
+     "The same protocol code in virtual time. A failing seed prints the line that replays it.", verb_sim},
+    {"bench", NULL, "WHAT", 0, 8, false, NULL, 0, "measure this machine: gemm, step, learn or all", NULL, verb_bench},
+    {"version", NULL, "", 0, 0, false, NULL, 0, "version, libraries and kernels", NULL, verb_version},
+    {"help", NULL, "[VERB]", 0, 2, false, FLAGS(help_flags), "this list, or a command's flags", NULL, verb_help},
+};
+
+const struct command_table command_table = {
+    .commands = commands,
+    .count = sizeof commands / sizeof commands[0],
+    .common = common,
+    .common_count = sizeof common / sizeof common[0],
+};

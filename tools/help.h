@@ -1,0 +1,16 @@
+// Help and the command reference, written from the command table.
+#ifndef TOOLS_HELP_H
+#define TOOLS_HELP_H
+
+#include <stdio.h>
+
+#include "tools/args.h"
+
+// Every verb with its line.
+void help_overview(FILE *file, const struct command_table *table);
+// A verb with its sub-verbs, or one sub-verb (`sub` not NULL): form, flags, what it does. False when there is none.
+bool help_command(FILE *file, const struct command_table *table, const char *verb, const char *sub);
+// The whole as Markdown: docs/commands.md.
+void help_markdown(FILE *file, const struct command_table *table);
+
+#endif
