@@ -34,7 +34,8 @@ size_t sum_bytes(uint32_t bits, size_t elements);
 
 // out[i] = sum over inputs of weight * input[i], stored at `out_bits`. Inputs' order does not matter.
 // CORE_ERR_MALFORMED: a width or weight (0, > 63) that isn't one, or too many inputs. CORE_ERR_TOO_LARGE: a value does
-// not fit `out_bits` (a partial that lied). `out` must not overlap an input; on error it is unspecified.
+// not fit `out_bits`, or a 64-bit input's is above 2^44 in magnitude (a partial that lied). `out` must not overlap an
+// input; on error it is unspecified.
 CORE_MUST_USE enum core_err sum_reduce(uint8_t *out, uint32_t out_bits, const struct sum_input *inputs, size_t count,
                                        size_t elements);
 

@@ -57,8 +57,9 @@ struct tree_plan {
     uint32_t *order;              // member indices, group after group
     uint32_t *group_of;           // member index -> level-0 group
     uint32_t *owners;             // (group's place in `groups`) * TREE_SHARD_MAX + shard -> member index
-    uint32_t *scratch;
-    uint64_t *rank;
+    uint32_t *scratch;            // a number for each member, while a plan is made
+    uint32_t *list;               // members that may own, likewise
+    uint64_t *rank;               // their scores, likewise
     uint32_t members_max;
     bool all_reachable;  // nobody was reachable: everyone may own
 };
@@ -67,7 +68,7 @@ CORE_MUST_USE enum core_err tree_plan_open(struct tree_plan *plan, uint32_t memb
 void tree_plan_close(struct tree_plan *plan);
 
 // Makes the plan; `members` in any order. CORE_ERR_MALFORMED: none, or a slot twice; CORE_ERR_LIMIT: more than
-// members_max. Cost O(members * shards * log).
+// members_max. Cost O(members * shards^2) a level.
 CORE_MUST_USE enum core_err tree_plan_make(struct tree_plan *plan, const struct tree_member *members, uint32_t count,
                                            const struct core_hash *run, uint64_t round, uint64_t attempt);
 

@@ -1,0 +1,422 @@
+#include "gossip/tree.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/bytes.h"
+#include "core/check.h"
+#include "core/philox.h"
+
+enum core_err tree_plan_open(struct tree_plan *plan, uint32_t members_max)
+{
+    *plan = (struct tree_plan){.members_max = members_max};
+    // Level 0 has at most one group a member, each higher level at most half as many: twice the members in all.
+    const size_t n = members_max ? members_max : 1, groups = 2 * n + TREE_LEVEL_MAX;
+    plan->members = calloc(n, sizeof *plan->members);
+    plan->order = calloc(n, sizeof *plan->order);
+    plan->group_of = calloc(n, sizeof *plan->group_of);
+    plan->scratch = calloc(n, sizeof *plan->scratch);
+    plan->list = calloc(n, sizeof *plan->list);
+    plan->groups = calloc(groups, sizeof *plan->groups);
+    plan->owners = calloc(groups * TREE_SHARD_MAX, sizeof *plan->owners);
+    plan->rank = calloc(n * TREE_SHARD_MAX, sizeof *plan->rank);
+    const bool ok = plan->members && plan->order && plan->group_of && plan->scratch && plan->list && plan->groups &&
+                    plan->owners && plan->rank;
+    if (ok) return CORE_ERR_OK;
+    tree_plan_close(plan);
+    return CORE_ERR_NO_MEMORY;
+}
+
+void tree_plan_close(struct tree_plan *plan)
+{
+    free(plan->members);
+    free(plan->order);
+    free(plan->group_of);
+    free(plan->scratch);
+    free(plan->list);
+    free(plan->groups);
+    free(plan->owners);
+    free(plan->rank);
+    *plan = (struct tree_plan){0};
+}
+
+// ---- rendezvous scores ----
+
+// -log2(u / 2^32) in units of 2^-16 for u in [1, 2^32), in integers so that every machine ranks alike: the exponent by
+// counting zeros, sixteen bits of the mantissa's logarithm by repeated squaring.
+static uint64_t negative_log2(uint32_t u)
+{
+    const uint32_t exponent = 31 - (uint32_t)__builtin_clz(u);
+    uint64_t mantissa = (uint64_t)u << (31 - exponent);  // in [2^31, 2^32): 1.31 fixed point
+    uint64_t fraction = 0;
+    for (int bit = 15; bit >= 0; bit--) {
+        mantissa = mantissa * mantissa >> 31;
+        if (mantissa >> 32) {
+            mantissa >>= 1;
+            fraction |= (uint64_t)1 << bit;
+        }
+    }
+    return ((uint64_t)32 << 16) - (((uint64_t)exponent << 16) + fraction);
+}
+
+// Lower is better. An exponential variate with rate `weight`: the lowest of a set belongs to a member with a probability
+// in proportion to its weight, and members keep their order when others come or go.
+static uint64_t score(const struct tree_plan *plan, uint32_t level, uint32_t group, uint32_t shard, uint32_t member)
+{
+    const struct tree_member *m = &plan->members[member];
+    const uint64_t where = (uint64_t)level << 56 | (uint64_t)group << 16 | shard;
+    const struct philox_block block = philox(plan->key, where, m->slot);
+    const uint64_t log = negative_log2(block.word[0] | 1);  // at most 2^21
+    // The second word settles what the logarithm's sixteen bits leave equal.
+    return (log << 42 | (uint64_t)block.word[1] << 10) / m->weight;
+}
+
+static bool may_own(const struct tree_plan *plan, uint32_t member)
+{
+    return plan->all_reachable || plan->members[member].reachable;
+}
+
+// ---- grouping ----
+
+static int by_slot(const void *a, const void *b)
+{
+    const struct tree_member *x = a, *y = b;
+    return x->slot < y->slot ? -1 : x->slot > y->slot;
+}
+
+// Heap sort of member indices: qsort has no context argument in standard C, and the order depends on the plan.
+typedef bool tree_before(const struct tree_plan *plan, uint32_t a, uint32_t b);
+
+static void sift(const struct tree_plan *plan, uint32_t *heap, uint32_t root, uint32_t count, tree_before *before)
+{
+    for (;;) {
+        uint32_t child = 2 * root + 1;
+        if (child >= count) return;
+        if (child + 1 < count && before(plan, heap[child], heap[child + 1])) child++;
+        if (!before(plan, heap[root], heap[child])) return;
+        uint32_t swap = heap[root];
+        heap[root] = heap[child];
+        heap[child] = swap;
+        root = child;
+    }
+}
+
+static void sort_members(const struct tree_plan *plan, uint32_t *list, uint32_t count, tree_before *before)
+{
+    for (uint32_t i = count / 2; i-- > 0;) sift(plan, list, i, count, before);
+    for (uint32_t end = count; end-- > 1;) {
+        uint32_t swap = list[0];
+        list[0] = list[end];
+        list[end] = swap;
+        sift(plan, list, 0, end, before);
+    }
+}
+
+// `scratch` holds how many members share a member's host.
+static bool by_host(const struct tree_plan *plan, uint32_t a, uint32_t b)
+{
+    const int order = hash_compare(&plan->members[a].host, &plan->members[b].host);
+    return order ? order < 0 : a < b;
+}
+
+// Hosts with several peers first, each together; then the peers that are alone on theirs.
+static bool by_company(const struct tree_plan *plan, uint32_t a, uint32_t b)
+{
+    const bool alone_a = plan->scratch[a] == 1, alone_b = plan->scratch[b] == 1;
+    if (alone_a != alone_b) return alone_b;
+    return by_host(plan, a, b);
+}
+
+static void add_groups(struct tree_plan *plan, uint32_t level, uint32_t first, uint32_t count)
+{
+    // Even groups: 17 make 9 and 8, not 16 and 1.
+    const uint32_t parts = (count + TREE_GROUP_MAX - 1) / TREE_GROUP_MAX;
+    for (uint32_t i = 0; i < parts; i++) {
+        const uint32_t from = (uint32_t)((uint64_t)count * i / parts), to = (uint32_t)((uint64_t)count * (i + 1) / parts);
+        const uint32_t at = plan->group_first[level] + plan->group_count[level]++;
+        plan->groups[at] = (struct tree_group){.first = first + from, .count = to - from};
+    }
+}
+
+static void group_hosts(struct tree_plan *plan)
+{
+    const uint32_t n = plan->count;
+    for (uint32_t i = 0; i < n; i++) plan->order[i] = i;
+    sort_members(plan, plan->order, n, by_host);
+    for (uint32_t i = 0, end; i < n; i = end) {
+        const struct core_hash *host = &plan->members[plan->order[i]].host;
+        for (end = i; end < n && hash_equal(host, &plan->members[plan->order[end]].host);) end++;
+        for (uint32_t k = i; k < end; k++) plan->scratch[plan->order[k]] = end - i;
+    }
+    sort_members(plan, plan->order, n, by_company);
+
+    for (uint32_t i = 0, end; i < n; i = end) {
+        const uint32_t company = plan->scratch[plan->order[i]];
+        end = company == 1 ? n : i + company;
+        add_groups(plan, 0, i, end - i);
+    }
+    for (uint32_t g = 0; g < plan->group_count[0]; g++) {
+        struct tree_group *group = &plan->groups[g];
+        group->member_first = group->first;
+        group->member_count = group->count;
+        for (uint32_t k = 0; k < group->count; k++) plan->group_of[plan->order[group->first + k]] = g;
+    }
+    plan->levels = 1;
+}
+
+static void group_groups(struct tree_plan *plan)
+{
+    while (plan->group_count[plan->levels - 1] > 1) {
+        const uint32_t level = plan->levels++;
+        check(level < TREE_LEVEL_MAX);
+        struct tree_group *below = &plan->groups[plan->group_first[level - 1]];
+        plan->group_first[level] = plan->group_first[level - 1] + plan->group_count[level - 1];
+        add_groups(plan, level, 0, plan->group_count[level - 1]);
+        for (uint32_t g = 0; g < plan->group_count[level]; g++) {
+            struct tree_group *group = &plan->groups[plan->group_first[level] + g];
+            group->member_first = below[group->first].member_first;
+            for (uint32_t k = 0; k < group->count; k++) {
+                below[group->first + k].parent = g;
+                group->member_count += below[group->first + k].member_count;
+            }
+        }
+    }
+}
+
+// ---- owners ----
+
+struct pair {
+    uint64_t score;
+    uint32_t shard;
+    uint32_t member;
+};
+
+static bool pair_before(const struct pair *a, const struct pair *b)
+{
+    if (a->score != b->score) return a->score < b->score;
+    if (a->shard != b->shard) return a->shard < b->shard;
+    return a->member < b->member;
+}
+
+// Fills `list` with those of order[first, first + count) that may own; returns how many.
+static uint32_t list_able(struct tree_plan *plan, uint32_t first, uint32_t count)
+{
+    uint32_t able = 0;
+    for (uint32_t i = first; i < first + count; i++)
+        if (may_own(plan, plan->order[i])) plan->list[able++] = plan->order[i];
+    return able;
+}
+
+// Gives every shard of a group to its best member that has room, best pairs first. Room is the member's share by
+// weight, rounded down; what rounding leaves over is taken by the members whose pairs come first, one each, so that
+// nobody owns more than its share rounded up.
+static void own_shards(struct tree_plan *plan, uint32_t level, uint32_t group)
+{
+    const struct tree_group *g = &plan->groups[plan->group_first[level] + group];
+    uint32_t count = list_able(plan, g->member_first, g->member_count);
+    if (count == 0) count = list_able(plan, 0, plan->count);  // nobody here can be dialled: others sum for them
+    const uint32_t *list = plan->list;
+    const uint32_t shards = plan->shards;
+    uint64_t weights = 0;
+    for (uint32_t i = 0; i < count; i++) weights += plan->members[list[i]].weight;
+    uint32_t spare = shards;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t share = (uint64_t)plan->members[list[i]].weight * shards;
+        plan->scratch[list[i]] = (uint32_t)(share / weights) * 2 + (share % weights > 0);
+        spare -= (uint32_t)(share / weights);
+        for (uint32_t s = 0; s < shards; s++)
+            plan->rank[(size_t)i * TREE_SHARD_MAX + s] = score(plan, level, group, s, list[i]);
+    }
+    bool owned[TREE_SHARD_MAX] = {false};
+    for (uint32_t given = 0; given < shards; given++) {
+        struct pair best = {0};
+        bool found = false;
+        for (uint32_t i = 0; i < count; i++) {
+            const uint32_t room = plan->scratch[list[i]];  // two for each whole shard, one for a part of one
+            if (room == 0 || (room == 1 && spare == 0)) continue;
+            for (uint32_t s = 0; s < shards; s++) {
+                if (owned[s]) continue;
+                struct pair pair = {plan->rank[(size_t)i * TREE_SHARD_MAX + s], s, list[i]};
+                if (!found || pair_before(&pair, &best)) best = pair;
+                found = true;
+            }
+        }
+        check(found);
+        owned[best.shard] = true;
+        if (plan->scratch[best.member] == 1) {
+            plan->scratch[best.member] = 0;
+            spare--;
+        } else {
+            plan->scratch[best.member] -= 2;
+        }
+        plan->owners[(size_t)(plan->group_first[level] + group) * TREE_SHARD_MAX + best.shard] = best.member;
+    }
+}
+
+static uint64_t key_of(const struct core_hash *run, uint64_t round, uint64_t attempt)
+{
+    uint8_t raw[64];
+    struct writer w = writer_over(raw, sizeof raw);
+    write_bytes(&w, "tree v1", 7);
+    write_bytes(&w, run->bytes, sizeof run->bytes);
+    write_u64(&w, round);
+    write_u64(&w, attempt);
+    check(!w.overflowed);
+    const struct core_hash hash = hash_bytes(raw, w.size);
+    struct reader r = reader_over(hash.bytes, sizeof hash.bytes);
+    return read_u64(&r);
+}
+
+enum core_err tree_plan_make(struct tree_plan *plan, const struct tree_member *members, uint32_t count,
+                             const struct core_hash *run, uint64_t round, uint64_t attempt)
+{
+    plan->levels = 0;
+    if (count == 0) return CORE_ERR_MALFORMED;
+    if (count > plan->members_max) return CORE_ERR_LIMIT;
+    memcpy(plan->members, members, count * sizeof *members);
+    qsort(plan->members, count, sizeof *plan->members, by_slot);
+    uint32_t reachable = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct tree_member *m = &plan->members[i];
+        if (i > 0 && m->slot == m[-1].slot) return CORE_ERR_MALFORMED;
+        if (m->weight == 0) m->weight = 1;
+        if (m->weight > TREE_WEIGHT_MAX) m->weight = TREE_WEIGHT_MAX;
+        reachable += m->reachable;
+    }
+    plan->count = count;
+    plan->key = key_of(run, round, attempt);
+    plan->all_reachable = reachable == 0;
+    const uint32_t able = reachable ? reachable : count;
+    plan->shards = able < TREE_SHARD_MAX ? able : TREE_SHARD_MAX;
+    memset(plan->group_count, 0, sizeof plan->group_count);
+    group_hosts(plan);
+    group_groups(plan);
+    for (uint32_t level = 0; level < plan->levels; level++)
+        for (uint32_t g = 0; g < plan->group_count[level]; g++) own_shards(plan, level, g);
+    return CORE_ERR_OK;
+}
+
+// ---- reading a plan ----
+
+bool tree_plan_has(const struct tree_plan *plan, uint64_t level, uint64_t group, uint64_t shard)
+{
+    return level < plan->levels && group < plan->group_count[level] && shard < plan->shards;
+}
+
+static const struct tree_group *group_at(const struct tree_plan *plan, uint32_t level, uint32_t group)
+{
+    check(tree_plan_has(plan, level, group, 0));
+    return &plan->groups[plan->group_first[level] + group];
+}
+
+static bool find_slot(const struct tree_plan *plan, uint32_t slot, uint32_t *member)
+{
+    uint32_t low = 0, high = plan->levels ? plan->count : 0;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
+        if (plan->members[middle].slot < slot) low = middle + 1;
+        else high = middle;
+    }
+    *member = low;
+    return plan->levels && low < plan->count && plan->members[low].slot == slot;
+}
+
+bool tree_plan_has_slot(const struct tree_plan *plan, uint32_t slot)
+{
+    uint32_t member;
+    return find_slot(plan, slot, &member);
+}
+
+uint32_t tree_plan_owner(const struct tree_plan *plan, uint32_t level, uint32_t group, uint32_t shard)
+{
+    check(tree_plan_has(plan, level, group, shard));
+    const size_t place = plan->group_first[level] + group;
+    return plan->members[plan->owners[place * TREE_SHARD_MAX + shard]].slot;
+}
+
+// Keeps the best TREE_CANDIDATE_MAX of what it is offered, ascending, from `fixed` on.
+struct best {
+    struct pair pairs[TREE_CANDIDATE_MAX];
+    uint32_t count;
+    uint32_t fixed;  // places that are given away already
+};
+
+static void offer(struct best *b, const struct pair *pair)
+{
+    uint32_t at = b->count;
+    if (at == TREE_CANDIDATE_MAX) {
+        if (b->fixed == at || pair_before(&b->pairs[at - 1], pair)) return;
+        at--;
+    } else {
+        b->count++;
+    }
+    for (; at > b->fixed && pair_before(pair, &b->pairs[at - 1]); at--) b->pairs[at] = b->pairs[at - 1];
+    b->pairs[at] = *pair;
+}
+
+uint32_t tree_plan_candidates(const struct tree_plan *plan, uint32_t level, uint32_t group, uint32_t shard,
+                              uint32_t slots[TREE_CANDIDATE_MAX])
+{
+    check(tree_plan_has(plan, level, group, shard));
+    const struct tree_group *g = group_at(plan, level, group);
+    const uint32_t owner = plan->owners[(size_t)(plan->group_first[level] + group) * TREE_SHARD_MAX + shard];
+    struct best best = {.pairs = {{0, shard, owner}}, .count = 1, .fixed = 1};
+    // The group's own in rendezvous order, then everyone else, likewise.
+    for (int outside = 0; outside < 2; outside++) {
+        for (uint32_t i = 0; i < plan->count; i++) {
+            const uint32_t member = plan->order[i];
+            const bool inside = i >= g->member_first && i < g->member_first + g->member_count;
+            if (inside == (outside == 1) || member == owner || !may_own(plan, member)) continue;
+            offer(&best, &(struct pair){score(plan, level, group, shard, member), shard, member});
+        }
+        best.fixed = best.count;
+    }
+    for (uint32_t i = 0; i < best.count; i++) slots[i] = plan->members[best.pairs[i].member].slot;
+    return best.count;
+}
+
+uint32_t tree_plan_group_of(const struct tree_plan *plan, uint32_t level, uint32_t slot)
+{
+    uint32_t member;
+    check(level < plan->levels && find_slot(plan, slot, &member));
+    uint32_t group = plan->group_of[member];
+    for (uint32_t l = 0; l < level; l++) group = group_at(plan, l, group)->parent;
+    return group;
+}
+
+uint32_t tree_plan_parent(const struct tree_plan *plan, uint32_t level, uint32_t group)
+{
+    check(level + 1 < plan->levels);
+    return group_at(plan, level, group)->parent;
+}
+
+uint32_t tree_plan_children(const struct tree_plan *plan, uint32_t level, uint32_t group, uint32_t *first)
+{
+    check(level > 0);
+    const struct tree_group *g = group_at(plan, level, group);
+    *first = g->first;
+    return g->count;
+}
+
+uint32_t tree_plan_slot_count(const struct tree_plan *plan, uint32_t level, uint32_t group)
+{
+    return group_at(plan, level, group)->member_count;
+}
+
+uint32_t tree_plan_slot_at(const struct tree_plan *plan, uint32_t level, uint32_t group, uint32_t index)
+{
+    const struct tree_group *g = group_at(plan, level, group);
+    check(index < g->member_count);
+    return plan->members[plan->order[g->member_first + index]].slot;
+}
+
+uint64_t tree_shard_range(uint64_t elements, uint32_t shards, uint32_t shard, uint64_t *first)
+{
+    check(shards > 0 && shards <= TREE_SHARD_MAX && shard < shards && elements < (uint64_t)1 << 56);
+    const uint64_t blocks = (elements + TREE_SHARD_ALIGN - 1) / TREE_SHARD_ALIGN;
+    const uint64_t from = blocks * shard / shards * TREE_SHARD_ALIGN;
+    uint64_t to = blocks * (shard + 1) / shards * TREE_SHARD_ALIGN;
+    if (to > elements) to = elements;
+    *first = from < elements ? from : elements;
+    return to > *first ? to - *first : 0;
+}
