@@ -6,8 +6,8 @@
 #include "learn/tensors.h"
 
 struct inner_state {
-    uint64_t elements; // of each vector: tensors_elements
-    uint64_t steps;    // taken since the state was fresh; AdamW's bias correction counts them
+    uint64_t elements;  // of each vector: tensors_elements
+    uint64_t steps;     // taken since the state was fresh; AdamW's bias correction counts them
     float *m, *v, *residual;
 };
 
@@ -20,12 +20,13 @@ void inner_state_reset_moments(struct inner_state *state);
 void inner_state_copy(struct inner_state *to, const struct inner_state *from);
 
 // The blob: u8 version 1, u64 steps, then m, v and residual as little-endian fp32, padding included.
-uint64_t inner_state_size(const struct model_config *config); // bytes
+uint64_t inner_state_size(const struct model_config *config);  // bytes
 void inner_state_encode(struct writer *w, const struct inner_state *state);
 // For bytes from disk: UNKNOWN_VERSION, TRUNCATED or MALFORMED (a number that is not finite); the state is then reset.
 CORE_MUST_USE enum core_err inner_state_decode(struct slice blob, struct inner_state *state);
 
-// The Merkle root (hash_leaf, 1 MiB chunks) over the blob's bytes: state_in and state_out of a commit.
+// state_in and state_out of a commit: the Merkle root of four parts, hash_leaf(version and steps) and tensors_hash_part
+// of m, v and residual.
 struct core_hash inner_state_hash(const struct inner_state *state);
 
 #endif

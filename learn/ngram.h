@@ -6,11 +6,11 @@
 #include "learn/data.h"
 
 struct ngram_losses {
-    double unigram, bigram, trigram; // nats a byte on the held-out part
+    double unigram, bigram, trigram;  // nats a byte on the held-out part
 };
 
-// Counts the training part, scores the held-out part. Takes up to 64 MiB while it runs. NO_MEMORY, or TOO_SHORT for a part
-// under 3 bytes.
+// Counts the training part, scores the held-out part. Takes up to 66 MiB while it runs. NO_MEMORY, or TOO_SHORT for a
+// part under 3 bytes.
 CORE_MUST_USE enum core_err ngram_measure(const struct dataset *data, struct ngram_losses *losses);
 
 #endif

@@ -1,7 +1,7 @@
 // The outer step: exact sums in, new parameters out (DiLoCo, arXiv 2311.08105; momentum 0 is plain averaging).
 //   mean = (float)((double)sum / (double)weight * 2^e)      each operation rounded to nearest even
-//   momentum = mu * momentum + mean;  step = mu * momentum + mean  (Nesterov);  params = params - rate * step
-// Products and sums are rounded apart: nothing here is fused. Element-wise, so any split gives the same bits.
+//   momentum = fma(mu, momentum, mean);  u = fma(mu, momentum, mean);  params = fma(-rate, u, params)
+// With mu = 0: u = mean. The same bits as the device's hip_outer_step. Element-wise, so any split gives the same.
 // Pure; any thread; two threads may work on ranges that don't overlap.
 #ifndef LEARN_OUTER_H
 #define LEARN_OUTER_H

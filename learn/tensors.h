@@ -17,18 +17,18 @@
 #include "learn/config.h"
 
 enum {
-    TENSORS_ALIGN = 64,        // elements
+    TENSORS_ALIGN = 64,  // elements
     TENSORS_NAME_SIZE = 40,
-    TENSORS_CHUNK = 1 << 20,   // bytes of a hashed chunk, the store's
+    TENSORS_CHUNK = 1 << 20,  // bytes of a hashed chunk, the store's
 };
 
 struct tensor {
     char name[TENSORS_NAME_SIZE];
-    uint64_t offset;  // elements, into the flat vector
-    uint64_t count;   // elements, without padding
-    uint32_t rows, columns; // rows 1 for a norm
-    bool decays;      // weight decay applies
-    bool ones;        // starts as ones (norms)
+    uint64_t offset;         // elements, into the flat vector
+    uint64_t count;          // elements, without padding
+    uint32_t rows, columns;  // rows 1 for a norm
+    bool decays;             // weight decay applies
+    bool ones;               // starts as ones (norms)
 };
 
 // Number of tensors, at most CONFIG_TENSORS_MAX. `config` has passed config_check.
@@ -51,6 +51,9 @@ struct core_hash tensors_hash(const struct model_config *config, const float *pa
 
 // The same over an update's int8 elements: `roots` receives one hash a tensor; the result is update_root.
 struct core_hash tensors_hash_update(const struct model_config *config, const int8_t *update, struct core_hash *roots);
+
+// The root of one part: `size` bytes in chunks of TENSORS_CHUNK.
+struct core_hash tensors_hash_part(const void *bytes, uint64_t size);
 
 // The first tensor whose roots differ, or UINT32_MAX when all are equal.
 uint32_t tensors_first_difference(const struct model_config *config, const struct core_hash *a,

@@ -1,6 +1,6 @@
-// What a compute worker calls: a round's inner steps, evaluation, and the same steps again to verify them. One owner, one
-// thread at a time (the device's own threads work inside). All memory is taken at trainer_open.
-// The bits of every result depend on the task alone: not on threads, instruction set or what ran before.
+// What a compute worker calls: a round's inner steps, evaluation, and the same steps again to verify them. One owner,
+// one thread at a time (the device's own threads work inside). All memory is taken at trainer_open. The bits of every
+// result depend on the task alone: not on threads, instruction set or what ran before.
 #ifndef LEARN_TRAINER_H
 #define LEARN_TRAINER_H
 
@@ -28,12 +28,12 @@ struct train_task {
     const struct dataset *data;  // passed data_check
     uint64_t seed;               // the run's
     uint32_t round, slot;
-    uint32_t steps;              // of this round
-    uint64_t first_step;         // of the run: the schedule's clock for the round's first step
-    uint64_t total_steps;        // of the run
+    uint32_t steps;        // of this round
+    uint64_t first_step;   // of the run: the schedule's clock for the round's first step
+    uint64_t total_steps;  // of the run
     const struct hyper_parameters *hyper;
-    const int8_t *exponents;     // one a tensor, the manifest's
-    trainer_hook *hook;          // or NULL
+    const int8_t *exponents;  // one a tensor, the manifest's
+    trainer_hook *hook;       // or NULL
     void *hook_context;
 };
 
@@ -51,15 +51,13 @@ CORE_MUST_USE enum core_err trainer_train(struct trainer *trainer, const struct 
                                           struct inner_state *state, int8_t *update, float *end,
                                           struct train_result *result);
 
-// One step of gradient descent by AdamW without rounds, for baselines: `batches` micro-batches of the slots from
-// task->slot on make one step. `params` is changed in place; steps as task->steps; no update, the residual is left alone.
+// The same steps without a round around them, for baselines and a peer alone: `params` is changed in place, nothing is
+// quantised, the residual stays. task->params and task->exponents are not read. On an error both are as they were.
 CORE_MUST_USE enum core_err trainer_train_local(struct trainer *trainer, const struct train_task *task,
-                                                uint32_t batches, struct inner_state *state, float *params,
-                                                struct train_result *result);
+                                                struct inner_state *state, float *params, struct train_result *result);
 
 // Held-out loss in nats a byte over `windows` (data_held_out_windows; 0: all of them).
-CORE_MUST_USE enum core_err trainer_evaluate(struct trainer *trainer, const float *params,
-                                             const struct dataset *data, uint64_t windows, trainer_hook *hook,
-                                             void *hook_context, double *loss);
+CORE_MUST_USE enum core_err trainer_evaluate(struct trainer *trainer, const float *params, const struct dataset *data,
+                                             uint64_t windows, trainer_hook *hook, void *hook_context, double *loss);
 
 #endif
