@@ -1,0 +1,76 @@
+#include "node/blobs.h"
+
+#include <stdlib.h>
+
+#include "core/check.h"
+
+struct blob *blob_new(size_t size)
+{
+    struct blob *b = malloc(sizeof *b + size);
+    if (!b) return NULL;
+    atomic_init(&b->references, 1);
+    b->size = size;
+    return b;
+}
+
+struct blob *blob_hold(struct blob *b)
+{
+    atomic_fetch_add(&b->references, 1);
+    return b;
+}
+
+void blob_release(struct blob *b)
+{
+    if (b && atomic_fetch_sub(&b->references, 1) == 1) free(b);
+}
+
+enum core_err blobs_open(struct blobs *table, uint32_t capacity, uint64_t limit)
+{
+    *table = (struct blobs){.capacity = capacity, .limit = limit};
+    table->entries = calloc(capacity, sizeof *table->entries);
+    return table->entries ? CORE_ERR_OK : CORE_ERR_NO_MEMORY;
+}
+
+void blobs_close(struct blobs *table)
+{
+    for (uint32_t i = 0; i < table->count; i++) blob_release(table->entries[i].blob);
+    free(table->entries);
+    *table = (struct blobs){0};
+}
+
+struct blob *blobs_find(const struct blobs *table, const struct blob_key *key)
+{
+    for (uint32_t i = table->count; i > 0; i--)
+        if (blob_key_equal(&table->entries[i - 1].key, key)) return table->entries[i - 1].blob;
+    return NULL;
+}
+
+enum core_err blobs_put(struct blobs *table, const struct blob_key *key, struct blob *blob)
+{
+    if (blobs_find(table, key)) {
+        blob_release(blob);
+        return CORE_ERR_OK;
+    }
+    if (table->count == table->capacity || table->bytes + blob->size > table->limit) {
+        blob_release(blob);
+        return CORE_ERR_LIMIT;
+    }
+    table->entries[table->count++] = (struct blobs_entry){*key, blob};
+    table->bytes += blob->size;
+    return CORE_ERR_OK;
+}
+
+void blobs_drop(struct blobs *table, const struct core_hash *run, uint64_t before_round)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < table->count; i++) {
+        struct blobs_entry *e = &table->entries[i];
+        if (e->key.round < before_round && hash_equal(&e->key.run, run)) {
+            table->bytes -= e->blob->size;
+            blob_release(e->blob);
+        } else {
+            table->entries[kept++] = *e;
+        }
+    }
+    table->count = kept;
+}

@@ -1,0 +1,182 @@
+// Makes homes: `init` founds a mesh in one, `join` makes one a member of a mesh that is there.
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/check.h"
+#include "mesh/admission.h"
+#include "mesh/certificate.h"
+#include "mesh/charter.h"
+#include "mesh/identity.h"
+#include "mesh/invitation.h"
+#include "node/home.h"
+#include "node/node.h"
+#include "node/settings.h"
+
+enum { JOIN_TIMEOUT_MS = 30000 };
+
+static enum core_err fail(struct node_failure *why, enum core_err err, const char *what, const char *remedy)
+{
+    node_failure_set(why, remedy, "%s: %s", what, core_error_text(err));
+    return err;
+}
+
+// A folder for a new peer, locked, with its name and listen address decided.
+static enum core_err open_new(struct home *home, struct settings *s, const char *path, const char *name, const char *listen,
+                              struct node_failure *why)
+{
+    *s = (struct settings){0};
+    *home = (struct home){.lock = -1};
+    if (name) snprintf(s->name, sizeof s->name, "%s", name);
+    else settings_host_name(s->name);
+    if (!charter_name_valid(s->name)) {
+        node_failure_set(why, "use letters, digits and . _ -, at most 63, starting with a letter or digit",
+                         "'%s' is no valid name for a peer", s->name);
+        return CORE_ERR_USAGE;
+    }
+    struct address address;
+    if (settings_listen(listen, "", &address)) {
+        node_failure_set(why, "give HOST:PORT, such as 0.0.0.0:6173", "'%s' is no address to listen on", listen);
+        return CORE_ERR_USAGE;
+    }
+    address_format(&address, s->listen);
+    enum core_err err = home_create(path);
+    if (err == CORE_ERR_EXISTS) {
+        node_failure_set(why, "run it with `mycel up`, or give another --home", "a peer lives in %s already", path);
+        return err;
+    }
+    if (!err) err = home_open_new(home, path);
+    if (err) node_failure_set(why, "check the folder's owner, or give another --home", "cannot make the home %s: %s", path,
+                              core_error_text(err));
+    return err;
+}
+
+// Everything but the key first: a home is a peer's once its key is there.
+static enum core_err write_home(struct home *home, const struct settings *s, const struct core_key *key,
+                                struct slice charter, struct slice certificate, struct node_failure *why)
+{
+    char path[HOME_PATH_SIZE + 256];
+    home_file(home, "key", path);
+    enum core_err err = home_write(home, "charter", charter);
+    if (!err) err = home_write(home, "certificate", certificate);
+    if (!err) err = settings_write(home, s);
+    if (!err) err = identity_save(path, key);
+    if (err) fail(why, err, "cannot write the home", "free some space or check the folder's permissions");
+    return err;
+}
+
+enum core_err node_init(const struct node_init_options *o, struct node_created *created, struct node_failure *why)
+{
+    struct home home = {.lock = -1};
+    struct settings s;
+    enum core_err err = sign_start();
+    if (err) return fail(why, err, "libsodium cannot be used", "reinstall it");
+    if (!o->mesh_name || !charter_name_valid(o->mesh_name)) {
+        node_failure_set(why, "use letters, digits and . _ -, at most 63, starting with a letter or digit",
+                         "'%s' is no valid name for a mesh", o->mesh_name ? o->mesh_name : "");
+        return CORE_ERR_USAGE;
+    }
+    err = open_new(&home, &s, o->home, o->peer_name, o->listen, why);
+    if (err) return err;
+    struct core_key key = sign_key_random();
+    struct charter charter;
+    uint8_t nonce[CHARTER_NONCE_SIZE], encoded[CHARTER_MAX], certificate[CERTIFICATE_MAX];
+    size_t certificate_size = 0;
+    random_bytes(nonce, sizeof nonce);
+    uint64_t now_s = (uint64_t)time(NULL);
+    err = charter_create(&key, o->mesh_name, o->byzantine ? FAULT_BYZANTINE : FAULT_TRUSTED, now_s, nonce, &charter);
+    if (!err) {
+        struct certificate what = {
+            .mesh = charter.id, .key = key.id, .roles = ROLE_MEMBER | ROLE_SPONSOR | ROLE_FOUNDER, .issued_s = now_s};
+        memcpy(what.name, s.name, sizeof what.name);
+        err = certificate_issue(&charter, &key, (struct slice){0}, &what, certificate, &certificate_size);
+    }
+    if (err) {
+        fail(why, err, "cannot make the charter and the first certificate", "this is a defect: please report it");
+    } else {
+        struct slice charter_bytes = {encoded, charter_encode(&charter, encoded)};
+        err = write_home(&home, &s, &key, charter_bytes, (struct slice){certificate, certificate_size}, why);
+    }
+    *created = (struct node_created){.mesh = charter.id, .id = key.id};
+    identity_forget(&key, sizeof key);
+    home_close(&home);
+    return err;
+}
+
+struct join_report {
+    const struct node_join_options *options;
+    uint32_t tried, answered;
+};
+
+static void report(void *context, const char *address, enum core_err err, const char *text)
+{
+    struct join_report *r = context;
+    r->tried++;
+    if (!r->options->progress) return;
+    char line[512];
+    if (err) snprintf(line, sizeof line, "%s: %s", address, text && *text ? text : core_error_text(err));
+    else snprintf(line, sizeof line, "%s: admitted", address);
+    r->options->progress(r->options->context, line);
+}
+
+static const char *join_remedy(enum core_err err)
+{
+    switch (err) {
+    case CORE_ERR_EXPIRED:
+    case CORE_ERR_USED_UP:
+    case CORE_ERR_REVOKED:
+    case CORE_ERR_NOT_FOUND: return "ask a member for a new token (`mycel invite`)";
+    case CORE_ERR_MALFORMED:
+    case CORE_ERR_TRUNCATED: return "copy the whole token, or ask for a new one (`mycel invite`)";
+    case CORE_ERR_UNREACHABLE:
+    case CORE_ERR_TIMED_OUT:
+        return "check that the sponsor runs (`mycel status` there) and that its port is open to this machine";
+    case CORE_ERR_WRONG_MESH: return "this home belongs to another mesh: give another --home";
+    default: return "ask the sponsor to look at its log";
+    }
+}
+
+enum core_err node_join(const struct node_join_options *o, struct node_created *created, struct node_failure *why)
+{
+    struct invitation token;
+    char reason[INVITATION_WHY_MAX] = "";
+    enum core_err err = sign_start();
+    if (err) return fail(why, err, "libsodium cannot be used", "reinstall it");
+    err = invitation_decode(o->token, &token, reason);
+    if (!err) err = invitation_check(&token, (uint64_t)time(NULL), NULL, reason);
+    if (err) {
+        node_failure_set(why, join_remedy(err), "the token is no good: %s", *reason ? reason : core_error_text(err));
+        return err;
+    }
+    struct home home = {.lock = -1};
+    struct settings s;
+    err = open_new(&home, &s, o->home, o->peer_name, o->listen, why);
+    if (err) return err;
+    struct core_key key = sign_key_random();
+    static struct admission_result result;
+    struct join_report context = {.options = o};
+    uint32_t addresses = token.addresses.count ? token.addresses.count : 1;
+    int timeout_ms = (int)((o->timeout_ms ? o->timeout_ms : JOIN_TIMEOUT_MS) / addresses);
+    if (timeout_ms < 1000) timeout_ms = 1000;
+    err = admission_join(&token, &key, s.name, timeout_ms, report, &context, &result);
+    if (err)
+        node_failure_set(why, join_remedy(err), "not admitted (%u of %u addresses tried): %s", context.tried,
+                         token.addresses.count, result.why[0] ? result.why : core_error_text(err));
+    else
+        err = write_home(&home, &s, &key, (struct slice){result.charter, result.charter_size},
+                         (struct slice){result.certificate, result.certificate_size}, why);
+    if (!err) {
+        // Whom to dial at the first start; the mesh tells the rest.
+        uint8_t sponsor[CORE_ID_SIZE + ADDRESS_LIST_BYTES];
+        struct address_list list = token.addresses;
+        memcpy(sponsor, token.sponsor.bytes, CORE_ID_SIZE);
+        size_t size = CORE_ID_SIZE + address_list_encode(&list, sponsor + CORE_ID_SIZE);
+        err = home_write(&home, "sponsor", (struct slice){sponsor, size});
+        if (err) fail(why, err, "cannot write the home", "free some space");
+    }
+    *created = (struct node_created){.mesh = token.mesh, .id = key.id};
+    identity_forget(&key, sizeof key);
+    home_close(&home);
+    return err;
+}
