@@ -4,10 +4,9 @@
 
 #include <stdbool.h>
 
+#include "node/home.h"
 #include "tools/args.h"
 #include "tools/output.h"
-
-enum { HOME_SIZE = 1024 };
 
 // Programs that link the modules directly and so lie outside this layer: main() hands them in.
 struct tools_programs {
@@ -18,8 +17,8 @@ struct tools_programs {
 struct call {
     struct args args;
     struct output out;
-    char home[HOME_SIZE];     // absolute
-    char program[HOME_SIZE];  // this binary
+    char home[HOME_PATH_SIZE];     // absolute
+    char program[HOME_PATH_SIZE];  // this binary
     const struct tools_programs *programs;
     int argc;  // as given to main
     char **argv;

@@ -1,0 +1,100 @@
+#include "tools/call.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "core/sign.h"
+#include "tools/commands.h"
+#include "tools/help.h"
+#include "tools/verbs.h"
+
+static void find_program(struct call *call, const char *fallback)
+{
+    ssize_t length = readlink("/proc/self/exe", call->program, sizeof call->program - 1);
+    if (length > 0) call->program[length] = '\0';
+    else snprintf(call->program, sizeof call->program, "%s", fallback);
+}
+
+static int show_help(const struct args *args)
+{
+    const struct command *command = args->command;
+    if (!command || strcmp(command->verb, "mycel") == 0) help_overview(stdout, &command_table);
+    else (void)help_command(stdout, &command_table, command->verb, command->sub);
+    return 0;
+}
+
+static int run(struct call *call)
+{
+    const struct args *args = &call->args;
+    if (args->help) return show_help(args);
+    enum core_err err = home_path(call->home, args_text(args, "home", NULL));
+    if (err) {
+        output_error(&call->out, core_error_name(err), "cannot tell the home: %s; name one by --home DIR or MYCEL_HOME",
+                     core_error_text(err));
+        return core_error_exit(err);
+    }
+    err = sign_start();
+    if (err) {
+        output_error(&call->out, core_error_name(err), "libsodium cannot be used: %s", core_error_text(err));
+        return core_error_exit(err);
+    }
+    return args->command->run(call);
+}
+
+int tools_main(int argc, char **argv, const struct tools_programs *programs)
+{
+    static struct call call;  // its paths and flags are large for a stack
+    call = (struct call){.programs = programs, .argc = argc, .argv = argv};
+    enum core_err err = args_parse(&call.args, &command_table, argc, argv);
+    call.out = output_choose(args_has(&call.args, "json"), args_has(&call.args, "quiet"), args_has(&call.args, "verbose"),
+                             args_text(&call.args, "color", "auto"));
+    if (err) {
+        output_error(&call.out, core_error_name(err), "%s", call.args.error);
+        return core_error_exit(err);
+    }
+    find_program(&call, argv[0]);
+    setvbuf(stdout, NULL, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, 0);
+    int status = run(&call);
+    // A full disk or a closed pipe under stdout is a failure that a script must see.
+    if (fflush(stdout) != 0 && status == 0) {
+        fputs("mycel: cannot write to standard output\n", stderr);
+        status = core_error_exit(CORE_ERR_IO);
+    }
+    return status;
+}
+
+int verb_help(struct call *call)
+{
+    const struct args *args = &call->args;
+    if (args_has(args, "markdown")) {
+        help_markdown(stdout, &command_table);
+        return 0;
+    }
+    if (args->word_count == 0) {
+        help_overview(stdout, &command_table);
+        return 0;
+    }
+    const char *verb = args->words[0], *sub = args->word_count > 1 ? args->words[1] : NULL;
+    if (help_command(stdout, &command_table, verb, sub)) return 0;
+    output_error(&call->out, "USAGE", "there is no command '%s%s%s'; 'mycel help' lists what there is", verb, sub ? " " : "",
+                 sub ? sub : "");
+    return core_error_exit(CORE_ERR_USAGE);
+}
+
+// The programs parse for themselves what the table has already found to be flags of theirs.
+static int run_program(struct call *call, int (*program)(int argc, char **argv), const char *name)
+{
+    for (int i = 1; i < call->argc; i++)
+        if (strcmp(call->argv[i], name) == 0) return program(call->argc - i, call->argv + i);
+    return core_error_exit(CORE_ERR_USAGE);
+}
+
+int verb_sim(struct call *call)
+{
+    return run_program(call, call->programs->sim, "sim");
+}
+
+int verb_bench(struct call *call)
+{
+    return run_program(call, call->programs->bench, "bench");
+}

@@ -1,0 +1,230 @@
+#include "tools/client.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/check.h"
+
+// A signal handler has no argument to reach anything else by.
+static volatile sig_atomic_t interrupted;
+
+static void note_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+void client_catch_interrupts(void)
+{
+    struct sigaction action = {.sa_handler = note_interrupt};  // no SA_RESTART: a wait shall end
+    sigemptyset(&action.sa_mask);
+    check(sigaction(SIGINT, &action, NULL) == 0 && sigaction(SIGTERM, &action, NULL) == 0);
+}
+
+bool client_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+const char *field_text(const json_t *object, const char *key, const char *otherwise)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : otherwise;
+}
+
+double field_number(const json_t *object, const char *key, double otherwise)
+{
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : otherwise;
+}
+
+bool field_true(const json_t *object, const char *key)
+{
+    return json_is_true(json_object_get(object, key));
+}
+
+void client_describe_wait(char *out, size_t size, const json_t *wait)
+{
+    const char *peer = field_text(wait, "peer", ""), *remedy = field_text(wait, "remedy", "");
+    snprintf(out, size, "%s%s%s%s%s", peer, peer[0] ? ": " : "", field_text(wait, "cause", "no cause is known"),
+             remedy[0] ? "; " : "", remedy);
+}
+
+static int no_daemon(struct call *call)
+{
+    char key[HOME_PATH_SIZE + 8];
+    snprintf(key, sizeof key, "%s/key", call->home);
+    if (access(key, F_OK) != 0)
+        output_error(&call->out, "NO_DAEMON",
+                     "no peer lives in %s; 'mycel init NAME' starts a mesh, 'mycel join TOKEN' joins one, "
+                     "'mycel lab up 4' tries one here",
+                     call->home);
+    else if (home_holder(call->home) > 0)
+        output_error(&call->out, "NO_DAEMON", "process %d holds %s, but does not answer; wait a second, or stop it by 'kill %d'",
+                     home_holder(call->home), call->home, home_holder(call->home));
+    else
+        output_error(&call->out, "NO_DAEMON", "no daemon runs in %s; 'mycel up --detach' starts it", call->home);
+    return core_error_exit(CORE_ERR_NO_DAEMON);
+}
+
+int client_open(struct client *c, struct call *call)
+{
+    *c = (struct client){.call = call, .control = {.fd = -1}};
+    signal(SIGPIPE, SIG_IGN);
+    enum core_err err = control_connect(&c->control, call->home);
+    if (!err) return 0;
+    if (err == CORE_ERR_NO_DAEMON) return no_daemon(call);
+    output_error(&call->out, core_error_name(err), "cannot reach the daemon of %s: %s", call->home, core_error_text(err));
+    return core_error_exit(err);
+}
+
+void client_close(struct client *c)
+{
+    control_close(&c->control);
+}
+
+static char *request_text(const char *verb, json_t *fields)
+{
+    json_t *request = json_pack("{s:s}", "verb", verb);
+    check(request);
+    if (fields) check(json_object_update(request, fields) == 0);
+    json_decref(fields);
+    char *text = json_dumps(request, JSON_COMPACT | JSON_PRESERVE_ORDER);
+    check(text);
+    json_decref(request);
+    return text;
+}
+
+int client_send(struct client *c, const char *verb, json_t *fields)
+{
+    char *text = request_text(verb, fields);
+    enum core_err err = control_request(&c->control, text);
+    free(text);
+    if (!err) return 0;
+    output_error(&c->call->out, core_error_name(err), "cannot ask the daemon of %s: %s; does it still run?",
+                 c->call->home, core_error_text(err));
+    return core_error_exit(err);
+}
+
+static int gone(struct client *c, enum core_err err, int patience_ms)
+{
+    struct call *call = c->call;
+    int pid = home_holder(call->home);
+    if (err == CORE_ERR_INTERRUPTED) return core_error_exit(err);
+    if (err == CORE_ERR_TIMED_OUT)
+        output_error(&call->out, "TIMED_OUT",
+                     "the daemon of %s (process %d) said nothing for %d s; it may be stopped: 'kill -CONT %d', or see %s/log",
+                     call->home, pid, patience_ms / 1000, pid, call->home);
+    else
+        output_error(&call->out, core_error_name(err),
+                     "the daemon of %s ended while it was asked; %s/log says why, 'mycel up --detach' starts it again",
+                     call->home, call->home);
+    return core_error_exit(err);
+}
+
+// Waits in slices, so that an interrupt between two calls isn't missed.
+static enum core_err next_line(struct client *c, int patience_ms, const char **line)
+{
+    for (int waited = 0;;) {
+        if (client_interrupted()) return CORE_ERR_INTERRUPTED;
+        int slice = patience_ms < 0 || patience_ms - waited > 500 ? 500 : patience_ms - waited;
+        enum core_err err = control_next_line(&c->control, slice, line);
+        if (err == CORE_ERR_INTERRUPTED && !client_interrupted()) continue;
+        if (err != CORE_ERR_TIMED_OUT) return err;
+        waited += slice;
+        if (patience_ms >= 0 && waited >= patience_ms) return CORE_ERR_TIMED_OUT;
+    }
+}
+
+static void print_wait(struct client *c, const json_t *wait)
+{
+    char text[sizeof c->waiting];
+    client_describe_wait(text, sizeof text, wait);
+    if (strcmp(text, c->waiting) == 0) return;
+    memcpy(c->waiting, text, sizeof text);
+    output_note(&c->call->out, "waiting for %s", text);
+}
+
+int client_next(struct client *c, int patience_ms, json_t **answer, bool *last, int *status)
+{
+    *answer = NULL;
+    *last = false;
+    *status = 0;
+    for (;;) {
+        const char *line;
+        enum core_err err = next_line(c, patience_ms, &line);
+        if (err) return gone(c, err, patience_ms);
+        json_t *object = json_loads(line, 0, NULL);
+        if (!json_is_object(object)) {
+            json_decref(object);
+            output_error(&c->call->out, "MALFORMED", "the daemon's answer isn't JSON; is another version running there?");
+            return core_error_exit(CORE_ERR_FAILED);
+        }
+        const json_t *wait = json_object_get(object, "waiting"), *exit_field = json_object_get(object, "exit");
+        if (json_is_object(wait) && !exit_field && !json_object_get(object, "id")) {
+            if (c->call->out.json) output_json(json_incref(object));
+            else print_wait(c, wait);
+            json_decref(object);
+            continue;
+        }
+        c->waiting[0] = '\0';
+        if (exit_field) {
+            *last = true;
+            *status = (int)json_integer_value(exit_field);
+            json_object_del(object, "exit");
+        }
+        const char *name = field_text(object, "error", NULL);
+        if (!name) {
+            *answer = object;
+            return 0;
+        }
+        const char *remedy = field_text(object, "remedy", "");
+        output_error(&c->call->out, name, "%s%s%s", field_text(object, "message", name), remedy[0] ? "; " : "", remedy);
+        json_decref(object);
+        return *status ? *status : 1;
+    }
+}
+
+int client_ask(struct call *call, const char *verb, json_t *fields, int patience_ms, json_t **answer)
+{
+    *answer = NULL;
+    struct client c;
+    int status = client_open(&c, call);
+    if (status) {
+        json_decref(fields);
+        return status;
+    }
+    bool last = false;
+    int final = 0;
+    status = client_send(&c, verb, fields);
+    while (status == 0 && !last) {
+        json_decref(*answer);
+        status = client_next(&c, patience_ms, answer, &last, &final);
+    }
+    client_close(&c);
+    return status ? status : final;
+}
+
+json_t *client_ask_quietly(const char *home, const char *verb, json_t *fields, int patience_ms)
+{
+    char *text = request_text(verb, fields);
+    struct control_client control = {.fd = -1};
+    json_t *answer = NULL;
+    signal(SIGPIPE, SIG_IGN);
+    if (control_connect(&control, home) == CORE_ERR_OK) {
+        const char *line = NULL;
+        if (control_request(&control, text) == CORE_ERR_OK &&
+            control_next_line(&control, patience_ms, &line) == CORE_ERR_OK)
+            answer = json_loads(line, 0, NULL);
+        control_close(&control);
+    }
+    free(text);
+    if (!json_is_object(answer) || json_object_get(answer, "error")) {
+        json_decref(answer);
+        return NULL;
+    }
+    json_object_del(answer, "exit");
+    return answer;
+}

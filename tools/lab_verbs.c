@@ -1,0 +1,328 @@
+// lab up, down, status, run: a mesh of several peers on this machine, each a process of its own with its own home.
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/check.h"
+#include "tools/lab.h"
+#include "tools/spawn.h"
+#include "tools/verbs.h"
+
+enum { LOOK_MS = 2000, SEE_ALL_MS = 30000, SAY_AFTER_MS = 5000, STOP_MS = 10000, KILL_AFTER_MS = 3000, POLL_MS = 50, WORDS_MAX = 20 };
+
+struct lab {
+    struct call *call;
+    unsigned count;
+    char cpus[16];  // threads a peer
+    struct lab_peer peers[LAB_PEERS_MAX];
+};
+
+static void nap(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static bool is(const struct lab_peer *peer, const char *state)
+{
+    return strcmp(peer->state, state) == 0;
+}
+
+// The words of "mycel --home H VERB ...", filled from left to right.
+struct words {
+    char *at[WORDS_MAX];
+    size_t count;
+};
+
+static void word(struct words *w, const char *text)
+{
+    check(w->count + 1 < WORDS_MAX);
+    w->at[w->count++] = (char *)text;  // exec's signature; nobody writes
+    w->at[w->count] = NULL;
+}
+
+static enum core_err start(struct lab *lab, struct spawn *s, struct words *w, const char *input)
+{
+    return spawn_start(s, lab->call->program, w->at, input);
+}
+
+// `what` a peer was asked to do failed; its own words say why.
+static int peer_failed(struct lab *lab, unsigned number, const char *what, int status, const char *said)
+{
+    const char *reason = strncmp(said, "mycel: ", 7) == 0 ? said + 7 : said;
+    output_error(&lab->call->out, "FAILED", "lab peer %u: %s failed: %s; its log is %s/log", number, what,
+                 reason[0] ? reason : "it said nothing", lab->peers[number - 1].home);
+    return status > 0 && status < 126 ? status : 1;
+}
+
+static int run_one(struct lab *lab, unsigned number, struct words *w, const char *input, const char *what)
+{
+    struct spawn s;
+    char said[1024] = "";
+    if (start(lab, &s, w, input)) return peer_failed(lab, number, what, 1, "cannot start a process");
+    int status = spawn_wait(&s, said, sizeof said);
+    return status ? peer_failed(lab, number, what, status, said) : 0;
+}
+
+static int found(struct lab *lab, struct lab_peer *first)
+{
+    char address[32];
+    snprintf(address, sizeof address, "127.0.0.1:%u", lab_free_port());
+    struct words w = {0};
+    const char *const words[] = {"mycel", "init", "lab", "--home", first->home, "--name", "p1", "--listen", address, "--quiet"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) word(&w, words[i]);
+    return run_one(lab, 1, &w, "", "init");
+}
+
+static void up_words(struct lab *lab, struct words *w, const struct lab_peer *peer, const char *listen)
+{
+    *w = (struct words){0};
+    const char *const words[] = {"mycel", "up", "--home", peer->home, "--detach", "--cpus", lab->cpus};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) word(w, words[i]);
+    if (!listen) return;
+    word(w, "--listen");
+    word(w, listen);
+}
+
+// Starts those that have a home and no process, at once. One whose port was taken meanwhile gets another.
+static int restart(struct lab *lab)
+{
+    struct spawn spawned[LAB_PEERS_MAX];
+    bool started[LAB_PEERS_MAX] = {false};
+    struct words w;
+    char said[1024];
+    for (unsigned i = 0; i < lab->count; i++) {
+        if (!is(&lab->peers[i], "down")) continue;
+        up_words(lab, &w, &lab->peers[i], NULL);
+        started[i] = start(lab, &spawned[i], &w, "") == CORE_ERR_OK;
+        if (!started[i]) return peer_failed(lab, i + 1, "up", 1, "cannot start a process");
+    }
+    int status = 0;
+    for (unsigned i = 0; i < lab->count; i++) {
+        if (!started[i] || spawn_wait(&spawned[i], said, sizeof said) == 0) continue;
+        char address[32];
+        snprintf(address, sizeof address, "127.0.0.1:%u", lab_free_port());
+        up_words(lab, &w, &lab->peers[i], address);
+        int again = run_one(lab, i + 1, &w, "", "up");
+        if (again) status = again;
+    }
+    return status;
+}
+
+static int invitation(struct lab *lab, unsigned uses, char *token, size_t size)
+{
+    for (unsigned i = 0; i < lab->count; i++) {
+        lab_look(&lab->peers[i], lab->call->home, i + 1, LOOK_MS);
+        if (!is(&lab->peers[i], "up")) continue;
+        json_t *fields = json_pack("{s:s,s:i,s:i}", "action", "create", "ttl_s", 3600, "uses", (int)uses);
+        json_t *answer = client_ask_quietly(lab->peers[i].home, "invite", fields, LOOK_MS);
+        snprintf(token, size, "%s", field_text(answer, "token", ""));
+        json_decref(answer);
+        if (token[0]) return 0;
+    }
+    output_error(&lab->call->out, "NO_DAEMON", "no lab peer answers, so none can invite; %s/lab/1/log says why, "
+                                               "'mycel lab down' and 'mycel lab up' start again", lab->call->home);
+    return core_error_exit(CORE_ERR_NO_DAEMON);
+}
+
+// Lets those join that have no home yet, at once.
+static int admit(struct lab *lab)
+{
+    unsigned missing = 0;
+    for (unsigned i = 0; i < lab->count; i++) missing += is(&lab->peers[i], "absent");
+    if (missing == 0) return 0;
+    char token[4096], said[1024], names[LAB_PEERS_MAX][8], addresses[LAB_PEERS_MAX][32];
+    int status = invitation(lab, missing, token, sizeof token);
+    struct spawn spawned[LAB_PEERS_MAX];
+    bool started[LAB_PEERS_MAX] = {false};
+    for (unsigned i = 0; status == 0 && i < lab->count; i++) {
+        if (!is(&lab->peers[i], "absent")) continue;
+        snprintf(names[i], sizeof names[i], "p%u", (i + 1) % 1000);
+        snprintf(addresses[i], sizeof addresses[i], "127.0.0.1:%u", lab_free_port());
+        struct words w = {0};
+        const char *const words[] = {"mycel", "join", "-", "--home", lab->peers[i].home, "--detach", "--name", names[i],
+                                     "--listen", addresses[i], "--cpus", lab->cpus};
+        for (size_t j = 0; j < sizeof words / sizeof words[0]; j++) word(&w, words[j]);
+        started[i] = start(lab, &spawned[i], &w, token) == CORE_ERR_OK;
+        if (!started[i]) status = peer_failed(lab, i + 1, "join", 1, "cannot start a process");
+    }
+    for (unsigned i = 0; i < lab->count; i++) {
+        if (!started[i]) continue;
+        int one = spawn_wait(&spawned[i], said, sizeof said);
+        if (one) status = peer_failed(lab, i + 1, "join", one, said);
+    }
+    return status;
+}
+
+static int wait_until_all_see_all(struct lab *lab)
+{
+    char why[HOME_PATH_SIZE + 256], told[sizeof why] = "";
+    int64_t begin = now_ms();
+    for (;;) {
+        for (unsigned i = 0; i < lab->count; i++)
+            if (!is(&lab->peers[i], "up") || !lab->peers[i].id[0]) lab_look(&lab->peers[i], lab->call->home, i + 1, LOOK_MS);
+        if (lab_all_see_all(lab->peers, lab->count, why, sizeof why)) return 0;
+        int64_t waited = now_ms() - begin;
+        if (client_interrupted()) return core_error_exit(CORE_ERR_INTERRUPTED);
+        if (waited > SEE_ALL_MS) {
+            output_error(&lab->call->out, "TIMED_OUT", "the lab's peers don't all see each other after %d s: %s", SEE_ALL_MS / 1000, why);
+            return core_error_exit(CORE_ERR_TIMED_OUT);
+        }
+        if (waited > SAY_AFTER_MS && strcmp(told, why) != 0) {
+            output_note(&lab->call->out, "waiting for %s", why);
+            memcpy(told, why, sizeof told);
+        }
+        nap();
+    }
+}
+
+static struct lab *lab_open(struct call *call)
+{
+    struct lab *lab = calloc(1, sizeof *lab);
+    check(lab);
+    lab->call = call;
+    return lab;
+}
+
+static int bring_up(struct lab *lab)
+{
+    const char *home = lab->call->home;
+    for (unsigned i = 0; i < lab->count; i++) lab_look(&lab->peers[i], home, i + 1, LOOK_MS);
+    for (unsigned i = 0; i < lab->count; i++)
+        if (is(&lab->peers[i], "silent")) {
+            output_error(&lab->call->out, "IN_USE", "lab peer %u (process %d) doesn't answer; if it is stopped, 'kill -CONT %d' wakes it",
+                         i + 1, lab->peers[i].pid, lab->peers[i].pid);
+            return core_error_exit(CORE_ERR_IN_USE);
+        }
+    int status = 0;
+    if (is(&lab->peers[0], "absent")) {
+        output_note(&lab->call->out, "Starting a private mesh of %u peers in %s/lab", lab->count, home);
+        status = found(lab, &lab->peers[0]);
+        if (status == 0) lab->peers[0].state = "down";
+    }
+    if (status == 0) status = restart(lab);
+    if (status == 0) status = admit(lab);
+    for (unsigned i = 0; status == 0 && i < lab->count; i++) lab_look(&lab->peers[i], home, i + 1, LOOK_MS);
+    return status ? status : wait_until_all_see_all(lab);
+}
+
+int verb_lab_up(struct call *call)
+{
+    uint64_t wanted;
+    if (!args_read_number(call->args.words[0], &wanted) || wanted == 0 || wanted > LAB_PEERS_MAX) {
+        output_error(&call->out, "USAGE", "'%s' is no number of peers from 1 to %d", call->args.words[0], LAB_PEERS_MAX);
+        return core_error_exit(CORE_ERR_USAGE);
+    }
+    client_catch_interrupts();
+    struct lab *lab = lab_open(call);
+    unsigned there = lab_count(call->home);
+    lab->count = (unsigned)wanted > there ? (unsigned)wanted : there;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t share = cores > (long)lab->count ? (uint64_t)cores / lab->count : 1;
+    snprintf(lab->cpus, sizeof lab->cpus, "%llu", (unsigned long long)args_number(&call->args, "cpus", share));
+    int status = bring_up(lab);
+    if (status == 0) {
+        lab_print(&call->out, lab->peers, lab->count);
+        if (!call->out.json)
+            output_note(&call->out, "\nNext:\n  mycel lab run --peer 1 -- mycel peers\n"
+                                    "  mycel lab run --peer 1 -- mycel train --data FILE\n  mycel lab down");
+    }
+    free(lab);
+    return status;
+}
+
+// Asks all at once; who hasn't gone after a while is ended.
+static int stop_all(struct lab *lab)
+{
+    struct control_client asked[LAB_PEERS_MAX];
+    for (unsigned i = 0; i < lab->count; i++) {
+        asked[i] = (struct control_client){.fd = -1};
+        if (is(&lab->peers[i], "up") && control_connect(&asked[i], lab->peers[i].home) == CORE_ERR_OK &&
+            control_request(&asked[i], "{\"verb\":\"down\"}") != CORE_ERR_OK)
+            output_note(&lab->call->out, "lab peer %u doesn't take the request; it will be ended", i + 1);
+    }
+    int64_t begin = now_ms();
+    unsigned left = lab->count;
+    bool ended[LAB_PEERS_MAX] = {false};
+    while (left > 0 && now_ms() - begin < STOP_MS + 2 * KILL_AFTER_MS) {
+        left = 0;
+        int64_t waited = now_ms() - begin;
+        for (unsigned i = 0; i < lab->count; i++) {
+            int pid = home_holder(lab->peers[i].home);
+            if (pid == 0) continue;
+            left++;
+            int64_t patience = asked[i].fd >= 0 ? STOP_MS : 0;
+            if (waited >= patience && !ended[i]) {
+                kill(pid, SIGTERM);
+                kill(pid, SIGCONT);  // a stopped process gets the other signal only then
+                ended[i] = true;
+            }
+            if (waited > patience + KILL_AFTER_MS) kill(pid, SIGKILL);
+        }
+        if (left > 0) nap();
+    }
+    for (unsigned i = 0; i < lab->count; i++)
+        if (asked[i].fd >= 0) control_close(&asked[i]);
+    return left == 0 ? 0 : core_error_exit(CORE_ERR_PARTLY);
+}
+
+int verb_lab_down(struct call *call)
+{
+    struct lab *lab = lab_open(call);
+    lab->count = lab_count(call->home);
+    for (unsigned i = 0; i < lab->count; i++) lab_look(&lab->peers[i], call->home, i + 1, LOOK_MS);
+    int status = stop_all(lab);
+    for (unsigned i = 0; i < lab->count; i++) lab_look(&lab->peers[i], call->home, i + 1, LOOK_MS);
+    if (call->out.json) lab_print(&call->out, lab->peers, lab->count);
+    else if (status) output_error(&call->out, "PARTLY", "some lab peers still run; 'mycel lab status' shows which");
+    else output_note(&call->out, "Stopped; 'mycel lab up %u' brings the lab back.", lab->count ? lab->count : 4);
+    free(lab);
+    return status;
+}
+
+int verb_lab_status(struct call *call)
+{
+    struct lab *lab = lab_open(call);
+    lab->count = lab_count(call->home);
+    bool all_up = true;
+    for (unsigned i = 0; i < lab->count; i++) {
+        lab_look(&lab->peers[i], call->home, i + 1, LOOK_MS);
+        all_up = all_up && is(&lab->peers[i], "up");
+    }
+    lab_print(&call->out, lab->peers, lab->count);
+    if (lab->count == 0) output_note(&call->out, "No lab in %s; 'mycel lab up 4' starts one.", call->home);
+    else if (!all_up) output_note(&call->out, "'mycel lab up %u' restarts what is down.", lab->count);
+    free(lab);
+    return all_up ? 0 : 1;
+}
+
+int verb_lab_run(struct call *call)
+{
+    struct lab_peer peer;
+    unsigned number = (unsigned)args_number(&call->args, "peer", 1);
+    snprintf(peer.home, sizeof peer.home, "%.*s/lab/%u", HOME_PATH_SIZE - 32, call->home, number);
+    if (access(peer.home, X_OK) != 0) {
+        output_error(&call->out, "NOT_FOUND", "there is no lab peer %u in %s/lab; 'mycel lab up %u' makes it", number, call->home, number);
+        return core_error_exit(CORE_ERR_NOT_FOUND);
+    }
+    char path[HOME_PATH_SIZE + 4096];
+    const char *old = getenv("PATH");
+    int length = (int)(strrchr(call->program, '/') - call->program);
+    snprintf(path, sizeof path, "%.*s:%s", length, call->program, old ? old : "/usr/bin:/bin");
+    setenv("MYCEL_HOME", peer.home, 1);
+    setenv("PATH", path, 1);
+    char **command = call->args.rest;
+    fflush(stdout);
+    execvp(command[0], command);
+    output_error(&call->out, "NOT_FOUND", "cannot run %s: %s", command[0], strerror(errno));
+    return core_error_exit(CORE_ERR_NOT_FOUND);
+}

@@ -1,0 +1,241 @@
+// init, up, join: what makes a home and runs its peer in this process; leave, down and invite, which ask it.
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/bytes.h"
+#include "node/node.h"
+#include "tools/client.h"
+#include "tools/verbs.h"
+
+enum { TOKEN_MAX = 4096, LEAVE_PATIENCE_MS = 120000 };
+
+static int failed(struct call *call, enum core_err err, const struct node_failure *why)
+{
+    bool explained = why->what[0] != '\0';
+    output_error(&call->out, core_error_name(err), "%s%s%s", explained ? why->what : core_error_text(err),
+                 why->remedy[0] ? "; " : "", why->remedy);
+    return core_error_exit(err);
+}
+
+// What to type before a command's name so that it speaks of the same home.
+static const char *home_words(const struct call *call, char *out, size_t size)
+{
+    char usual[HOME_PATH_SIZE];
+    bool is_usual = home_path(usual, NULL) == CORE_ERR_OK && strcmp(usual, call->home) == 0;
+    snprintf(out, size, "%s%s", is_usual ? "" : " --home ", is_usual ? "" : call->home);
+    return out;
+}
+
+int verb_init(struct call *call)
+{
+    const struct args *args = &call->args;
+    struct node_init_options options = {
+        .home = call->home,
+        .mesh_name = args->words[0],
+        .peer_name = args_text(args, "name", NULL),
+        .listen = args_text(args, "listen", NULL),
+    };
+    struct node_created created;
+    struct node_failure why = {0};
+    enum core_err err = node_init(&options, &created, &why);
+    if (err) return failed(call, err, &why);
+    char mesh[CORE_ID_HEX], id[CORE_ID_HEX], home[HOME_PATH_SIZE + 16];
+    hex_encode(mesh, created.mesh.bytes, sizeof created.mesh.bytes);
+    hex_encode(id, created.id.bytes, sizeof created.id.bytes);
+    if (call->out.json) {
+        output_json(json_pack("{s:s,s:s,s:s,s:s}", "mesh", mesh, "name", args->words[0], "id", id, "home", call->home));
+        return 0;
+    }
+    printf("mesh  %s  %s\npeer  %s\nhome  %s\n", mesh, args->words[0], id, call->home);
+    home_words(call, home, sizeof home);
+    output_note(&call->out, "\nNext:\n  mycel%s up --detach    run this peer\n  mycel%s invite         let another in", home, home);
+    return 0;
+}
+
+static void run_options(struct node_options *options, struct call *call)
+{
+    const struct args *args = &call->args;
+    *options = (struct node_options){
+        .home = call->home,
+        .listen = args_text(args, "listen", NULL),
+        .cpus = (uint32_t)args_number(args, "cpus", 0),
+        .log_json = strcmp(args_text(args, "log-format", "text"), "json") == 0,
+        .quiet = call->out.quiet,
+        .verbose = call->out.verbose,
+        .detach = args_has(args, "detach"),
+    };
+    const char *address;
+    while (options->advertise_count < NODE_ADVERTISE_MAX &&
+           (address = args_nth(args, "advertise", options->advertise_count)) != NULL)
+        options->advertise[options->advertise_count++] = address;
+}
+
+static int run_peer(struct call *call)
+{
+    struct node_options options;
+    struct node_failure why = {0};
+    run_options(&options, call);
+    fflush(stdout);
+    enum core_err err = node_run(&options, &why);
+    if (err) return failed(call, err, &why);
+    if (!options.detach) return 0;
+    int pid = home_holder(call->home);
+    if (call->out.json) output_json(json_pack("{s:i,s:s}", "pid", pid, "home", call->home));
+    else printf("%d\n", pid);
+    char home[HOME_PATH_SIZE + 16];
+    if (!call->out.json)
+        output_note(&call->out, "The peer runs; 'mycel%s status' shows it, %s/log is its log.",
+                    home_words(call, home, sizeof home), call->home);
+    return 0;
+}
+
+int verb_up(struct call *call)
+{
+    return run_peer(call);
+}
+
+// The token as given, or the first word of standard input for "-". False when there is none or it is too long.
+static bool read_token(const char *word, char out[TOKEN_MAX])
+{
+    if (strcmp(word, "-") != 0) return snprintf(out, TOKEN_MAX, "%s", word) < TOKEN_MAX;
+    size_t size = fread(out, 1, TOKEN_MAX - 1, stdin);
+    out[size] = '\0';
+    size_t begin = strspn(out, " \t\r\n");
+    size_t length = strcspn(out + begin, " \t\r\n");
+    memmove(out, out + begin, length);
+    out[length] = '\0';
+    return length > 0 && size < TOKEN_MAX - 1;
+}
+
+static void join_progress(void *context, const char *text)
+{
+    const struct call *call = context;
+    output_note(&call->out, "%s", text);
+}
+
+int verb_join(struct call *call)
+{
+    const struct args *args = &call->args;
+    char token[TOKEN_MAX];
+    if (!read_token(args->words[0], token)) {
+        output_error(&call->out, "MALFORMED", "there is no token on standard input, or it is too long; 'mycel invite' "
+                                              "on a member prints one");
+        return core_error_exit(CORE_ERR_MALFORMED);
+    }
+    struct node_join_options options = {
+        .home = call->home,
+        .token = token,
+        .peer_name = args_text(args, "name", NULL),
+        .listen = args_text(args, "listen", NULL),
+        .progress = join_progress,
+        .context = call,
+    };
+    struct node_created created;
+    struct node_failure why = {0};
+    enum core_err err = node_join(&options, &created, &why);
+    if (err) return failed(call, err, &why);
+    char mesh[CORE_ID_HEX];
+    hex_encode(mesh, created.mesh.bytes, sizeof created.mesh.bytes);
+    output_note(&call->out, "Admitted to mesh %.8s.", mesh);
+    return run_peer(call);
+}
+
+// Waits until nobody holds the home's lock: the process is gone, and `up` will find the home free.
+static bool wait_until_free(const char *home, int timeout_ms)
+{
+    for (int waited = 0; waited < timeout_ms; waited += 20) {
+        if (home_holder(home) == 0) return true;
+        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+    }
+    return home_holder(home) == 0;
+}
+
+static int stop(struct call *call, const char *verb, int patience_ms, const char *said)
+{
+    json_t *answer;
+    int status = client_ask(call, verb, NULL, patience_ms, &answer);
+    if (status == 0 && !wait_until_free(call->home, 10000)) {
+        output_error(&call->out, "TIMED_OUT", "process %d has answered, but doesn't end; 'kill %d' ends it",
+                     home_holder(call->home), home_holder(call->home));
+        status = core_error_exit(CORE_ERR_TIMED_OUT);
+    }
+    if (status == 0 && call->out.json) {
+        output_json(answer);
+        return 0;
+    }
+    if (status == 0) output_note(&call->out, "%s", said);
+    json_decref(answer);
+    return status;
+}
+
+int verb_leave(struct call *call)
+{
+    return stop(call, "leave", LEAVE_PATIENCE_MS, "Left the mesh; the peer is stopped.");
+}
+
+int verb_down(struct call *call)
+{
+    return stop(call, "down", CLIENT_PATIENCE_MS, "Stopped; 'mycel up' brings the peer back.");
+}
+
+int verb_invite(struct call *call)
+{
+    const struct args *args = &call->args;
+    json_t *answer, *fields = json_pack("{s:s,s:I,s:I}", "action", "create", "ttl_s",
+                                        (json_int_t)args_seconds(args, "ttl", 86400), "uses",
+                                        (json_int_t)args_number(args, "uses", 1));
+    int status = client_ask(call, "invite", fields, CLIENT_PATIENCE_MS, &answer);
+    if (!answer) return status;
+    if (call->out.json) {
+        output_json(answer);
+        return status;
+    }
+    printf("%s\n", field_text(answer, "token", ""));
+    output_note(&call->out, "\nValid until %s, for %.0f peer%s. On the other machine:\n  %s", field_text(answer, "expires", "?"),
+                field_number(answer, "uses", 1), field_number(answer, "uses", 1) == 1 ? "" : "s",
+                field_text(answer, "join", "mycel join TOKEN"));
+    json_decref(answer);
+    return status;
+}
+
+int verb_invite_ls(struct call *call)
+{
+    json_t *answer;
+    int status = client_ask(call, "invite", json_pack("{s:s}", "action", "ls"), CLIENT_PATIENCE_MS, &answer);
+    if (!answer) return status;
+    if (call->out.json) {
+        output_json(answer);
+        return status;
+    }
+    static const struct table_column columns[] = {{"ID", false, 16}, {"LEFT", true, 0}, {"USES", true, 0}, {"EXPIRES", false, 0}};
+    struct table table;
+    table_open(&table, columns, 4);
+    size_t i;
+    json_t *row;
+    json_array_foreach(json_object_get(answer, "invitations"), i, row) {
+        table_add(&table, TINT_NONE, "%.8s", field_text(row, "id", ""));
+        table_add(&table, TINT_NONE, "%.0f", field_number(row, "uses_left", 0));
+        table_add(&table, TINT_NONE, "%.0f", field_number(row, "uses", 0));
+        table_add(&table, TINT_NONE, "%s", field_text(row, "expires", ""));
+    }
+    table_print(&table, &call->out);
+    json_decref(answer);
+    return status;
+}
+
+int verb_invite_revoke(struct call *call)
+{
+    json_t *answer;
+    json_t *fields = json_pack("{s:s,s:s}", "action", "revoke", "id", call->args.words[0]);
+    int status = client_ask(call, "invite", fields, CLIENT_PATIENCE_MS, &answer);
+    if (!answer) return status;
+    if (call->out.json) {
+        output_json(answer);
+        return status;
+    }
+    output_note(&call->out, "Closed invitation %.8s.", field_text(answer, "id", call->args.words[0]));
+    json_decref(answer);
+    return status;
+}
