@@ -1,5 +1,5 @@
-// A device that computes: the CPU today, shaped so that GPUs fit. Buffers are device addresses (on a GPU the host must not
-// follow them), kernels are launched by number with one struct of arguments, and a stream runs its launches in order.
+// A device that computes: the CPU today, shaped so that GPUs fit. Buffers are device addresses (on a GPU the host must
+// not follow them), kernels are launched by number with one struct of arguments, and a stream runs its launches in order.
 // A device belongs to one thread at a time: whoever opened it, or whom it was handed to.
 #ifndef HIP_DEVICE_H
 #define HIP_DEVICE_H
@@ -39,9 +39,10 @@ struct hip_facts {
     uint32_t threads;
 };
 
-// Opens the device called `name` ("cpu"). `options` NULL: one thread, best instruction set. CORE_ERR_NOT_FOUND for another
-// name, CORE_ERR_UNSUPPORTED where the CPU lacks the instruction set asked for (or MYCEL_ISA names none), NO_MEMORY.
-CORE_MUST_USE enum core_err hip_device_open(const char *name, const struct hip_options *options, struct hip_device **out);
+// Opens the device called `name` ("cpu"). `options` NULL: one thread, best instruction set. CORE_ERR_NOT_FOUND for
+// another name, CORE_ERR_UNSUPPORTED where the CPU lacks the instruction set asked for (or MYCEL_ISA names none), NO_MEMORY.
+CORE_MUST_USE enum core_err hip_device_open(const char *name, const struct hip_options *options,
+                                            struct hip_device **out);
 // Ends its threads. Streams, events and buffers must have been freed. NULL is fine.
 void hip_device_close(struct hip_device *d);
 void hip_device_facts(const struct hip_device *d, struct hip_facts *out);

@@ -5,9 +5,9 @@
 //   row-reduce(e_0 .. e_n-1)  32 partials from +0, element i goes to partial i mod 32, i ascending (`p = p + e`, or
 //                             `p = fma(a, b, p)` where the element is a product a * b); then for h = 16, 8, 4, 2, 1:
 //                             p[i] = p[i] + p[i + h] for i < h; the result is p[0].
-//   contract(a_k, b_k)        k in chunks [0,512), [512,1024) ... of its absolute index; within a chunk one accumulator from
-//                             +0, acc = fma(a_k, b_k, acc), k ascending; the chunks' sums added ascending (the first is taken
-//                             as it is). An index that is not visible is left out, a chunk without any index too.
+//   contract(a_k, b_k)        k in chunks [0,512), [512,1024) ... of its absolute index; within a chunk one accumulator
+//                             from +0, acc = fma(a_k, b_k, acc), k ascending; the chunks' sums added ascending (the first
+//                             is taken as it is). An index that is not visible is left out, a chunk without any too.
 //   start + contract          start takes the place of nothing: ((start + chunk 0) + chunk 1) ...
 //   exp, log, silu, ...       hip/math.h.
 //
@@ -115,8 +115,9 @@ struct hip_norm_grad {
 };
 
 // Rotary embedding in place on `heads` heads that lie side by side in each row (arXiv 2104.09864, halves as in Llama's
-// Hugging Face layout). Row i stands at position first + i mod context. For j < half = head_dim / 2, a = x[j], b = x[j + half],
-// c = cos[position, j], s = sin[position, j]:   x[j] = fma(a, c, -(b * s));  x[j + half] = fma(b, c, a * s).
+// Hugging Face layout). Row i stands at position first + i mod context. For j < half = head_dim / 2, a = x[j],
+// b = x[j + half], c = cos[position, j], s = sin[position, j]:
+// x[j] = fma(a, c, -(b * s));  x[j + half] = fma(b, c, a * s).
 // `inverse` (the gradient) takes -s for s. Tables are the host's, [>= first + context, half].
 struct hip_rotate {
     float *x;  // [rows, heads * head_dim at ld]
@@ -164,7 +165,8 @@ struct hip_attention {
 
 // With p from the forward pass: dv_jd = contract_{i >= j}(p_ij, dy_id); g_ij = contract_d(dy_id, v_jd);
 // r_i = row-reduce_j(p_ij * g_ij by fma); ds_ij = (p_ij * (g_ij - r_i)) * scale; dq_id = contract_{j <= i}(ds_ij, k_jd);
-// dk_jd = contract_{i >= j}(ds_ij, q_id). A key head shared by several query heads gets their dk and dv added, heads ascending.
+// dk_jd = contract_{i >= j}(ds_ij, q_id). Where query heads share a key head, they are taken ascending and each one's dk
+// and dv contraction starts from what the heads before it gave.
 // probs is overwritten with ds.
 struct hip_attention_grad {
     const float *dy;         // [batch * context, heads * head_dim]

@@ -1,0 +1,3 @@
+// The kernels in AVX-512: sixteen lanes.
+#define CPU_KERNELS cpu_kernels_avx512
+#include "hip/kernels.inc"
