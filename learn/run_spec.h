@@ -10,6 +10,7 @@
 #include "core/hash.h"
 #include "core/sign.h"
 #include "ledger/vote.h"
+#include "gossip/tree.h"
 #include "learn/config.h"
 
 enum {
@@ -78,15 +79,16 @@ struct run_enter {
 
 // TOPIC_RUN_COMMAND
 enum run_command_kind { RUN_PAUSE = 1, RUN_RESUME = 2, RUN_CANCEL = 3 };
+enum { RUN_COMMAND_HEIGHTS = 4 };
 
 struct run_command {
     struct core_hash run;
     struct core_id author;
-    uint64_t height;  // the head it knew: void once that many more heights than ROUND_COMMAND_HEIGHTS have passed
+    uint64_t height;  // the head it knew: void once the run is RUN_COMMAND_HEIGHTS further
     enum run_command_kind kind;
 };
 
-enum { RUN_ENTER_SIZE = 183, RUN_COMMAND_SIZE = 138 };
+enum { RUN_ENTER_LIMIT = 256, RUN_COMMAND_LIMIT = 256 };  // bytes
 
 void run_enter_encode(struct writer *w, struct run_enter *e, const struct core_key *key);
 CORE_MUST_USE enum core_err run_enter_decode(struct slice bytes, struct run_enter *e);
