@@ -1,13 +1,13 @@
 // The training state of a run at one round: parameters, outer momentum, and this peer's inner state for the round that
 // follows. Immutable once made and counted by references, so that workers read it while the loop goes on.
 //
-// On disk, in the run's folder (byte tables at the top of run_state.c):
+// On disk, in the run's folder (byte tables at the top of snapshot.c):
 //   params-ROUND-ATTEMPT   head, parameters, momentum: after ROUND closed rounds
 //   inner-ROUND-HASH16     the inner state that round ROUND starts from (learn/inner_state's blob)
 //   update-ROUND           this peer's own update of that round, int8, kept for others who verify it
 // Any thread.
-#ifndef NODE_RUN_STATE_H
-#define NODE_RUN_STATE_H
+#ifndef NODE_SNAPSHOT_H
+#define NODE_SNAPSHOT_H
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -18,7 +18,7 @@
 #include "learn/tensors.h"
 #include "node/home.h"
 
-enum { RUN_STATE_HEAD = 256, RUN_FILE_NAME = 160 };
+enum { SNAPSHOT_HEAD = 256, RUN_FILE_NAME = 160 };
 
 struct run_inner {
     _Atomic uint32_t references;
@@ -26,7 +26,7 @@ struct run_inner {
     struct inner_state state;
 };
 
-struct run_state {
+struct snapshot {
     _Atomic uint32_t references;
     uint64_t round, elements;
     uint32_t attempt;
@@ -43,9 +43,9 @@ struct run_inner *run_inner_hold(struct run_inner *inner);
 void run_inner_release(struct run_inner *inner);
 
 // Zeroed vectors. NO_MEMORY.
-CORE_MUST_USE enum core_err run_state_new(struct run_state **out, uint64_t elements, bool momentum);
-struct run_state *run_state_hold(struct run_state *s);
-void run_state_release(struct run_state *s);
+CORE_MUST_USE enum core_err snapshot_new(struct snapshot **out, uint64_t elements, bool momentum);
+struct snapshot *snapshot_hold(struct snapshot *s);
+void snapshot_release(struct snapshot *s);
 
 // Names under the home, at most RUN_FILE_NAME bytes.
 void run_folder_name(char out[RUN_FILE_NAME], const struct core_hash *run);
@@ -54,22 +54,22 @@ void run_inner_name(char out[RUN_FILE_NAME], const struct core_hash *run, uint64
 void run_update_name(char out[RUN_FILE_NAME], const struct core_hash *run, uint64_t round);
 
 // Durable when they return OK.
-CORE_MUST_USE enum core_err run_state_save(const struct home *h, const struct core_hash *run, const struct run_state *s);
+CORE_MUST_USE enum core_err snapshot_save(const struct home *h, const struct core_hash *run, const struct snapshot *s);
 CORE_MUST_USE enum core_err run_inner_save(const struct home *h, const struct core_hash *run, uint64_t round,
                                            const struct run_inner *inner);
 
 // The head alone: which parameters a file holds. MALFORMED for one that isn't whole.
-struct run_state_head {
+struct snapshot_head {
     uint64_t round, elements;
     uint32_t attempt;
     struct core_hash params_hash, outer_hash, inner_hash;
     bool has_inner, has_momentum;
 };
-CORE_MUST_USE enum core_err run_state_peek(const struct home *h, const char *name, struct run_state_head *head);
+CORE_MUST_USE enum core_err snapshot_peek(const struct home *h, const char *name, struct snapshot_head *head);
 // Loads and checks every hash; with `inner`, its inner state too, where it has one (has_inner is false if that is spoilt
 // or missing). VERIFY_FAILED for spoilt parameters.
-CORE_MUST_USE enum core_err run_state_load(const struct home *h, const struct core_hash *run, const char *name,
-                                           const struct model_config *config, bool inner, struct run_state **out);
+CORE_MUST_USE enum core_err snapshot_load(const struct home *h, const struct core_hash *run, const char *name,
+                                           const struct model_config *config, bool inner, struct snapshot **out);
 
 // Calls `each` with every file of the run's folder that is a params-, inner- or update- file, and its round.
 void run_files_each(const struct home *h, const struct core_hash *run,

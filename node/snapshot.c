@@ -1,7 +1,7 @@
 // params-ROUND-ATTEMPT: a head of 256 bytes, then `elements` little-endian fp32 parameters, then as many of momentum.
 //   0  "MYCELRS1"   8  u64 round   16 u32 attempt   20 u8 has inner   21 u8 has momentum   22 u64 elements
 //   30 params_hash  62 outer_hash  94 inner_hash    126 zeros         224 BLAKE2b-256 of bytes 0 to 223
-#include "node/run_state.h"
+#include "node/snapshot.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -16,7 +16,7 @@
 #include "learn/outer.h"
 
 static const char magic[8] = {'M', 'Y', 'C', 'E', 'L', 'R', 'S', '1'};
-enum { HEAD_HASHED = RUN_STATE_HEAD - CORE_HASH_SIZE };
+enum { HEAD_HASHED = SNAPSHOT_HEAD - CORE_HASH_SIZE };
 static const size_t state_limit = (size_t)1 << 40;
 
 enum core_err run_inner_new(struct run_inner **out, const struct model_config *config)
@@ -46,9 +46,9 @@ void run_inner_release(struct run_inner *inner)
     free(inner);
 }
 
-enum core_err run_state_new(struct run_state **out, uint64_t elements, bool momentum)
+enum core_err snapshot_new(struct snapshot **out, uint64_t elements, bool momentum)
 {
-    struct run_state *s = calloc(1, sizeof *s);
+    struct snapshot *s = calloc(1, sizeof *s);
     *out = NULL;
     if (!s) return CORE_ERR_NO_MEMORY;
     atomic_init(&s->references, 1);
@@ -56,20 +56,20 @@ enum core_err run_state_new(struct run_state **out, uint64_t elements, bool mome
     s->params = calloc(elements, sizeof *s->params);
     s->momentum = momentum ? calloc(elements, sizeof *s->momentum) : NULL;
     if (!s->params || (momentum && !s->momentum)) {
-        run_state_release(s);
+        snapshot_release(s);
         return CORE_ERR_NO_MEMORY;
     }
     *out = s;
     return CORE_ERR_OK;
 }
 
-struct run_state *run_state_hold(struct run_state *s)
+struct snapshot *snapshot_hold(struct snapshot *s)
 {
     atomic_fetch_add(&s->references, 1);
     return s;
 }
 
-void run_state_release(struct run_state *s)
+void snapshot_release(struct snapshot *s)
 {
     if (!s || atomic_fetch_sub(&s->references, 1) != 1) return;
     run_inner_release(s->inner);
@@ -108,10 +108,10 @@ void run_update_name(char out[RUN_FILE_NAME], const struct core_hash *run, uint6
     snprintf(out + n, RUN_FILE_NAME - n, "/update-%llu", (unsigned long long)round);
 }
 
-static void encode_head(uint8_t out[RUN_STATE_HEAD], const struct run_state *s)
+static void encode_head(uint8_t out[SNAPSHOT_HEAD], const struct snapshot *s)
 {
-    memset(out, 0, RUN_STATE_HEAD);
-    struct writer w = writer_over(out, RUN_STATE_HEAD);
+    memset(out, 0, SNAPSHOT_HEAD);
+    struct writer w = writer_over(out, SNAPSHOT_HEAD);
     write_bytes(&w, magic, sizeof magic);
     write_u64(&w, s->round);
     write_u32(&w, s->attempt);
@@ -125,11 +125,11 @@ static void encode_head(uint8_t out[RUN_STATE_HEAD], const struct run_state *s)
     memcpy(out + HEAD_HASHED, hash.bytes, CORE_HASH_SIZE);
 }
 
-static enum core_err decode_head(const uint8_t in[RUN_STATE_HEAD], struct run_state_head *head)
+static enum core_err decode_head(const uint8_t in[SNAPSHOT_HEAD], struct snapshot_head *head)
 {
     struct core_hash hash = hash_bytes(in, HEAD_HASHED);
     if (memcmp(in, magic, sizeof magic) || memcmp(in + HEAD_HASHED, hash.bytes, CORE_HASH_SIZE)) return CORE_ERR_MALFORMED;
-    struct reader r = reader_over(in + sizeof magic, RUN_STATE_HEAD - sizeof magic);
+    struct reader r = reader_over(in + sizeof magic, SNAPSHOT_HEAD - sizeof magic);
     head->round = read_u64(&r);
     head->attempt = read_u32(&r);
     head->has_inner = read_u8(&r) == 1;
@@ -144,10 +144,10 @@ static enum core_err decode_head(const uint8_t in[RUN_STATE_HEAD], struct run_st
 // Hosts are little-endian (x86-64, aarch64), so a vector's memory is its form on disk.
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "fp32 vectors are written as they lie in memory");
 
-enum core_err run_state_save(const struct home *h, const struct core_hash *run, const struct run_state *s)
+enum core_err snapshot_save(const struct home *h, const struct core_hash *run, const struct snapshot *s)
 {
     char name[RUN_FILE_NAME];
-    uint8_t head[RUN_STATE_HEAD];
+    uint8_t head[SNAPSHOT_HEAD];
     run_params_name(name, run, s->round, s->attempt);
     encode_head(head, s);
     size_t bytes = s->elements * sizeof(float);
@@ -175,13 +175,13 @@ enum core_err run_inner_save(const struct home *h, const struct core_hash *run, 
     return home_write_parts(h, name, parts, 4);
 }
 
-enum core_err run_state_peek(const struct home *h, const char *name, struct run_state_head *head)
+enum core_err snapshot_peek(const struct home *h, const char *name, struct snapshot_head *head)
 {
     char path[HOME_PATH_SIZE + 256];
     home_file(h, name, path);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return core_error_from_errno(errno);
-    uint8_t bytes[RUN_STATE_HEAD];
+    uint8_t bytes[SNAPSHOT_HEAD];
     struct stat st = {0};
     enum core_err err = CORE_ERR_MALFORMED;
     if (fstat(fd, &st) == 0 && pread(fd, bytes, sizeof bytes, 0) == (ssize_t)sizeof bytes) err = decode_head(bytes, head);
@@ -189,12 +189,12 @@ enum core_err run_state_peek(const struct home *h, const char *name, struct run_
     if (err) return err;
     uint64_t vectors = head->has_momentum ? 2 : 1;
     bool whole = head->elements < state_limit / 8 &&
-                 (uint64_t)st.st_size == RUN_STATE_HEAD + vectors * head->elements * sizeof(float);
+                 (uint64_t)st.st_size == SNAPSHOT_HEAD + vectors * head->elements * sizeof(float);
     return whole ? CORE_ERR_OK : CORE_ERR_MALFORMED;
 }
 
 static void load_inner(const struct home *h, const struct core_hash *run, const struct model_config *config,
-                       struct run_state *s)
+                       struct snapshot *s)
 {
     char name[RUN_FILE_NAME];
     uint8_t *bytes = NULL;
@@ -214,24 +214,24 @@ static void load_inner(const struct home *h, const struct core_hash *run, const 
     s->has_inner = false;
 }
 
-enum core_err run_state_load(const struct home *h, const struct core_hash *run, const char *name,
-                             const struct model_config *config, bool inner, struct run_state **out)
+enum core_err snapshot_load(const struct home *h, const struct core_hash *run, const char *name,
+                             const struct model_config *config, bool inner, struct snapshot **out)
 {
     *out = NULL;
-    struct run_state_head head;
-    enum core_err err = run_state_peek(h, name, &head);
+    struct snapshot_head head;
+    enum core_err err = snapshot_peek(h, name, &head);
     if (!err && head.elements != tensors_elements(config)) err = CORE_ERR_MALFORMED;
     if (err) return err;
-    struct run_state *s;
-    err = run_state_new(&s, head.elements, head.has_momentum);
+    struct snapshot *s;
+    err = snapshot_new(&s, head.elements, head.has_momentum);
     if (err) return err;
     uint8_t *bytes = NULL;
     size_t size = 0;
     err = home_read(h, name, state_limit, &bytes, &size);
     if (!err) {
         size_t vector = head.elements * sizeof(float);
-        memcpy(s->params, bytes + RUN_STATE_HEAD, vector);
-        if (s->momentum) memcpy(s->momentum, bytes + RUN_STATE_HEAD + vector, vector);
+        memcpy(s->params, bytes + SNAPSHOT_HEAD, vector);
+        if (s->momentum) memcpy(s->momentum, bytes + SNAPSHOT_HEAD + vector, vector);
         s->round = head.round;
         s->attempt = head.attempt;
         s->params_hash = head.params_hash;
@@ -244,7 +244,7 @@ enum core_err run_state_load(const struct home *h, const struct core_hash *run, 
     }
     free(bytes);
     if (!err && inner && s->has_inner) load_inner(h, run, config, s);
-    if (err) run_state_release(s);
+    if (err) snapshot_release(s);
     else *out = s;
     return err;
 }

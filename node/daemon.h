@@ -1,0 +1,146 @@
+// The running peer, as its parts see it. Everything here belongs to the loop's thread, unless a part's header says otherwise.
+#ifndef NODE_DAEMON_H
+#define NODE_DAEMON_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/effect.h"
+#include "core/event.h"
+#include "learn/peer.h"
+#include "mesh/admission.h"
+#include "mesh/links.h"
+#include "node/blobs.h"
+#include "node/catalog.h"
+#include "node/compute.h"
+#include "node/control_server.h"
+#include "node/events_log.h"
+#include "node/home.h"
+#include "node/node.h"
+#include "node/outbound.h"
+#include "node/record.h"
+#include "node/runs.h"
+#include "node/settings.h"
+#include "node/transfers.h"
+#include "node/worker.h"
+#include "sched/topology.h"
+#include "store/chunks.h"
+
+enum { NODE_LINKS_MAX = 128, NODE_STRIKES_MAX = 16, NODE_PINGS_MAX = 64 };
+
+// The store is used by the loop and by workers.
+struct shared_store {
+    pthread_mutex_t mutex;
+    struct store *store;
+};
+
+struct node_link {
+    struct core_id id;
+    bool used;
+    bool unwanted;          // gossip hung up; it stays while something else uses it
+    uint64_t used_ms;       // last message of ours but gossip's
+    uint32_t strikes;
+    struct core_hash host;
+};
+
+struct node_ping {
+    uint64_t nonce, session, sent_us;
+    struct core_id peer;
+    uint32_t seq;
+};
+
+struct node {
+    // ---- who it is ----
+    const struct node_options *options;
+    struct home home;
+    struct settings settings;
+    struct core_key key;
+    struct charter charter;
+    struct certificate own;
+    uint8_t *certificate;
+    size_t certificate_size;
+    struct revocations revoked;
+    struct invitations invitations;
+    struct core_hash host;
+    uint64_t incarnation, saved_incarnation;
+    struct address_list addresses;
+    uint8_t address_bytes[ADDRESS_LIST_BYTES];
+    size_t address_size;
+    uint16_t port;
+    struct core_id sponsor;             // whom to dial while no other member is known; zero for none
+    uint8_t sponsor_addresses[ADDRESS_LIST_BYTES];
+    size_t sponsor_addresses_size;
+
+    // ---- protocol ----
+    struct peer *peer;
+    struct outbox out;
+    bool performing;
+
+    // ---- the outside ----
+    struct links *links;
+    struct node_link link[NODE_LINKS_MAX];
+    struct outbound outbound;
+    struct control_server control;
+    struct node_ping pings[NODE_PINGS_MAX];
+    uint64_t refused;  // by this node itself: lying data, malformed messages
+    uint64_t started_ms, started_s, now_ms;
+
+    // ---- work and data ----
+    struct inbox inbox;
+    struct worker compute_worker, sums_worker, io_worker, side_worker;
+    struct compute compute;
+    struct sched_topology *topology;
+    uint32_t share_peers, share_index;
+    uint64_t memory_bytes;
+    struct shared_store store;
+    struct blobs blobs;
+    struct runs runs;
+    struct catalog catalog;
+    struct transfers transfers;
+    struct record record;
+
+    // ---- how it fares ----
+    struct events_log log;
+    struct event_sink events;
+    bool disk_full;
+    enum core_err disk_err;
+    uint64_t disk_retry_ms, second_ms, members_saved_ms, sponsor_dial_ms;
+    bool members_changed;
+    enum { NODE_UP, NODE_LEAVING, NODE_STOPPING } state;
+    uint64_t leave_since_ms, leave_session;
+    bool left_for_good;
+};
+
+// ---- loop.c ----
+uint64_t node_clock_ms(void);  // monotonic
+uint64_t node_clock_us(void);
+uint64_t node_wall_s(void);
+
+// ---- effects.c ----
+// Performs what the outbox holds, and what that leads to, then resets it. Call after every event.
+void node_perform(struct node *n);
+// Tells the protocol of finished work, and performs.
+void node_work_done(struct node *n, const struct work_result *result);
+void node_disk_failed(struct node *n, enum core_err err, const char *what);
+void node_disk_retry(struct node *n);
+
+// ---- network.c ----
+void node_link_event(void *context, const struct link_event *event);
+struct node_link *node_link_find(struct node *n, const struct core_id *id);
+void node_strike(struct node *n, const struct core_id *id, enum core_err err, const char *what);
+void node_links_tick(struct node *n);
+CORE_MUST_USE enum core_err node_invitations_save(struct node *n);
+
+// ---- work_*.c: one EFFECT_WORK ----
+void node_work_start(struct node *n, uint32_t kind, struct slice payload);
+void work_train_start(struct node *n, struct run_data *run, const struct work_train *w);
+void work_reduce_start(struct node *n, const struct work_reduce *w);
+void work_apply_start(struct node *n, struct run_data *run, const struct work_apply *w);
+void work_fetch_start(struct node *n, struct run_data *run, const struct work_fetch *w);
+
+// ---- verbs.c ----
+void node_handle_request(void *context, struct session *s, const char *verb);
+void verbs_round_closed(struct node *n, struct run_data *run);
+
+#endif
