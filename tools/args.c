@@ -204,6 +204,18 @@ static enum core_err set_flag(struct args *args, const struct flag *flag, const 
     return CORE_ERR_OK;
 }
 
+// -qv is -q -v.
+static enum core_err set_switches(struct args *args, const struct command_table *table, const char *given)
+{
+    enum core_err err = CORE_ERR_OK;
+    for (const char *letter = given + 1; *letter != '\0' && !err; letter++) {
+        const struct flag *flag = find_flag(table, args->command, NULL, 0, *letter);
+        if (!flag || flag->kind != FLAG_SWITCH) return unknown_flag(args, table, given);
+        err = set_flag(args, flag, "");
+    }
+    return err;
+}
+
 // One argument that begins with '-'. `*i` moves past a value taken from the next argument.
 static enum core_err parse_flag(struct args *args, const struct command_table *table, int argc, char **argv, int *i)
 {
@@ -214,7 +226,8 @@ static enum core_err parse_flag(struct args *args, const struct command_table *t
     const struct flag *flag = find_flag(table, args->command, name, length, is_long ? 0 : name[0]);
     if (!flag) return unknown_flag(args, table, given);
     const char *inside = name[length] == '=' && is_long ? name + length + 1 : NULL;
-    if (!is_long && name[1] != '\0') inside = name + 1;  // -n5
+    if (!is_long && name[1] != '\0') inside = name + 1;  // -c5
+    if (flag->kind == FLAG_SWITCH && !is_long) return set_switches(args, table, given);
     if (flag->kind == FLAG_SWITCH) {
         if (inside) return usage(args, "--%s takes no value, but stands here as %.60s", flag->name, given);
         return set_flag(args, flag, "");

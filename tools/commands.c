@@ -5,7 +5,7 @@
 #define FLAGS(array) .flags = array, .flag_count = sizeof array / sizeof array[0]
 
 static const struct flag common[] = {
-    {"home", 0, FLAG_TEXT, "DIR", "the peer's home (MYCEL_HOME; else $XDG_STATE_HOME/mycel)", false},
+    {"home", 0, FLAG_TEXT, "DIR", "whose peer (MYCEL_HOME, $XDG_STATE_HOME/mycel)", false},
     {"json", 0, FLAG_SWITCH, NULL, "one JSON object on stdout (docs/json.md)", false},
     {"quiet", 'q', FLAG_SWITCH, NULL, "no progress, no hints", false},
     {"verbose", 'v', FLAG_SWITCH, NULL, "more of what happens, on stderr", false},
@@ -48,7 +48,7 @@ static const struct flag ping_flags[] = {
 static const struct flag train_flags[] = {
     {"data", 0, FLAG_TEXT, "FILE|HASH", "the text, or a data set the mesh holds", false},
     {"held-out", 0, FLAG_TEXT, "FILE", "text to measure on (the last tenth of --data)", false},
-    {"model", 0, FLAG_TEXT, "PRESET|FILE", "tiny, small, baby or a file (small)", false},
+    {"model", 0, FLAG_TEXT, "PRESET|FILE", "small, baby, or a model file (small)", false},
     {"rounds", 0, FLAG_COUNT, "N", "rounds to train (150)", false},
     {"inner-steps", 0, FLAG_COUNT, "N", "steps a peer takes in a round (10)", false},
     {"seed", 0, FLAG_NUMBER, "N", "first weights and order of the data (1)", false},
@@ -86,7 +86,7 @@ static const struct flag sim_flags[] = {
     {"nodes", 0, FLAG_COUNT, "N", "peers", false},
     {"seed", 0, FLAG_NUMBER, "N", "replays exactly this history", false},
     {"seeds", 0, FLAG_COUNT, "N", "this many histories, from --seed on", false},
-    {"faults", 0, FLAG_TEXT, "LIST", "all, none, or drop,delay,reorder,duplicate,partition,crash", false},
+    {"faults", 0, FLAG_TEXT, "LIST", "which faults: all, none, or a list of names", false},
     {"rounds", 0, FLAG_COUNT, "N", "rounds to reach", false},
 };
 

@@ -44,7 +44,7 @@ static void write_flags(FILE *file, const struct flag *flags, size_t count)
 
 void help_overview(FILE *file, const struct command_table *table)
 {
-    fputs("mycel: train language models with machines that trust each other, without a server\n\n", file);
+    fputs("mycel: a mesh of machines that trains language models, without a coordinator\n\n", file);
     for (size_t i = 0; i < table->count; i++)
         if (!table->commands[i].sub)
             fprintf(file, "  %-*s %s\n", NAME_COLUMN, table->commands[i].verb, table->commands[i].about);
