@@ -18,7 +18,7 @@ enum {
     // version, step, round, bitmap, then a signature a bit
     LEDGER_CERTIFICATE_HEAD = 1 + 1 + 4 + 8,
     LEDGER_CERTIFICATE_LIMIT = LEDGER_CERTIFICATE_HEAD + LEDGER_MEMBERS_MAX * CORE_SIG_SIZE,
-    LEDGER_PROPOSAL_LIMIT = LEDGER_VOTE_SIZE + 4 + LEDGER_VALUE_LIMIT + 4 + LEDGER_CERTIFICATE_LIMIT,
+    LEDGER_PROPOSAL_LIMIT = 1 + LEDGER_VOTE_SIZE + 4 + LEDGER_VALUE_LIMIT + 4 + LEDGER_CERTIFICATE_LIMIT,
 };
 
 // What the mesh's charter says of faults, and so how many votes are a quorum of n.
@@ -82,6 +82,9 @@ struct ledger_certificate {
 };
 
 CORE_MUST_USE enum core_err ledger_certificate_read(struct slice bytes, struct ledger_certificate *c);
+// `signatures` by member's index; those of the bits in `signers` are written.
+void ledger_certificate_write(struct writer *w, enum ledger_step step, uint32_t round, uint64_t signers,
+                              const struct core_sig signatures[LEDGER_MEMBERS_MAX]);
 // True when at least `quorum` of `members` signed (run, height, the certificate's round, `step`, value) and every
 // signature in it verifies. Decisions are certified by LEDGER_PRECOMMIT.
 bool ledger_certificate_valid(struct slice bytes, enum ledger_step step, const struct core_hash *run, uint64_t height,
