@@ -19,7 +19,7 @@ static struct sched_topology *synthetic(const char *description)
 static void facts_of_a_synthetic_machine(void **state)
 {
     (void)state;
-    struct sched_topology *t = synthetic("package:2 [numa] l3:1(size=32MB) l2:4(size=2MB) l1d:1(size=48kB) core:1 pu:2");
+    struct sched_topology *t = synthetic("package:2 [numa] l3:1(size=32MiB) l2:4(size=2MiB) l1d:1(size=48KiB) core:1 pu:2");
     struct sched_facts f;
     sched_topology_facts(t, &f);
     assert_int_equal(f.packages, 2);
