@@ -19,7 +19,7 @@ say "Training: mycel train ${text[*]} --model small --rounds $rounds"
 train_started=$SECONDS
 run=$(on 1 train "${text[@]}" --model small --rounds "$rounds" --detach --json | sed -n 's/.*"run": *"\([0-9a-f]*\)".*/\1/p')
 [ -n "$run" ] || die "the run did not start; see: mycel lab run --peer 1 -- mycel status"
-on 1 train --attach "$run" &
+on 1 runs watch "$run" &
 watching=$!
 
 field() { on 1 runs show "$run" --json | sed -n "s/.*\"$1\": *\"\{0,1\}\([^,\"}]*\).*/\1/p" | head -1; }
