@@ -50,11 +50,16 @@ bool args_read_duration(const char *text, uint64_t *seconds)
     if (!args_read_number(digits, &value)) return false;
     const char *unit = text + length;
     uint64_t scale;
-    if (*unit == '\0' || strcmp(unit, "s") == 0) scale = 1;
-    else if (strcmp(unit, "m") == 0) scale = 60;
-    else if (strcmp(unit, "h") == 0) scale = 3600;
-    else if (strcmp(unit, "d") == 0) scale = 86400;
-    else return false;
+    if (*unit == '\0' || strcmp(unit, "s") == 0)
+        scale = 1;
+    else if (strcmp(unit, "m") == 0)
+        scale = 60;
+    else if (strcmp(unit, "h") == 0)
+        scale = 3600;
+    else if (strcmp(unit, "d") == 0)
+        scale = 86400;
+    else
+        return false;
     if (value > UINT32_MAX / scale) return false;
     *seconds = value * scale;
     return true;
@@ -116,7 +121,8 @@ static const struct flag *find_flag(const struct command_table *table, const str
                                     size_t length, char letter)
 {
     for (size_t i = 0; i < command->flag_count + table->common_count; i++) {
-        const struct flag *flag = i < command->flag_count ? &command->flags[i] : &table->common[i - command->flag_count];
+        const struct flag *flag =
+            i < command->flag_count ? &command->flags[i] : &table->common[i - command->flag_count];
         if (letter ? flag->letter == letter : (strlen(flag->name) == length && memcmp(flag->name, name, length) == 0))
             return flag;
     }
@@ -260,8 +266,8 @@ static enum core_err unknown_verb(struct args *args, const struct command_table 
     const char *near = args_nearest(sub ? sub : verb, names, count);
     const char *before = sub ? verb : "", *gap = sub ? " " : "", *word = sub ? sub : verb;
     if (near)
-        return usage(args, "there is no command '%s%s%.60s'; did you mean 'mycel %s%s%s'?", before, gap, word, before, gap,
-                     near);
+        return usage(args, "there is no command '%s%s%.60s'; did you mean 'mycel %s%s%s'?", before, gap, word, before,
+                     gap, near);
     return usage(args, "there is no command '%s%s%.60s'; 'mycel help%s%s' lists what there is", before, gap, word, gap,
                  before);
 }
@@ -314,8 +320,7 @@ static enum core_err check_words(struct args *args)
     const struct command *command = args->command;
     char text[48];
     command_text(command, text, sizeof text);
-    if (!command->run)
-        return usage(args, "'%s' needs one of its commands; 'mycel help %s' lists them", text, text);
+    if (!command->run) return usage(args, "'%s' needs one of its commands; 'mycel help %s' lists them", text, text);
     if (args->word_count < command->min_words)
         return usage(args, "'%s' needs %s; 'mycel help %s' shows how", text, command->words, text);
     if (command->takes_rest && args->rest_count == 0)

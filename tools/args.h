@@ -21,12 +21,12 @@ enum flag_kind {
 };
 
 struct flag {
-    const char *name;   // without the dashes
-    char letter;        // 0: none
+    const char *name;  // without the dashes
+    char letter;       // 0: none
     enum flag_kind kind;
     const char *value;  // what help calls the value, or the choices
     const char *about;
-    bool repeat;        // may be given more than once
+    bool repeat;  // may be given more than once
 };
 
 struct call;
@@ -38,11 +38,11 @@ struct command {
     const char *words;  // its arguments as help shows them: "TOKEN|-"
     unsigned min_words;
     unsigned max_words;
-    bool takes_rest;    // everything after `--` belongs to another program
+    bool takes_rest;  // everything after `--` belongs to another program
     const struct flag *flags;
     size_t flag_count;
-    const char *about;  // one line
-    const char *more;   // paragraphs of help, or NULL
+    const char *about;              // one line
+    const char *more;               // paragraphs of help, or NULL
     int (*run)(struct call *call);  // exit status
 };
 

@@ -11,15 +11,19 @@
 static void find_program(struct call *call, const char *fallback)
 {
     ssize_t length = readlink("/proc/self/exe", call->program, sizeof call->program - 1);
-    if (length > 0) call->program[length] = '\0';
-    else snprintf(call->program, sizeof call->program, "%s", fallback);
+    if (length > 0)
+        call->program[length] = '\0';
+    else
+        snprintf(call->program, sizeof call->program, "%s", fallback);
 }
 
 static int show_help(const struct args *args)
 {
     const struct command *command = args->command;
-    if (!command || strcmp(command->verb, "mycel") == 0) help_overview(stdout, &command_table);
-    else (void)help_command(stdout, &command_table, command->verb, command->sub);
+    if (!command || strcmp(command->verb, "mycel") == 0)
+        help_overview(stdout, &command_table);
+    else
+        (void)help_command(stdout, &command_table, command->verb, command->sub);
     return 0;
 }
 
@@ -46,8 +50,8 @@ int tools_main(int argc, char **argv, const struct tools_programs *programs)
     static struct call call;  // its paths and flags are large for a stack
     call = (struct call){.programs = programs, .argc = argc, .argv = argv};
     enum core_err err = args_parse(&call.args, &command_table, argc, argv);
-    call.out = output_choose(args_has(&call.args, "json"), args_has(&call.args, "quiet"), args_has(&call.args, "verbose"),
-                             args_text(&call.args, "color", "auto"));
+    call.out = output_choose(args_has(&call.args, "json"), args_has(&call.args, "quiet"),
+                             args_has(&call.args, "verbose"), args_text(&call.args, "color", "auto"));
     if (err) {
         output_error(&call.out, core_error_name(err), "%s", call.args.error);
         return core_error_exit(err);
@@ -63,7 +67,7 @@ int tools_main(int argc, char **argv, const struct tools_programs *programs)
     return status;
 }
 
-int verb_help(struct call *call)
+int command_help(struct call *call)
 {
     const struct args *args = &call->args;
     if (args_has(args, "markdown")) {
@@ -76,8 +80,8 @@ int verb_help(struct call *call)
     }
     const char *verb = args->words[0], *sub = args->word_count > 1 ? args->words[1] : NULL;
     if (help_command(stdout, &command_table, verb, sub)) return 0;
-    output_error(&call->out, "USAGE", "there is no command '%s%s%s'; 'mycel help' lists what there is", verb, sub ? " " : "",
-                 sub ? sub : "");
+    output_error(&call->out, "USAGE", "there is no command '%s%s%s'; 'mycel help' lists what there is", verb,
+                 sub ? " " : "", sub ? sub : "");
     return core_error_exit(CORE_ERR_USAGE);
 }
 
@@ -89,12 +93,12 @@ static int run_program(struct call *call, int (*program)(int argc, char **argv),
     return core_error_exit(CORE_ERR_USAGE);
 }
 
-int verb_sim(struct call *call)
+int command_sim(struct call *call)
 {
     return run_program(call, call->programs->sim, "sim");
 }
 
-int verb_bench(struct call *call)
+int command_bench(struct call *call)
 {
     return run_program(call, call->programs->bench, "bench");
 }

@@ -62,7 +62,8 @@ static int no_daemon(struct call *call)
                      "'mycel lab up 4' tries one here",
                      call->home);
     else if (home_holder(call->home) > 0)
-        output_error(&call->out, "NO_DAEMON", "process %d holds %s, but does not answer; wait a second, or stop it by 'kill %d'",
+        output_error(&call->out, "NO_DAEMON",
+                     "process %d holds %s, but does not answer; wait a second, or stop it by 'kill %d'",
                      home_holder(call->home), call->home, home_holder(call->home));
     else
         output_error(&call->out, "NO_DAEMON", "no daemon runs in %s; 'mycel up --detach' starts it", call->home);
@@ -76,7 +77,8 @@ int client_open(struct client *c, struct call *call)
     enum core_err err = control_connect(&c->control, call->home);
     if (!err) return 0;
     if (err == CORE_ERR_NO_DAEMON) return no_daemon(call);
-    output_error(&call->out, core_error_name(err), "cannot reach the daemon of %s: %s", call->home, core_error_text(err));
+    output_error(&call->out, core_error_name(err), "cannot reach the daemon of %s: %s", call->home,
+                 core_error_text(err));
     return core_error_exit(err);
 }
 
@@ -114,9 +116,10 @@ static int gone(struct client *c, enum core_err err, int patience_ms)
     int pid = home_holder(call->home);
     if (err == CORE_ERR_INTERRUPTED) return core_error_exit(err);
     if (err == CORE_ERR_TIMED_OUT)
-        output_error(&call->out, "TIMED_OUT",
-                     "the daemon of %s (process %d) said nothing for %d s; it may be stopped: 'kill -CONT %d', or see %s/log",
-                     call->home, pid, patience_ms / 1000, pid, call->home);
+        output_error(
+            &call->out, "TIMED_OUT",
+            "the daemon of %s (process %d) said nothing for %d s; it may be stopped: 'kill -CONT %d', or see %s/log",
+            call->home, pid, patience_ms / 1000, pid, call->home);
     else
         output_error(&call->out, core_error_name(err),
                      "the daemon of %s ended while it was asked; %s/log says why, 'mycel up --detach' starts it again",
@@ -159,13 +162,16 @@ int client_next(struct client *c, int patience_ms, json_t **answer, bool *last, 
         json_t *object = json_loads(line, 0, NULL);
         if (!json_is_object(object)) {
             json_decref(object);
-            output_error(&c->call->out, "MALFORMED", "the daemon's answer isn't JSON; is another version running there?");
+            output_error(&c->call->out, "MALFORMED",
+                         "the daemon's answer isn't JSON; is another version running there?");
             return core_error_exit(CORE_ERR_FAILED);
         }
         const json_t *wait = json_object_get(object, "waiting"), *exit_field = json_object_get(object, "exit");
         if (json_is_object(wait) && !exit_field && !json_object_get(object, "id")) {
-            if (c->call->out.json) output_json(json_incref(object));
-            else print_wait(c, wait);
+            if (c->call->out.json)
+                output_json(json_incref(object));
+            else
+                print_wait(c, wait);
             json_decref(object);
             continue;
         }

@@ -1,5 +1,5 @@
-// A verb's talk with the daemon of its home: requests as JSON objects, answers one by one, failures and waits printed in
-// the one form that the command line has for them. One thread.
+// A verb's talk with the daemon of its home: requests as JSON objects, answers one by one, failures and waits printed
+// in the one form that the command line has for them. One thread.
 #ifndef TOOLS_CLIENT_H
 #define TOOLS_CLIENT_H
 

@@ -96,65 +96,69 @@ static const struct flag help_flags[] = {
 
 static const struct command commands[] = {
     {"init", NULL, "NAME", 1, 1, false, FLAGS(init_flags), "start a private mesh of your own",
-     "Makes the mesh's charter, this peer's key and its certificate in the home. Nothing runs\n"
+     "Makes the mesh's charter, this peer's key and its certificate in the home. Nothing runs "
      "yet: 'mycel up' starts the peer, 'mycel invite' lets others in.",
-     verb_init},
+     command_init},
     {"up", NULL, "", 0, 0, false, FLAGS(up_flags), "run this peer",
-     "Also after a crash: the peer comes back into its mesh and its runs from what lies in\n"
+     "Also after a crash: the peer comes back into its mesh and its runs from what lies in "
      "its home. Ctrl-C says goodbye and stops it.",
-     verb_up},
+     command_up},
     {"invite", NULL, "", 0, 0, false, FLAGS(invite_flags), "make a token that lets a peer join",
-     "Prints the token and the line to type on the other machine. Whoever has the token can\n"
+     "Prints the token and the line to type on the other machine. Whoever has the token can "
      "join: send it over a channel you trust.",
-     verb_invite},
-    {"invite", "ls", "", 0, 0, false, NULL, 0, "open invitations", NULL, verb_invite_ls},
-    {"invite", "revoke", "ID", 1, 1, false, NULL, 0, "close an invitation", NULL, verb_invite_revoke},
+     command_invite},
+    {"invite", "ls", "", 0, 0, false, NULL, 0, "open invitations", NULL, command_invite_ls},
+    {"invite", "revoke", "ID", 1, 1, false, NULL, 0, "close an invitation", NULL, command_invite_revoke},
     {"join", NULL, "TOKEN|-", 1, 1, false, FLAGS(join_flags), "join a mesh and run this peer",
-     "Tries every address in the token and says what each answered. With - the token is read\n"
+     "Tries every address in the token and says what each answered. With - the token is read "
      "from standard input and stays out of the shell's history. Once in, 'mycel up' suffices.",
-     verb_join},
+     command_join},
     {"leave", NULL, "", 0, 0, false, NULL, 0, "leave the mesh for good and stop",
-     "Hands over at the end of the round, tells the others, and stops the peer. The home\n"
+     "Hands over at the end of the round, tells the others, and stops the peer. The home "
      "remains; to come back, join with a new token in a new home.",
-     verb_leave},
+     command_leave},
     {"down", NULL, "", 0, 0, false, NULL, 0, "stop the local peer", "It leaves its runs; 'mycel up' brings it back.",
-     verb_down},
+     command_down},
     {"status", NULL, "", 0, 0, false, NULL, 0, "is this peer healthy, and what does it do",
-     "Health first: each problem names its cause and what to do. Exit 0 when healthy, else 1.", verb_status},
-    {"peers", NULL, "", 0, 0, false, NULL, 0, "the peers this one knows", NULL, verb_peers},
+     "Health first: each problem names its cause and what to do. Exit 0 when healthy, else 1.", command_status},
+    {"peers", NULL, "", 0, 0, false, NULL, 0, "the peers this one knows", NULL, command_peers},
     {"ping", NULL, "PEER", 1, 1, false, FLAGS(ping_flags), "round-trip time to a peer, by name or id",
-     "Exit 0 when every one is answered, 7 when some are, 5 when none is.", verb_ping},
+     "Exit 0 when every one is answered, 7 when some are, 5 when none is.", command_ping},
     {"train", NULL, "", 0, 0, false, FLAGS(train_flags), "train a language model with the whole mesh",
-     "Prints the plan, then a line a round. Ctrl-C leaves the run going (exit 130).\n"
-     "With the same --seed and the same number of peers the parameters come out the same,\n"
+     "Prints the plan, then a line a round. Ctrl-C leaves the run going (exit 130). "
+     "With the same --seed and the same number of peers the parameters come out the same, "
      "bit for bit.",
-     verb_train},
-    {"runs", NULL, "", 0, 0, false, NULL, 0, "runs of this mesh, the newest last", NULL, verb_runs},
-    {"runs", "list", "", 0, 0, false, NULL, 0, "the same", NULL, verb_runs},
-    {"runs", "show", "ID", 1, 1, false, FLAGS(round_flags), "one run, or one round of it", NULL, verb_runs_show},
-    {"runs", "watch", "ID", 1, 1, false, NULL, 0, "follow a run, a line a round", NULL, verb_runs_watch},
+     command_train},
+    {"runs", NULL, "", 0, 0, false, NULL, 0, "runs of this mesh, the newest last", NULL, command_runs},
+    {"runs", "list", "", 0, 0, false, NULL, 0, "the same", NULL, command_runs},
+    {"runs", "show", "ID", 1, 1, false, FLAGS(round_flags), "one run, or one round of it", NULL, command_runs_show},
+    {"runs", "watch", "ID", 1, 1, false, NULL, 0, "follow a run, a line a round", NULL, command_runs_watch},
     {"runs", "verify", "ID", 1, 1, false, FLAGS(verify_flags), "replay a trainer's part of a round here",
-     "Takes the same steps from the same parameters on the same data and compares the bits:\n"
+     "Takes the same steps from the same parameters on the same data and compares the bits: "
      "equal, or the first tensor that differs (exit 6).",
-     verb_runs_verify},
-    {"runs", "pause", "ID", 1, 1, false, NULL, 0, "stop after the current round", NULL, verb_runs_pause},
-    {"runs", "resume", "ID", 1, 1, false, NULL, 0, "go on", NULL, verb_runs_resume},
-    {"runs", "cancel", "ID", 1, 1, false, NULL, 0, "end it for good; its rounds stay readable", NULL, verb_runs_cancel},
-    {"generate", NULL, "", 0, 0, false, FLAGS(generate_flags), "write text with a trained model", NULL, verb_generate},
+     command_runs_verify},
+    {"runs", "pause", "ID", 1, 1, false, NULL, 0, "stop after the current round", NULL, command_runs_pause},
+    {"runs", "resume", "ID", 1, 1, false, NULL, 0, "go on", NULL, command_runs_resume},
+    {"runs", "cancel", "ID", 1, 1, false, NULL, 0, "end it for good; its rounds stay readable", NULL,
+     command_runs_cancel},
+    {"generate", NULL, "", 0, 0, false, FLAGS(generate_flags), "write text with a trained model", NULL,
+     command_generate},
     {"lab", NULL, "", 0, 0, false, NULL, 0, "a mesh of several peers on this machine, to try things",
      "Peer K lives in HOME/lab/K. 'lab up' again restarts the ones that died.", NULL},
-    {"lab", "up", "N", 1, 1, false, FLAGS(lab_up_flags), "start N peers and wait until all see all", NULL, verb_lab_up},
-    {"lab", "down", "", 0, 0, false, NULL, 0, "stop them", NULL, verb_lab_down},
-    {"lab", "status", "", 0, 0, false, NULL, 0, "which run, and where", NULL, verb_lab_status},
+    {"lab", "up", "N", 1, 1, false, FLAGS(lab_up_flags), "start N peers and wait until all see all", NULL,
+     command_lab_up},
+    {"lab", "down", "", 0, 0, false, NULL, 0, "stop them", NULL, command_lab_down},
+    {"lab", "status", "", 0, 0, false, NULL, 0, "which run, and where", NULL, command_lab_status},
     {"lab", "run", "", 0, 0, true, FLAGS(lab_run_flags), "run a command as one of the peers",
      "Everything after -- runs with MYCEL_HOME set to that peer's home and mycel on the PATH:\n"
      "mycel lab run --peer 2 -- mycel peers",
-     verb_lab_run},
+     command_lab_run},
     {"sim", NULL, "", 0, 0, false, FLAGS(sim_flags), "simulate meshes with faults and check what must hold",
-     "The same protocol code in virtual time. A failing seed prints the line that replays it.", verb_sim},
-    {"bench", NULL, "WHAT", 0, 8, false, NULL, 0, "measure this machine: gemm, step, learn or all", NULL, verb_bench},
-    {"version", NULL, "", 0, 0, false, NULL, 0, "version, libraries and kernels", NULL, verb_version},
-    {"help", NULL, "[VERB]", 0, 2, false, FLAGS(help_flags), "this list, or a command's flags", NULL, verb_help},
+     "The same protocol code in virtual time. A failing seed prints the line that replays it.", command_sim},
+    {"bench", NULL, "WHAT", 0, 8, false, NULL, 0, "measure this machine: gemm, step, learn or all", NULL,
+     command_bench},
+    {"version", NULL, "", 0, 0, false, NULL, 0, "version, libraries and kernels", NULL, command_version},
+    {"help", NULL, "[VERB]", 0, 2, false, FLAGS(help_flags), "this list, or a command's flags", NULL, command_help},
 };
 
 const struct command_table command_table = {

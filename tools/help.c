@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { NAME_COLUMN = 12, FLAG_COLUMN = 24 };
+enum { NAME_COLUMN = 12, FLAG_COLUMN = 24, LINE_WIDTH = 80 };
 
 static const char *const exit_statuses[][2] = {
     {"0", "done"},
@@ -55,12 +55,37 @@ void help_overview(FILE *file, const struct command_table *table)
           file);
 }
 
+// Breaks lines at spaces; a line's end in the text stays one.
+static void write_wrapped(FILE *file, const char *text)
+{
+    size_t column = 0;
+    while (*text != '\0') {
+        size_t length = strcspn(text, " \n");
+        if (column > 0 && column + 1 + length > LINE_WIDTH) {
+            fputc('\n', file);
+            column = 0;
+        }
+        fprintf(file, "%s%.*s", column ? " " : "", (int)length, text);
+        column += length + (column > 0);
+        text += length;
+        if (*text == '\n') {
+            fputc('\n', file);
+            column = 0;
+        }
+        if (*text != '\0') text++;
+    }
+    fputc('\n', file);
+}
+
 static void write_command(FILE *file, const struct command_table *table, const struct command *command)
 {
     fputs("usage: ", file);
     write_form(file, command);
     fprintf(file, "\n\n%s\n", command->about);
-    if (command->more) fprintf(file, "\n%s\n", command->more);
+    if (command->more) {
+        fputc('\n', file);
+        write_wrapped(file, command->more);
+    }
     bool heading = false;
     for (size_t i = 0; i < table->count && !command->sub; i++) {
         const struct command *sub = &table->commands[i];
@@ -126,7 +151,8 @@ void help_markdown(FILE *file, const struct command_table *table)
         const struct command *command = &table->commands[i];
         fputs(command->sub ? "\n### `" : "\n## `", file);
         write_form(file, command);
-        fprintf(file, "`\n\n%c%s.\n", command->about[0] >= 'a' && command->about[0] <= 'z' ? command->about[0] - 32 : command->about[0],
+        fprintf(file, "`\n\n%c%s.\n",
+                command->about[0] >= 'a' && command->about[0] <= 'z' ? command->about[0] - 32 : command->about[0],
                 command->about + 1);
         if (command->more) fprintf(file, "\n%s\n", command->more);
         markdown_flags(file, command->flags, command->flag_count);

@@ -72,8 +72,8 @@ static const char *state_seen(const json_t *list, const char *id)
 {
     size_t i;
     json_t *row;
-    json_array_foreach(list, i, row)
-        if (strcmp(field_text(row, "id", ""), id) == 0) return field_text(row, "state", "?");
+    json_array_foreach(list, i, row) if (strcmp(field_text(row, "id", ""), id) == 0) return field_text(row, "state",
+                                                                                                       "?");
     return "unknown";
 }
 
@@ -89,7 +89,8 @@ bool lab_all_see_all(const struct lab_peer *peers, unsigned count, char *why, si
         for (unsigned j = 0; j < count; j++) {
             const char *state = answer ? state_seen(list, peers[j].id) : "unknown";
             if (strcmp(state, "alive") == 0) continue;
-            snprintf(why, size, "p%u: to p%u it is %s; %s/log says more", peers[j].number, peers[i].number, state, peers[j].home);
+            snprintf(why, size, "p%u: to p%u it is %s; %s/log says more", peers[j].number, peers[i].number, state,
+                     peers[j].home);
             json_decref(answer);
             return false;
         }
@@ -103,13 +104,15 @@ void lab_print(const struct output *out, const struct lab_peer *peers, unsigned 
     if (out->json) {
         json_t *list = json_array();
         for (unsigned i = 0; i < count; i++)
-            json_array_append_new(list, json_pack("{s:i,s:s,s:i,s:i,s:i,s:s,s:s*}", "peer", (int)peers[i].number, "home", peers[i].home,
-                                                  "pid", peers[i].pid, "port", (int)peers[i].port, "http", 0, "state", peers[i].state,
-                                                  "id", peers[i].id[0] ? peers[i].id : NULL));
+            json_array_append_new(list,
+                                  json_pack("{s:i,s:s,s:i,s:i,s:i,s:s,s:s*}", "peer", (int)peers[i].number, "home",
+                                            peers[i].home, "pid", peers[i].pid, "port", (int)peers[i].port, "http", 0,
+                                            "state", peers[i].state, "id", peers[i].id[0] ? peers[i].id : NULL));
         output_json(json_pack("{s:o}", "lab", list));
         return;
     }
-    static const struct table_column columns[] = {{"PEER", true, 0}, {"STATE", false, 0}, {"ID", false, 0}, {"PID", true, 0}, {"PORT", true, 0}, {"HOME", false, 0}};
+    static const struct table_column columns[] = {{"PEER", true, 0}, {"STATE", false, 0}, {"ID", false, 0},
+                                                  {"PID", true, 0},  {"PORT", true, 0},   {"HOME", false, 0}};
     struct table table;
     table_open(&table, columns, sizeof columns / sizeof columns[0]);
     for (unsigned i = 0; i < count; i++) {

@@ -11,7 +11,15 @@
 #include "tools/spawn.h"
 #include "tools/verbs.h"
 
-enum { LOOK_MS = 2000, SEE_ALL_MS = 30000, SAY_AFTER_MS = 5000, STOP_MS = 10000, KILL_AFTER_MS = 3000, POLL_MS = 50, WORDS_MAX = 20 };
+enum {
+    LOOK_MS = 2000,
+    SEE_ALL_MS = 30000,
+    SAY_AFTER_MS = 5000,
+    STOP_MS = 10000,
+    KILL_AFTER_MS = 3000,
+    POLL_MS = 50,
+    WORDS_MAX = 20
+};
 
 struct lab {
     struct call *call;
@@ -78,7 +86,8 @@ static int found(struct lab *lab, struct lab_peer *first)
     char address[32];
     snprintf(address, sizeof address, "127.0.0.1:%u", lab_free_port());
     struct words w = {0};
-    const char *const words[] = {"mycel", "init", "lab", "--home", first->home, "--name", "p1", "--listen", address, "--quiet"};
+    const char *const words[] = {"mycel",  "init", "lab",      "--home", first->home,
+                                 "--name", "p1",   "--listen", address,  "--quiet"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) word(&w, words[i]);
     return run_one(lab, 1, &w, "", "init");
 }
@@ -129,8 +138,10 @@ static int invitation(struct lab *lab, unsigned uses, char *token, size_t size)
         json_decref(answer);
         if (token[0]) return 0;
     }
-    output_error(&lab->call->out, "NO_DAEMON", "no lab peer answers, so none can invite; %s/lab/1/log says why, "
-                                               "'mycel lab down' and 'mycel lab up' start again", lab->call->home);
+    output_error(&lab->call->out, "NO_DAEMON",
+                 "no lab peer answers, so none can invite; %s/lab/1/log says why, "
+                 "'mycel lab down' and 'mycel lab up' start again",
+                 lab->call->home);
     return core_error_exit(CORE_ERR_NO_DAEMON);
 }
 
@@ -149,8 +160,8 @@ static int admit(struct lab *lab)
         snprintf(names[i], sizeof names[i], "p%u", (i + 1) % 1000);
         snprintf(addresses[i], sizeof addresses[i], "127.0.0.1:%u", lab_free_port());
         struct words w = {0};
-        const char *const words[] = {"mycel", "join", "-", "--home", lab->peers[i].home, "--detach", "--name", names[i],
-                                     "--listen", addresses[i], "--cpus", lab->cpus};
+        const char *const words[] = {"mycel",  "join",   "-",        "--home",     lab->peers[i].home, "--detach",
+                                     "--name", names[i], "--listen", addresses[i], "--cpus",           lab->cpus};
         for (size_t j = 0; j < sizeof words / sizeof words[0]; j++) word(&w, words[j]);
         started[i] = start(lab, &spawned[i], &w, token) == CORE_ERR_OK;
         if (!started[i]) status = peer_failed(lab, i + 1, "join", 1, "cannot start a process");
@@ -169,12 +180,14 @@ static int wait_until_all_see_all(struct lab *lab)
     int64_t begin = now_ms();
     for (;;) {
         for (unsigned i = 0; i < lab->count; i++)
-            if (!is(&lab->peers[i], "up") || !lab->peers[i].id[0]) lab_look(&lab->peers[i], lab->call->home, i + 1, LOOK_MS);
+            if (!is(&lab->peers[i], "up") || !lab->peers[i].id[0])
+                lab_look(&lab->peers[i], lab->call->home, i + 1, LOOK_MS);
         if (lab_all_see_all(lab->peers, lab->count, why, sizeof why)) return 0;
         int64_t waited = now_ms() - begin;
         if (client_interrupted()) return core_error_exit(CORE_ERR_INTERRUPTED);
         if (waited > SEE_ALL_MS) {
-            output_error(&lab->call->out, "TIMED_OUT", "the lab's peers don't all see each other after %d s: %s", SEE_ALL_MS / 1000, why);
+            output_error(&lab->call->out, "TIMED_OUT", "the lab's peers don't all see each other after %d s: %s",
+                         SEE_ALL_MS / 1000, why);
             return core_error_exit(CORE_ERR_TIMED_OUT);
         }
         if (waited > SAY_AFTER_MS && strcmp(told, why) != 0) {
@@ -199,8 +212,9 @@ static int bring_up(struct lab *lab)
     for (unsigned i = 0; i < lab->count; i++) lab_look(&lab->peers[i], home, i + 1, LOOK_MS);
     for (unsigned i = 0; i < lab->count; i++)
         if (is(&lab->peers[i], "silent")) {
-            output_error(&lab->call->out, "IN_USE", "lab peer %u (process %d) doesn't answer; if it is stopped, 'kill -CONT %d' wakes it",
-                         i + 1, lab->peers[i].pid, lab->peers[i].pid);
+            output_error(&lab->call->out, "IN_USE",
+                         "lab peer %u (process %d) doesn't answer; if it is stopped, 'kill -CONT %d' wakes it", i + 1,
+                         lab->peers[i].pid, lab->peers[i].pid);
             return core_error_exit(CORE_ERR_IN_USE);
         }
     int status = 0;
@@ -215,11 +229,12 @@ static int bring_up(struct lab *lab)
     return status ? status : wait_until_all_see_all(lab);
 }
 
-int verb_lab_up(struct call *call)
+int command_lab_up(struct call *call)
 {
     uint64_t wanted;
     if (!args_read_number(call->args.words[0], &wanted) || wanted == 0 || wanted > LAB_PEERS_MAX) {
-        output_error(&call->out, "USAGE", "'%s' is no number of peers from 1 to %d", call->args.words[0], LAB_PEERS_MAX);
+        output_error(&call->out, "USAGE", "'%s' is no number of peers from 1 to %d", call->args.words[0],
+                     LAB_PEERS_MAX);
         return core_error_exit(CORE_ERR_USAGE);
     }
     client_catch_interrupts();
@@ -275,21 +290,24 @@ static int stop_all(struct lab *lab)
     return left == 0 ? 0 : core_error_exit(CORE_ERR_PARTLY);
 }
 
-int verb_lab_down(struct call *call)
+int command_lab_down(struct call *call)
 {
     struct lab *lab = lab_open(call);
     lab->count = lab_count(call->home);
     for (unsigned i = 0; i < lab->count; i++) lab_look(&lab->peers[i], call->home, i + 1, LOOK_MS);
     int status = stop_all(lab);
     for (unsigned i = 0; i < lab->count; i++) lab_look(&lab->peers[i], call->home, i + 1, LOOK_MS);
-    if (call->out.json) lab_print(&call->out, lab->peers, lab->count);
-    else if (status) output_error(&call->out, "PARTLY", "some lab peers still run; 'mycel lab status' shows which");
-    else output_note(&call->out, "Stopped; 'mycel lab up %u' brings the lab back.", lab->count ? lab->count : 4);
+    if (call->out.json)
+        lab_print(&call->out, lab->peers, lab->count);
+    else if (status)
+        output_error(&call->out, "PARTLY", "some lab peers still run; 'mycel lab status' shows which");
+    else
+        output_note(&call->out, "Stopped; 'mycel lab up %u' brings the lab back.", lab->count ? lab->count : 4);
     free(lab);
     return status;
 }
 
-int verb_lab_status(struct call *call)
+int command_lab_status(struct call *call)
 {
     struct lab *lab = lab_open(call);
     lab->count = lab_count(call->home);
@@ -299,19 +317,22 @@ int verb_lab_status(struct call *call)
         all_up = all_up && is(&lab->peers[i], "up");
     }
     lab_print(&call->out, lab->peers, lab->count);
-    if (lab->count == 0) output_note(&call->out, "No lab in %s; 'mycel lab up 4' starts one.", call->home);
-    else if (!all_up) output_note(&call->out, "'mycel lab up %u' restarts what is down.", lab->count);
+    if (lab->count == 0)
+        output_note(&call->out, "No lab in %s; 'mycel lab up 4' starts one.", call->home);
+    else if (!all_up)
+        output_note(&call->out, "'mycel lab up %u' restarts what is down.", lab->count);
     free(lab);
     return all_up ? 0 : 1;
 }
 
-int verb_lab_run(struct call *call)
+int command_lab_run(struct call *call)
 {
     struct lab_peer peer;
     unsigned number = (unsigned)args_number(&call->args, "peer", 1);
     snprintf(peer.home, sizeof peer.home, "%.*s/lab/%u", HOME_PATH_SIZE - 32, call->home, number);
     if (access(peer.home, X_OK) != 0) {
-        output_error(&call->out, "NOT_FOUND", "there is no lab peer %u in %s/lab; 'mycel lab up %u' makes it", number, call->home, number);
+        output_error(&call->out, "NOT_FOUND", "there is no lab peer %u in %s/lab; 'mycel lab up %u' makes it", number,
+                     call->home, number);
         return core_error_exit(CORE_ERR_NOT_FOUND);
     }
     char path[HOME_PATH_SIZE + 4096];

@@ -8,7 +8,8 @@
 static enum tint state_tint(const char *state)
 {
     if (strcmp(state, "alive") == 0 || strcmp(state, "up") == 0 || strcmp(state, "running") == 0) return TINT_GOOD;
-    if (strcmp(state, "suspect") == 0 || strcmp(state, "waiting") == 0 || strcmp(state, "leaving") == 0) return TINT_WARN;
+    if (strcmp(state, "suspect") == 0 || strcmp(state, "waiting") == 0 || strcmp(state, "leaving") == 0)
+        return TINT_WARN;
     if (strcmp(state, "dead") == 0 || strcmp(state, "failed") == 0) return TINT_BAD;
     return TINT_NONE;
 }
@@ -17,10 +18,13 @@ static void print_problems(const struct output *out, const json_t *problems)
 {
     size_t i;
     json_t *problem;
-    json_array_foreach(problems, i, problem) {
+    json_array_foreach(problems, i, problem)
+    {
         char text[512];
-        if (json_is_string(problem)) snprintf(text, sizeof text, "%s", json_string_value(problem));
-        else client_describe_wait(text, sizeof text, problem);
+        if (json_is_string(problem))
+            snprintf(text, sizeof text, "%s", json_string_value(problem));
+        else
+            client_describe_wait(text, sizeof text, problem);
         printf("  %s!%s %s\n", output_tint(out, TINT_BAD), output_plain(out), text);
     }
 }
@@ -29,7 +33,8 @@ static void print_runs(const struct output *out, const json_t *runs)
 {
     size_t i;
     json_t *run;
-    json_array_foreach(runs, i, run) {
+    json_array_foreach(runs, i, run)
+    {
         const char *state = field_text(run, "state", "?");
         char loss[TEXT_SIZE];
         printf("%-8s %.8s  %s%s%s  round %.0f of %.0f  loss %s\n", i == 0 ? "runs" : "", field_text(run, "id", ""),
@@ -43,7 +48,7 @@ static void print_runs(const struct output *out, const json_t *runs)
     }
 }
 
-int verb_status(struct call *call)
+int command_status(struct call *call)
 {
     json_t *s;
     int status = client_ask(call, "status", NULL, CLIENT_PATIENCE_MS, &s);
@@ -55,17 +60,20 @@ int verb_status(struct call *call)
     const struct output *out = &call->out;
     bool healthy = field_true(s, "healthy");
     char used[TEXT_SIZE], budget[TEXT_SIZE], tx[TEXT_SIZE], rx[TEXT_SIZE], uptime[TEXT_SIZE];
-    printf("%s%s%s\n", output_tint(out, healthy ? TINT_GOOD : TINT_BAD), healthy ? "healthy" : "unhealthy", output_plain(out));
+    printf("%s%s%s\n", output_tint(out, healthy ? TINT_GOOD : TINT_BAD), healthy ? "healthy" : "unhealthy",
+           output_plain(out));
     print_problems(out, json_object_get(s, "problems"));
-    printf("%-8s %s  %.8s  %s, %s, up %s\n", "peer", field_text(s, "name", ""), field_text(s, "id", ""), field_text(s, "role", "member"),
-           field_text(s, "state", "up"), text_seconds(uptime, field_number(s, "uptime_s", 0)));
+    printf("%-8s %s  %.8s  %s, %s, up %s\n", "peer", field_text(s, "name", ""), field_text(s, "id", ""),
+           field_text(s, "role", "member"), field_text(s, "state", "up"),
+           text_seconds(uptime, field_number(s, "uptime_s", 0)));
     printf("%-8s %s  %.8s\n", "mesh", field_text(s, "mesh_name", ""), field_text(s, "mesh", ""));
     printf("%-8s %.0f of %.0f up\n", "peers", field_number(s, "peers_up", 0), field_number(s, "peers_known", 0));
     printf("%-8s port %.0f, sent %s, received %s, %.0f refused\n", "net", field_number(s, "port", 0),
            text_bytes(tx, field_number(s, "tx_bytes", 0)), text_bytes(rx, field_number(s, "rx_bytes", 0)),
            field_number(s, "refused", 0));
-    printf("%-8s %s, %.0f thread%s, %s of %s memory\n", "device", field_text(s, "device", "cpu"), field_number(s, "cpus", 0),
-           field_number(s, "cpus", 0) == 1 ? "" : "s", text_bytes(used, field_number(s, "memory_used_bytes", 0)),
+    printf("%-8s %s, %.0f thread%s, %s of %s memory\n", "device", field_text(s, "device", "cpu"),
+           field_number(s, "cpus", 0), field_number(s, "cpus", 0) == 1 ? "" : "s",
+           text_bytes(used, field_number(s, "memory_used_bytes", 0)),
            text_bytes(budget, field_number(s, "memory_bytes", 0)));
     printf("%-8s %s  (process %.0f)\n", "home", field_text(s, "home", call->home), field_number(s, "pid", 0));
     printf("%-8s %.0f decisions in the log\n", "record", field_number(s, "record_height", 0));
@@ -83,7 +91,7 @@ static char *since(char *out, const char *stamp)
     return text_seconds(out, seconds < 0 ? 0 : seconds);
 }
 
-int verb_peers(struct call *call)
+int command_peers(struct call *call)
 {
     json_t *answer;
     int status = client_ask(call, "peers", NULL, CLIENT_PATIENCE_MS, &answer);
@@ -93,14 +101,15 @@ int verb_peers(struct call *call)
         return status;
     }
     static const struct table_column columns[] = {
-        {"NAME", false, 16}, {"ID", false, 0},  {"ROLE", false, 8}, {"STATE", false, 0}, {"PATH", false, 0},
-        {"RTT", true, 0},    {"TX", true, 0},   {"RX", true, 0},    {"SEEN", true, 0},
+        {"NAME", false, 16}, {"ID", false, 0}, {"ROLE", false, 8}, {"STATE", false, 0}, {"PATH", false, 0},
+        {"RTT", true, 0},    {"TX", true, 0},  {"RX", true, 0},    {"SEEN", true, 0},
     };
     struct table table;
     table_open(&table, columns, sizeof columns / sizeof columns[0]);
     size_t i;
     json_t *peer;
-    json_array_foreach(json_object_get(answer, "peers"), i, peer) {
+    json_array_foreach(json_object_get(answer, "peers"), i, peer)
+    {
         const char *state = field_text(peer, "state", "?");
         bool self = field_true(peer, "self");
         double rtt = field_number(peer, "rtt_ms", -1);
@@ -110,8 +119,10 @@ int verb_peers(struct call *call)
         table_add(&table, TINT_NONE, "%s", field_text(peer, "role", ""));
         table_add(&table, state_tint(state), "%s", state);
         table_add(&table, TINT_NONE, "%s", self ? "self" : field_text(peer, "path", "-"));
-        if (rtt < 0) table_add(&table, TINT_NONE, "-");
-        else table_add(&table, TINT_NONE, "%.1f ms", rtt);
+        if (rtt < 0)
+            table_add(&table, TINT_NONE, "-");
+        else
+            table_add(&table, TINT_NONE, "%.1f ms", rtt);
         table_add(&table, TINT_NONE, "%s", self ? "-" : text_bytes(text, field_number(peer, "tx_bytes", 0)));
         table_add(&table, TINT_NONE, "%s", self ? "-" : text_bytes(text, field_number(peer, "rx_bytes", 0)));
         table_add(&table, TINT_NONE, "%s", self ? "now" : since(text, field_text(peer, "seen", "")));
@@ -126,8 +137,10 @@ static void print_ping(const json_t *answer, bool last)
     const char *peer = field_text(answer, "peer", "?");
     if (!last) {
         double rtt = field_number(answer, "rtt_ms", -1);
-        if (rtt < 0) printf("%s  %.0f  no answer within 1 s\n", peer, field_number(answer, "seq", 0));
-        else printf("%s  %.0f  %.2f ms\n", peer, field_number(answer, "seq", 0), rtt);
+        if (rtt < 0)
+            printf("%s  %.0f  no answer within 1 s\n", peer, field_number(answer, "seq", 0));
+        else
+            printf("%s  %.0f  %.2f ms\n", peer, field_number(answer, "seq", 0), rtt);
     } else {
         printf("%.0f of %.0f answered", field_number(answer, "received", 0), field_number(answer, "sent", 0));
         if (field_number(answer, "received", 0) > 0)
@@ -138,21 +151,23 @@ static void print_ping(const json_t *answer, bool last)
     fflush(stdout);
 }
 
-int verb_ping(struct call *call)
+int command_ping(struct call *call)
 {
     const struct args *args = &call->args;
     struct client c;
     client_catch_interrupts();
     int status = client_open(&c, call), final = 0;
     if (status) return status;
-    status = client_send(&c, "ping", json_pack("{s:s,s:I}", "peer", args->words[0], "count",
-                                               (json_int_t)args_number(args, "count", 4)));
+    status = client_send(
+        &c, "ping", json_pack("{s:s,s:I}", "peer", args->words[0], "count", (json_int_t)args_number(args, "count", 4)));
     for (bool last = false; status == 0 && !last;) {
         json_t *answer;
         status = client_next(&c, CLIENT_PATIENCE_MS, &answer, &last, &final);
         if (!answer) break;
-        if (!call->out.json) print_ping(answer, last);
-        else if (last) output_json(json_incref(answer));  // one object: the summary
+        if (!call->out.json)
+            print_ping(answer, last);
+        else if (last)
+            output_json(json_incref(answer));  // one object: the summary
         json_decref(answer);
     }
     client_close(&c);

@@ -99,8 +99,8 @@ void table_add(struct table *t, enum tint tint, const char *format, ...)
     t->tints[t->used++] = tint;
 }
 
-static void print_cell(const struct table *t, size_t column, const char *text, const size_t *widths,
-                       const char *before, const char *after)
+static void print_cell(const struct table *t, size_t column, const char *text, const size_t *widths, const char *before,
+                       const char *after)
 {
     bool last = column + 1 == t->count;
     int width = (int)widths[column];
@@ -158,19 +158,27 @@ char *text_count(char *out, double count)
 char *text_seconds(char *out, double seconds)
 {
     unsigned long whole = seconds > 0 ? (unsigned long)(seconds + 0.5) : 0;
-    if (!(seconds >= 0)) snprintf(out, TEXT_SIZE, "-");
-    else if (seconds < 9.95) snprintf(out, TEXT_SIZE, "%.1fs", seconds);
-    else if (whole < 60) snprintf(out, TEXT_SIZE, "%lus", whole);
-    else if (whole < 3600) snprintf(out, TEXT_SIZE, "%lum%02lus", whole / 60, whole % 60);
-    else if (whole < 86400) snprintf(out, TEXT_SIZE, "%luh%02lum", whole / 3600, whole / 60 % 60);
-    else snprintf(out, TEXT_SIZE, "%lud%02luh", whole / 86400, whole / 3600 % 24);
+    if (!(seconds >= 0))
+        snprintf(out, TEXT_SIZE, "-");
+    else if (seconds < 9.95)
+        snprintf(out, TEXT_SIZE, "%.1fs", seconds);
+    else if (whole < 60)
+        snprintf(out, TEXT_SIZE, "%lus", whole);
+    else if (whole < 3600)
+        snprintf(out, TEXT_SIZE, "%lum%02lus", whole / 60, whole % 60);
+    else if (whole < 86400)
+        snprintf(out, TEXT_SIZE, "%luh%02lum", whole / 3600, whole / 60 % 60);
+    else
+        snprintf(out, TEXT_SIZE, "%lud%02luh", whole / 86400, whole / 3600 % 24);
     return out;
 }
 
 char *text_loss(char *out, double nats)
 {
-    if (isnan(nats) || nats < 0) snprintf(out, TEXT_SIZE, "-");
-    else snprintf(out, TEXT_SIZE, "%.4f", nats);
+    if (isnan(nats) || nats < 0)
+        snprintf(out, TEXT_SIZE, "-");
+    else
+        snprintf(out, TEXT_SIZE, "%.4f", nats);
     return out;
 }
 

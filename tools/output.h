@@ -15,7 +15,7 @@ enum tint { TINT_NONE, TINT_BOLD, TINT_DIM, TINT_GOOD, TINT_WARN, TINT_BAD };
 // How this call writes. `color` and `progress` say what the terminals at the ends can show.
 struct output {
     bool json;
-    bool quiet;    // no progress and no hints; errors stay
+    bool quiet;  // no progress and no hints; errors stay
     bool verbose;
     bool color;     // stdout is a terminal and nobody objects
     bool progress;  // stderr is a terminal: lines may be drawn over
@@ -29,7 +29,8 @@ const char *output_tint(const struct output *out, enum tint tint);
 const char *output_plain(const struct output *out);
 
 // "mycel: what failed: why; what to do next" on stderr, or {"schema":1,"error":...} on stdout too with --json.
-__attribute__((format(printf, 3, 4))) void output_error(const struct output *out, const char *name, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void output_error(const struct output *out, const char *name, const char *format,
+                                                        ...);
 // Progress and hints on stderr; nothing with -q.
 __attribute__((format(printf, 2, 3))) void output_note(const struct output *out, const char *format, ...);
 

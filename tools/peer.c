@@ -28,7 +28,7 @@ static const char *home_words(const struct call *call, char *out, size_t size)
     return out;
 }
 
-int verb_init(struct call *call)
+int command_init(struct call *call)
 {
     const struct args *args = &call->args;
     struct node_init_options options = {
@@ -50,7 +50,8 @@ int verb_init(struct call *call)
     }
     printf("mesh  %s  %s\npeer  %s\nhome  %s\n", mesh, args->words[0], id, call->home);
     home_words(call, home, sizeof home);
-    output_note(&call->out, "\nNext:\n  mycel%s up --detach    run this peer\n  mycel%s invite         let another in", home, home);
+    output_note(&call->out, "\nNext:\n  mycel%s up --detach    run this peer\n  mycel%s invite         let another in",
+                home, home);
     return 0;
 }
 
@@ -82,8 +83,10 @@ static int run_peer(struct call *call)
     if (err) return failed(call, err, &why);
     if (!options.detach) return 0;
     int pid = home_holder(call->home);
-    if (call->out.json) output_json(json_pack("{s:i,s:s}", "pid", pid, "home", call->home));
-    else printf("%d\n", pid);
+    if (call->out.json)
+        output_json(json_pack("{s:i,s:s}", "pid", pid, "home", call->home));
+    else
+        printf("%d\n", pid);
     char home[HOME_PATH_SIZE + 16];
     if (!call->out.json)
         output_note(&call->out, "The peer runs; 'mycel%s status' shows it, %s/log is its log.",
@@ -91,7 +94,7 @@ static int run_peer(struct call *call)
     return 0;
 }
 
-int verb_up(struct call *call)
+int command_up(struct call *call)
 {
     return run_peer(call);
 }
@@ -115,13 +118,14 @@ static void join_progress(void *context, const char *text)
     output_note(&call->out, "%s", text);
 }
 
-int verb_join(struct call *call)
+int command_join(struct call *call)
 {
     const struct args *args = &call->args;
     char token[TOKEN_MAX];
     if (!read_token(args->words[0], token)) {
-        output_error(&call->out, "MALFORMED", "there is no token on standard input, or it is too long; 'mycel invite' "
-                                              "on a member prints one");
+        output_error(&call->out, "MALFORMED",
+                     "there is no token on standard input, or it is too long; 'mycel invite' "
+                     "on a member prints one");
         return core_error_exit(CORE_ERR_MALFORMED);
     }
     struct node_join_options options = {
@@ -170,22 +174,22 @@ static int stop(struct call *call, const char *verb, int patience_ms, const char
     return status;
 }
 
-int verb_leave(struct call *call)
+int command_leave(struct call *call)
 {
     return stop(call, "leave", LEAVE_PATIENCE_MS, "Left the mesh; the peer is stopped.");
 }
 
-int verb_down(struct call *call)
+int command_down(struct call *call)
 {
     return stop(call, "down", CLIENT_PATIENCE_MS, "Stopped; 'mycel up' brings the peer back.");
 }
 
-int verb_invite(struct call *call)
+int command_invite(struct call *call)
 {
     const struct args *args = &call->args;
-    json_t *answer, *fields = json_pack("{s:s,s:I,s:I}", "action", "create", "ttl_s",
-                                        (json_int_t)args_seconds(args, "ttl", 86400), "uses",
-                                        (json_int_t)args_number(args, "uses", 1));
+    json_t *answer,
+        *fields = json_pack("{s:s,s:I,s:I}", "action", "create", "ttl_s", (json_int_t)args_seconds(args, "ttl", 86400),
+                            "uses", (json_int_t)args_number(args, "uses", 1));
     int status = client_ask(call, "invite", fields, CLIENT_PATIENCE_MS, &answer);
     if (!answer) return status;
     if (call->out.json) {
@@ -193,14 +197,14 @@ int verb_invite(struct call *call)
         return status;
     }
     printf("%s\n", field_text(answer, "token", ""));
-    output_note(&call->out, "\nValid until %s, for %.0f peer%s. On the other machine:\n  %s", field_text(answer, "expires", "?"),
-                field_number(answer, "uses", 1), field_number(answer, "uses", 1) == 1 ? "" : "s",
-                field_text(answer, "join", "mycel join TOKEN"));
+    output_note(&call->out, "\nValid until %s, for %.0f peer%s. On the other machine:\n  %s",
+                field_text(answer, "expires", "?"), field_number(answer, "uses", 1),
+                field_number(answer, "uses", 1) == 1 ? "" : "s", field_text(answer, "join", "mycel join TOKEN"));
     json_decref(answer);
     return status;
 }
 
-int verb_invite_ls(struct call *call)
+int command_invite_ls(struct call *call)
 {
     json_t *answer;
     int status = client_ask(call, "invite", json_pack("{s:s}", "action", "ls"), CLIENT_PATIENCE_MS, &answer);
@@ -209,12 +213,14 @@ int verb_invite_ls(struct call *call)
         output_json(answer);
         return status;
     }
-    static const struct table_column columns[] = {{"ID", false, 16}, {"LEFT", true, 0}, {"USES", true, 0}, {"EXPIRES", false, 0}};
+    static const struct table_column columns[] = {
+        {"ID", false, 16}, {"LEFT", true, 0}, {"USES", true, 0}, {"EXPIRES", false, 0}};
     struct table table;
     table_open(&table, columns, 4);
     size_t i;
     json_t *row;
-    json_array_foreach(json_object_get(answer, "invitations"), i, row) {
+    json_array_foreach(json_object_get(answer, "invitations"), i, row)
+    {
         table_add(&table, TINT_NONE, "%.8s", field_text(row, "id", ""));
         table_add(&table, TINT_NONE, "%.0f", field_number(row, "uses_left", 0));
         table_add(&table, TINT_NONE, "%.0f", field_number(row, "uses", 0));
@@ -225,7 +231,7 @@ int verb_invite_ls(struct call *call)
     return status;
 }
 
-int verb_invite_revoke(struct call *call)
+int command_invite_revoke(struct call *call)
 {
     json_t *answer;
     json_t *fields = json_pack("{s:s,s:s}", "action", "revoke", "id", call->args.words[0]);

@@ -16,8 +16,8 @@ struct spawn {
 
 // Starts `program` with `words` (NULL-terminated, words[0] its name) and `input` on its standard input.
 CORE_MUST_USE enum core_err spawn_start(struct spawn *s, const char *program, char *const *words, const char *input);
-// Waits for its end; `said` takes the last of what it printed, NUL-terminated, without the final line's end. Returns its
-// exit status, 128 + number for a signal.
+// Waits for its end; `said` takes the last of what it printed, NUL-terminated, without the final line's end. Returns
+// its exit status, 128 + number for a signal.
 int spawn_wait(struct spawn *s, char *said, size_t size);
 
 #endif

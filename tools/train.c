@@ -34,12 +34,16 @@ static int open_source(struct call *call, const char *name, const char *what, st
     struct stat st;
     if (s->fd < 0 || fstat(s->fd, &st) != 0) {
         enum core_err err = core_error_from_errno(errno);
-        output_error(out, core_error_name(err), "cannot read the %s %s: %s; --%s names a text file", what, name, strerror(errno),
-                     strcmp(what, "model") == 0 ? "model" : strcmp(what, "data") == 0 ? "data" : "held-out");
+        output_error(out, core_error_name(err), "cannot read the %s %s: %s; --%s names a text file", what, name,
+                     strerror(errno),
+                     strcmp(what, "model") == 0  ? "model"
+                     : strcmp(what, "data") == 0 ? "data"
+                                                 : "held-out");
         return core_error_exit(err);
     }
     if (S_ISDIR(st.st_mode)) {
-        output_error(out, "FAILED", "cannot read the %s %s: it is a folder; name one text file, 'cat %s/* > all.txt' joins several",
+        output_error(out, "FAILED",
+                     "cannot read the %s %s: it is a folder; name one text file, 'cat %s/* > all.txt' joins several",
                      what, name, name);
         return core_error_exit(CORE_ERR_FAILED);
     }
@@ -82,13 +86,14 @@ static int set_model(struct call *call, json_t *request)
     if (file.fd >= 0) close(file.fd);
     if (status) return status;
     if (size < 0 || size > MODEL_FILE_MAX) {
-        output_error(&call->out, "TOO_LARGE", "the model %s is over %d kB; a model file holds lines of key = value", model,
-                     MODEL_FILE_MAX >> 10);
+        output_error(&call->out, "TOO_LARGE", "the model %s is over %d kB; a model file holds lines of key = value",
+                     model, MODEL_FILE_MAX >> 10);
         return core_error_exit(CORE_ERR_TOO_LARGE);
     }
     json_t *string = json_stringn(text, (size_t)size);
     if (!string) {
-        output_error(&call->out, "MALFORMED", "the model %s isn't UTF-8 text; a model file holds lines of key = value", model);
+        output_error(&call->out, "MALFORMED", "the model %s isn't UTF-8 text; a model file holds lines of key = value",
+                     model);
         return core_error_exit(CORE_ERR_MALFORMED);
     }
     put(request, "model_text", string);
@@ -105,7 +110,8 @@ static int prepare(struct call *call, struct order *order)
         return core_error_exit(CORE_ERR_USAGE);
     }
     if (is_hash(data) && held_out) {
-        output_error(&call->out, "USAGE", "--held-out goes with a file; a data set of the mesh has its held-out part already");
+        output_error(&call->out, "USAGE",
+                     "--held-out goes with a file; a data set of the mesh has its held-out part already");
         return core_error_exit(CORE_ERR_USAGE);
     }
     order->request = json_object();
@@ -123,12 +129,17 @@ static int prepare(struct call *call, struct order *order)
     static const struct {
         const char *flag, *field;
         bool seconds;
-    } numbers[] = {{"rounds", "rounds", false}, {"inner-steps", "inner_steps", false}, {"seed", "seed", false}, {"deadline", "deadline_s", true}};
+    } numbers[] = {{"rounds", "rounds", false},
+                   {"inner-steps", "inner_steps", false},
+                   {"seed", "seed", false},
+                   {"deadline", "deadline_s", true}};
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         if (!args_has(args, numbers[i].flag)) continue;
-        uint64_t value = numbers[i].seconds ? args_seconds(args, numbers[i].flag, 0) : args_number(args, numbers[i].flag, 0);
+        uint64_t value =
+            numbers[i].seconds ? args_seconds(args, numbers[i].flag, 0) : args_number(args, numbers[i].flag, 0);
         if (value > INT64_MAX) {
-            output_error(&call->out, "USAGE", "--%s %s is too large", numbers[i].flag, args_text(args, numbers[i].flag, ""));
+            output_error(&call->out, "USAGE", "--%s %s is too large", numbers[i].flag,
+                         args_text(args, numbers[i].flag, ""));
             return core_error_exit(CORE_ERR_USAGE);
         }
         put(order->request, numbers[i].field, json_integer((json_int_t)value));
@@ -174,7 +185,8 @@ static int start(struct call *call, struct order *order)
     check(chunk);
     status = client_send(&c, "train", json_incref(order->request));
     bool whole = true;
-    for (size_t i = 0; status == 0 && whole && i < order->count; i++) whole = stream(&c, &order->parts[i], chunk, &status);
+    for (size_t i = 0; status == 0 && whole && i < order->count; i++)
+        whole = stream(&c, &order->parts[i], chunk, &status);
     free(chunk);
     char run[65];
     if (status == 0) status = follow_run(&c, args_has(&call->args, "detach"), run);
@@ -182,7 +194,7 @@ static int start(struct call *call, struct order *order)
     return status;
 }
 
-int verb_train(struct call *call)
+int command_train(struct call *call)
 {
     struct order order = {0};
     client_catch_interrupts();

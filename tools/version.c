@@ -2,18 +2,18 @@
 #include "node/about.h"
 #include "tools/verbs.h"
 
-int verb_version(struct call *call)
+int command_version(struct call *call)
 {
     struct node_about about;
     node_about(&about);
     if (call->out.json) {
-        output_json(json_pack("{s:s,s:s,s:s,s:{s:s,s:s,s:s,s:s,s:s}}", "version", NODE_VERSION, "build", about.build, "kernels", about.kernels,
-                              "libraries", "zmq", about.zmq, "sodium", about.sodium, "msgpack", about.msgpack, "hwloc", about.hwloc,
-                              "jansson", about.jansson));
+        output_json(json_pack("{s:s,s:s,s:s,s:{s:s,s:s,s:s,s:s,s:s}}", "version", NODE_VERSION, "build", about.build,
+                              "kernels", about.kernels, "libraries", "zmq", about.zmq, "sodium", about.sodium,
+                              "msgpack", about.msgpack, "hwloc", about.hwloc, "jansson", about.jansson));
         return 0;
     }
     printf("mycel %s (%s), %s kernels\n", NODE_VERSION, about.build, about.kernels);
-    printf("libzmq %s, libsodium %s, msgpack-c %s, hwloc %s, jansson %s\n", about.zmq, about.sodium, about.msgpack, about.hwloc,
-           about.jansson);
+    printf("libzmq %s, libsodium %s, msgpack-c %s, hwloc %s, jansson %s\n", about.zmq, about.sodium, about.msgpack,
+           about.hwloc, about.jansson);
     return 0;
 }

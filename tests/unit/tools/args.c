@@ -19,8 +19,9 @@ static enum core_err parse(struct args *args, char storage[256], const char *lin
 {
     char *argv[ARGV_MAX] = {"mycel"};
     int argc = 1;
-    strcpy(storage, line);
-    for (char *word = strtok(storage, " "); word && argc < ARGV_MAX; word = strtok(NULL, " ")) argv[argc++] = word;
+    snprintf(storage, 256, "%s", line);
+    for (char *rest = storage, *word; (word = strsep(&rest, " ")) && argc < ARGV_MAX;)
+        if (word[0] != '\0') argv[argc++] = word;
     return args_parse(args, &command_table, argc, argv);
 }
 
@@ -30,8 +31,10 @@ static void accepts(const char *line, const char *verb, const char *sub)
     char storage[256];
     if (parse(&args, storage, line)) fail_msg("'%s' is refused: %s", line, args.error);
     assert_string_equal(args.command->verb, verb);
-    if (sub) assert_string_equal(args.command->sub, sub);
-    else assert_null(args.command->sub);
+    if (sub)
+        assert_string_equal(args.command->sub, sub);
+    else
+        assert_null(args.command->sub);
 }
 
 static void refuses(const char *line, const char *with)
@@ -157,7 +160,8 @@ static void the_table_is_sound(void **state)
         for (size_t j = 0; j < command->flag_count; j++) {
             for (size_t k = 0; k < command_table.common_count; k++) {
                 assert_string_not_equal(command->flags[j].name, command_table.common[k].name);
-                if (command->flags[j].letter) assert_int_not_equal(command->flags[j].letter, command_table.common[k].letter);
+                if (command->flags[j].letter)
+                    assert_int_not_equal(command->flags[j].letter, command_table.common[k].letter);
             }
             for (size_t k = 0; k < j; k++) assert_string_not_equal(command->flags[j].name, command->flags[k].name);
         }
@@ -176,7 +180,7 @@ static void help_fits_the_terminal(void **state)
         assert_true(help_command(file, &command_table, command_table.commands[i].verb, command_table.commands[i].sub));
     assert_false(help_command(file, &command_table, "map", NULL));
     fclose(file);
-    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+    for (char *rest = text, *line; (line = strsep(&rest, "\n"));)
         if (strlen(line) > 80) fail_msg("%zu columns: %s", strlen(line), line);
     free(text);
 }
