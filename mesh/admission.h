@@ -35,8 +35,7 @@ typedef void admission_report(void *context, const char *address, enum core_err 
 // Blocks for at most `timeout_ms` an address (own sockets, any thread; no daemon yet). Tries every address of the token
 // until one admits; a sponsor's REFUSED ends it with that error. Verifies charter, chain, name and key of what comes
 // back. Errors: CORE_ERR_UNREACHABLE (no address answered), CORE_ERR_TIMED_OUT, CORE_ERR_EXPIRED, CORE_ERR_USED_UP,
-// CORE_ERR_REVOKED, CORE_ERR_NOT_FOUND (the sponsor knows no such token), CORE_ERR_WRONG_MESH, CORE_ERR_REFUSED,
-// CORE_ERR_VERIFY_FAILED, ...
+// CORE_ERR_REVOKED, CORE_ERR_WRONG_MESH, CORE_ERR_REFUSED (no such token, no invitation open), CORE_ERR_VERIFY_FAILED.
 CORE_MUST_USE enum core_err admission_join(const struct invitation *token, const struct core_key *key, const char *name,
                                            int timeout_ms, admission_report *report, void *context,
                                            struct admission_result *out);

@@ -49,7 +49,7 @@ struct zmq_pollitem_t;  // <zmq.h>
     X(EXPIRED, "its certificate expired")                                                                  \
     X(REVOKED, "its certificate was revoked")                                                              \
     X(NOT_ALLOWED, "not allowed")                                                                          \
-    X(NO_INVITATION, "no invitation is open")                                                              \
+    X(NO_INVITATION, "no invitation is open here: the token was used up, expired or was revoked")                                                              \
     X(BANNED, "banned")                                                                                    \
     X(TOO_FAST, "too many tries")                                                                          \
     X(LIMIT, "a limit is reached")
@@ -76,7 +76,7 @@ struct links_options {
     struct core_hash host;                  // same value, same machine
     uint64_t incarnation;                   // HELLO carries it
     uint32_t max_links;                     // 0: 64
-    uint32_t max_strangers;                 // connections that have not said who they are; 0: 32
+    uint32_t max_strangers;                 // connections that have not said who they are; 0: 128
     uint64_t control_queue_bytes;           // a link, on top of libzmq's; 0: 4 MiB
     uint64_t bulk_queue_bytes;              // a link; 0: 128 MiB
     uint64_t bulk_window_bytes;             // what we grant a peer; 0: 32 MiB

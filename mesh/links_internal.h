@@ -1,0 +1,178 @@
+// What the files of `links` share. See links.h for what it is; this page is its states.
+//
+//   an accepted connection (struct conn)          a link (struct link)
+//   FREE -accepted-> STRANGER                     FREE -links_dial-> DIALLING -their HELLO-> UP
+//   STRANGER -HELLO, verified-> LANE or PARKED    FREE -a stranger's HELLO-> UP
+//   STRANGER -ADMIT while open-> JOINER           DIALLING -address failed-> next address, or FREE (DIAL_FAILED)
+//   PARKED -our dial failed-> LANE                DIALLING -HELLO of a lower id-> UP (our dial is given up)
+//   any -refused, dropped-> SHUNNED               UP -a lane closed, hangup, replaced-> FREE (DOWN)
+//   any -TCP closed-> FREE
+//
+// Invariants
+//   1. a routing id is libzmq's own and belongs to one conn, whose key never changes;
+//   2. a conn in state LANE belongs to exactly one lane of one link that is UP, and its key is that link's;
+//   3. a link that is UP has an open control lane; its bulk lane opens after it, over a connection that the same side
+//      dialled, and the link ends when either closes;
+//   4. of two peers that dial each other, the lower id parks the other's HELLO while its own dial is on its way, the
+//      higher gives its own dial up: one connection stays, the one that the lower dialled, if it can be made;
+//   5. callbacks only set flags, fill queues and take free links: no link or conn is freed under a caller.
+#ifndef MESH_LINKS_INTERNAL_H
+#define MESH_LINKS_INTERNAL_H
+
+#include "mesh/gate.h"
+#include "mesh/hello.h"
+#include "mesh/links.h"
+#include "mesh/socket.h"
+#include "mesh/wire.h"
+
+enum {
+    NO_CONN = UINT32_MAX,
+    ROUTING_ID_SIZE = 5,  // of the ids that libzmq makes: a zero byte and a number
+    CONTROL_QUEUE_FRAMES = 1024,
+    BULK_QUEUE_FRAMES = 512,
+    MESSAGES_A_CALL = 64,  // from one socket in one links_process
+    CLOSE_DELAY_MS = 200,  // for a REFUSED to go out before its connection is shut down
+    JOINER_MS = 5000,
+    RETRY_MS = 5,          // while libzmq takes no more from a queue
+};
+
+// ---- queues (links_queue.c) ----
+
+struct frame {
+    zmq_msg_t header, body, bulk;
+    bool has_bulk;
+    size_t bytes;
+};
+
+struct queue {
+    struct frame *frames;  // a ring
+    uint32_t capacity, first, count;
+    uint64_t bytes;
+};
+
+// ---- connections and links ----
+
+enum conn_state { CONN_FREE, CONN_STRANGER, CONN_PARKED, CONN_LANE, CONN_JOINER, CONN_SHUNNED };
+
+struct conn {
+    enum conn_state state;
+    int fd;             // libzmq's, as its monitor and ZMQ_SRCFD name it
+    bool closed;        // TCP closed; freed once its last messages are read
+    bool named;         // routing id and key are known, from its first message
+    uint8_t routing_id[ROUTING_ID_SIZE];
+    uint8_t curve[IDENTITY_CURVE_SIZE];
+    char host[GATE_ADDRESS_MAX];
+    uint16_t port;
+    uint32_t link;      // LANE, PARKED: which
+    uint32_t lane;
+    uint64_t ticket;    // JOINER
+    uint64_t deadline_ms;  // STRANGER, JOINER, SHUNNED: shut down then; 0: none
+    struct socket_message hello;  // PARKED: kept for when our own dial fails
+};
+
+enum lane_state { LANE_CLOSED, LANE_GREETING, LANE_OPEN };
+
+struct lane {
+    enum lane_state state;
+    void *dealer, *monitor;  // where we dialled
+    uint32_t conn;           // where they did
+    bool connected, secured; // TCP, CURVE: of a lane that we dialled
+    bool ended;              // its connection is gone
+    enum link_reason why;
+    bool blocked;            // libzmq took no more
+    struct queue queue;
+    uint64_t tx_bytes, rx_bytes, tx_messages, rx_messages, would_block;
+};
+
+enum link_state { LINK_STATE_FREE, LINK_STATE_DIALLING, LINK_STATE_UP };
+
+struct link {
+    enum link_state state;
+    struct core_id id;
+    uint8_t curve[IDENTITY_CURVE_SIZE];
+    bool ours;     // we dialled
+    bool waiting;  // links_dial was called, links_process has not begun yet
+    bool closing;  // hang up at the end of this, or in the next, links_process
+    enum link_reason closing_reason;
+    struct lane lanes[LANE_COUNT];
+    int64_t credit;       // bulk bytes that we may send; may end below zero by one message
+    uint64_t ungranted;   // bulk bytes read that we have not granted again
+    uint64_t nonce;       // of our HELLO, the same on both lanes
+    uint64_t their_incarnation, their_nonce;
+    struct address_list addresses;  // being dialled
+    uint32_t next_address;
+    struct address at;
+    char address[ADDRESS_TEXT_MAX];
+    uint64_t dialled_ms, deadline_ms;
+    uint32_t parked;      // their conn, while our dial is on its way
+    uint64_t up_since_ms;
+};
+
+struct links {
+    void *context;
+    struct gate *gate;
+    struct identity_curve curve;
+    struct links_options options;
+    struct hello_self self;
+    uint8_t addresses[ADDRESS_LIST_BYTES];
+    struct socket_options sockets;
+    void *router, *monitor;
+    uint16_t port;
+    struct link *links;
+    struct conn *conns;
+    uint32_t conn_count;
+    uint8_t *scratch;  // WIRE_BODY_MAX, for encoding
+    bool admit_open, hold;
+    bool more;         // links_process left something
+    uint32_t turned_away;  // handshakes that the gate refused, whose closing is still to come
+    uint64_t now_ms, next_nonce, next_ticket, next_name;
+    links_handle *handle;
+    void *handle_context;
+    struct links_stats totals;
+};
+
+uint64_t links_clock_ms(void);   // monotonic
+uint64_t links_clock_s(void);    // seconds since 1970
+void links_emit(struct links *l, const struct link_event *event);
+struct link *links_find(const struct links *l, const struct core_id *id);
+struct link *links_take(struct links *l, const struct core_id *id);  // a free one, or NULL
+// Counts somebody's refused bytes and tells the owner; penalises key and address where the reason is hostile.
+void links_refuse(struct links *l, enum link_reason reason, const uint8_t *curve, const char *address);
+enum link_reason links_reason_of(enum core_err err);
+// Ends a link: frees it, then tells the owner (DOWN or DIAL_FAILED). Do not touch `link` afterwards.
+void links_down(struct links *l, struct link *link, enum link_reason reason, const char *text);
+// Their HELLO verified on the control lane (and `conn` accepted, or our own dialled lane): the link is UP.
+void links_up(struct links *l, struct link *link, const struct message *hello, const struct certificate *certificate);
+// Both sides grant the first window.
+void links_bulk_opened(struct links *l, struct link *link);
+// One message of an open lane; `bytes` as it was on the wire.
+void links_receive(struct links *l, struct link *link, uint32_t lane, struct socket_message *m, size_t first_part);
+void links_drop_lanes(struct links *l, struct link *link);
+
+// ---- queues ----
+CORE_MUST_USE bool queue_open(struct queue *q, uint32_t capacity);
+void queue_close(struct queue *q);
+CORE_MUST_USE enum core_err frame_make(struct links *l, const struct message *m, struct frame *out);
+void frame_close(struct frame *f);
+enum core_err lane_send(struct links *l, struct link *link, uint32_t lane, struct frame *f);  // takes the frame
+// Our HELLO on a lane that we dialled, past the queue and the credit.
+CORE_MUST_USE bool lane_greet(struct links *l, struct link *link, uint32_t lane);
+void lane_flush(struct links *l, struct link *link, uint32_t lane);
+// Straight to an accepted connection, whatever its state; lost where libzmq takes no more.
+void conn_send(struct links *l, struct conn *c, const struct message *m);
+
+// ---- accepted connections (links_accept.c) ----
+void accept_process(struct links *l);
+void accept_timers(struct links *l);
+void conn_shun(struct links *l, struct conn *c, uint64_t delay_ms);
+// The parked HELLO of `link` is taken after all, once our own dial failed. True where the link is UP.
+bool accept_parked(struct links *l, struct link *link);
+
+// ---- dialled connections (links_dial.c) ----
+void dial_start(struct links *l, struct link *link);
+void dial_process(struct links *l, struct link *link);
+void dial_timers(struct links *l, struct link *link);
+void dial_bulk(struct links *l, struct link *link);
+void lane_close_dealer(struct lane *lane);
+
+#endif
