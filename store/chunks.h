@@ -3,7 +3,7 @@
 // the disk has spoilt. One thread, or the caller's lock; one process a folder.
 //
 //   DIR/chunks/ab/abcdef..   a chunk           DIR/objects/ab/abcdef..  an object's index (store/object.h)
-//   DIR/pins/abcdef..        an object to keep  DIR/tmp/                 being written; emptied at open
+//   DIR/pins/ab/abcdef..     an object to keep  DIR/tmp/                 being written; emptied at open
 #ifndef STORE_CHUNKS_H
 #define STORE_CHUNKS_H
 

@@ -34,6 +34,8 @@ struct object_index {
 // (more than size_limit bytes in all), NO_MEMORY.
 CORE_MUST_USE enum core_err object_index_decode(struct slice bytes, uint64_t size_limit, struct object_index *index);
 void object_index_free(struct object_index *index);
+// Computes `root` and `size` from the parts and chunks. NO_MEMORY.
+CORE_MUST_USE enum core_err object_index_finish(struct object_index *index);
 size_t object_index_size(const struct object_index *index);  // bytes when encoded
 void object_index_encode(struct writer *w, const struct object_index *index);
 // Bytes of chunk `i`: STORE_CHUNK_SIZE but for the last of its part.
@@ -69,7 +71,8 @@ CORE_MUST_USE enum core_err object_read(struct store *s, const struct object_ind
 // Reads and hashes everything. `bad` (may be NULL): how many chunks were missing or spoilt; then VERIFY_FAILED.
 CORE_MUST_USE enum core_err object_verify(struct store *s, const struct core_hash *root, uint32_t *bad);
 
-// Keeps an object: store_collect spares it, and chunks that it shares with a removed one stay.
+// Keeps an object: store_collect spares it, and chunks that it shares with a removed one stay. A root may be pinned
+// before it is fetched, so that what has come already is kept.
 CORE_MUST_USE enum core_err object_pin(struct store *s, const struct core_hash *root);
 CORE_MUST_USE enum core_err object_unpin(struct store *s, const struct core_hash *root);
 bool object_pinned(struct store *s, const struct core_hash *root);
