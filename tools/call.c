@@ -48,7 +48,7 @@ static int run(struct call *call)
 int tools_main(int argc, char **argv, const struct tools_programs *programs)
 {
     static struct call call;  // its paths and flags are large for a stack
-    call = (struct call){.programs = programs, .argc = argc, .argv = argv};
+    call = (struct call){.programs = programs};
     enum core_err err = args_parse(&call.args, &command_table, argc, argv);
     call.out = output_choose(args_has(&call.args, "json"), args_has(&call.args, "quiet"),
                              args_has(&call.args, "verbose"), args_text(&call.args, "color", "auto"));
@@ -85,20 +85,35 @@ int command_help(struct call *call)
     return core_error_exit(CORE_ERR_USAGE);
 }
 
-// The programs parse for themselves what the table has already found to be flags of theirs.
-static int run_program(struct call *call, int (*program)(int argc, char **argv), const char *name)
+// Hands a program its words and flags in one plain form; of the flags of every command it sees --json and --quiet.
+static int run_program(const struct args *args, int (*program)(int argc, char **argv))
 {
-    for (int i = 1; i < call->argc; i++)
-        if (strcmp(call->argv[i], name) == 0) return program(call->argc - i, call->argv + i);
-    return core_error_exit(CORE_ERR_USAGE);
+    char text[ARGS_SET_MAX][64];
+    char *argv[1 + ARGS_WORDS_MAX + 2 * ARGS_SET_MAX + 1];
+    int argc = 0;
+    argv[argc++] = (char *)args->command->verb;  // main's signature; nobody writes
+    for (size_t i = 0; i < args->word_count; i++) argv[argc++] = (char *)args->words[i];
+    for (size_t i = 0; i < args->set_count; i++) {
+        const struct flag *flag = args->set[i].flag;
+        bool own = flag >= args->command->flags && flag < args->command->flags + args->command->flag_count;
+        if (!own && strcmp(flag->name, "json") != 0 && strcmp(flag->name, "quiet") != 0) continue;
+        if (strcmp(flag->name, "quiet") == 0)
+            snprintf(text[i], sizeof text[i], "-q");
+        else
+            snprintf(text[i], sizeof text[i], "--%s", flag->name);
+        argv[argc++] = text[i];
+        if (flag->kind != FLAG_SWITCH) argv[argc++] = (char *)args->set[i].value;
+    }
+    argv[argc] = NULL;
+    return program(argc, argv);
 }
 
 int command_sim(struct call *call)
 {
-    return run_program(call, call->programs->sim, "sim");
+    return run_program(&call->args, call->programs->sim);
 }
 
 int command_bench(struct call *call)
 {
-    return run_program(call, call->programs->bench, "bench");
+    return run_program(&call->args, call->programs->bench);
 }

@@ -20,8 +20,6 @@ struct call {
     char home[HOME_PATH_SIZE];     // absolute
     char program[HOME_PATH_SIZE];  // this binary
     const struct tools_programs *programs;
-    int argc;  // as given to main
-    char **argv;
 };
 
 // The whole command line: parses, runs the verb, gives the exit status.

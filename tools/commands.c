@@ -90,6 +90,11 @@ static const struct flag sim_flags[] = {
     {"rounds", 0, FLAG_COUNT, "N", "rounds to reach", false},
 };
 
+static const struct flag bench_flags[] = {
+    {"threads", 0, FLAG_COUNT, "N", "measure with N threads only", false},
+    {"seconds", 0, FLAG_REAL, "S", "time for one measurement", false},
+};
+
 static const struct flag help_flags[] = {
     {"markdown", 0, FLAG_SWITCH, NULL, "the whole reference, as docs/commands.md", false},
 };
@@ -155,7 +160,7 @@ static const struct command commands[] = {
      command_lab_run},
     {"sim", NULL, "", 0, 0, false, FLAGS(sim_flags), "simulate meshes with faults and check what must hold",
      "The same protocol code in virtual time. A failing seed prints the line that replays it.", command_sim},
-    {"bench", NULL, "WHAT", 0, 8, false, NULL, 0, "measure this machine: gemm, step, learn or all", NULL,
+    {"bench", NULL, "WHAT", 0, 8, false, FLAGS(bench_flags), "measure this machine: gemm, step, learn or all", NULL,
      command_bench},
     {"version", NULL, "", 0, 0, false, NULL, 0, "version, libraries and kernels", NULL, command_version},
     {"help", NULL, "[VERB]", 0, 2, false, FLAGS(help_flags), "this list, or a command's flags", NULL, command_help},
