@@ -1,0 +1,593 @@
+#include "gossip/gossip.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/check.h"
+#include "gossip/broadcast.h"
+#include "gossip/link.h"
+#include "gossip/members.h"
+#include "gossip/monitor.h"
+#include "gossip/record.h"
+#include "gossip/view.h"
+
+enum {
+    RECORD_MS = 500,  // changes of neighbours are gathered so long before the record is renewed
+    TOLD_MS = 1000,   // how often a linked peer that is believed dead is told so, for it to refute
+    REST_MS = 10,     // never ticks more often
+    LINKS_BESIDE = 251,  // links beyond the active view's that are known of: the round's and passing ones
+};
+
+struct gossip {
+    struct gossip_options options;
+    struct links links;
+    struct members members;
+    struct view view;
+    struct broadcast broadcast;
+    struct monitor monitor;
+    struct gossip_counts counts;
+    struct rng rng;
+    struct record self;  // its slices point to the arrays below
+    uint8_t name[GOSSIP_NAME_MAX];
+    uint8_t addresses[GOSSIP_ADDRESSES_MAX];
+    uint8_t certificate[GOSSIP_CERTIFICATE_MAX];
+    uint64_t record_ms;  // when the record is renewed; UINT64_MAX: it is as it should be
+    uint64_t digest_ms;
+    uint64_t ticked_ms;
+    uint64_t serial;     // of this peer's casts and accusations
+};
+
+static void option_default(uint32_t *option, uint32_t value)
+{
+    if (*option == 0) *option = value;
+}
+
+static void options_fill(struct gossip_options *o)
+{
+    option_default(&o->members_max, 1024);
+    option_default(&o->active_size, 5);
+    option_default(&o->passive_size, 30);
+    option_default(&o->walk_active, 6);
+    option_default(&o->walk_passive, 3);
+    option_default(&o->shuffle_ms, 10000);
+    option_default(&o->dial_timeout_ms, 4000);
+    option_default(&o->retry_max_ms, 60000);
+    option_default(&o->digest_ms, 2000);
+    option_default(&o->cast_count, 1024);
+    option_default(&o->cast_bytes, 4u << 20);
+    option_default(&o->graft_ms, 250);
+    option_default(&o->ping_ms, 500);
+    option_default(&o->silent_ms, 2000);
+    option_default(&o->probe_ms, 800);
+    option_default(&o->refute_ms, 1000);
+    if (o->incarnation == 0) o->incarnation = 1;
+}
+
+static struct slice keep(uint8_t *to, struct slice s)
+{
+    if (s.size) memcpy(to, s.data, s.size);
+    return (struct slice){to, s.size};
+}
+
+static void watchers_fill(struct gossip *g)
+{
+    g->self.watcher_count = 0;
+    for (uint32_t i = 0; i < g->links.count && g->self.watcher_count < RECORD_WATCHERS_MAX; i++)
+        if (g->links.items[i].neighbor) g->self.watchers[g->self.watcher_count++] = g->links.items[i].id;
+}
+
+// Signs this peer's record as it is now and puts it into the table.
+static void self_put(struct gossip *g, uint64_t now_ms)
+{
+    watchers_fill(g);
+    g->self.seq++;
+    g->record_ms = UINT64_MAX;
+    members_self_put(&g->members, &g->self, &g->options.key, now_ms);
+}
+
+enum core_err gossip_open(struct gossip **out, const struct gossip_options *options, uint64_t now_ms)
+{
+    *out = NULL;
+    const bool fits = options->name.size <= GOSSIP_NAME_MAX && options->addresses.size <= GOSSIP_ADDRESSES_MAX &&
+                      options->certificate.size <= GOSSIP_CERTIFICATE_MAX;
+    if (!fits) return CORE_ERR_TOO_LARGE;
+    struct gossip *g = calloc(1, sizeof *g);
+    if (!g) return CORE_ERR_NO_MEMORY;
+    g->options = *options;
+    struct gossip_options *o = &g->options;
+    options_fill(o);
+    const struct core_id *self = &o->key.id;
+    enum core_err err = links_open(&g->links, o->active_size + LINKS_BESIDE);
+    if (!err) err = members_open(&g->members, self, o->members_max, o->callbacks);
+    if (!err) err = view_open(&g->view, o, &g->links, &g->members, now_ms);
+    if (!err) err = broadcast_open(&g->broadcast, o, self, &g->links, &g->counts, now_ms);
+    if (err) {
+        gossip_close(g);
+        return err;
+    }
+    monitor_open(&g->monitor, o, &g->links, &g->members, &g->counts, now_ms);
+    g->rng = rng_from(o->seed, 0x676f7373);
+    g->digest_ms = now_ms + rng_below(&g->rng, o->digest_ms);
+    g->ticked_ms = now_ms;
+    g->self = (struct record){.id = *self, .incarnation = o->incarnation, .host = o->host};
+    g->self.name = keep(g->name, o->name);
+    g->self.addresses = keep(g->addresses, o->addresses);
+    g->self.certificate = keep(g->certificate, o->certificate);
+    o->name = o->addresses = o->certificate = (struct slice){0};  // the caller's, not kept
+    self_put(g, now_ms);
+    *out = g;
+    return CORE_ERR_OK;
+}
+
+void gossip_close(struct gossip *g)
+{
+    if (!g) return;
+    broadcast_close(&g->broadcast);
+    view_close(&g->view);
+    members_close(&g->members);
+    links_close(&g->links);
+    free(g);
+}
+
+// ---- what follows from a change ----
+
+static enum core_err cast(struct gossip *g, enum cast_topic topic, struct slice payload, uint64_t now_ms,
+                          struct outbox *out)
+{
+    // Unique over restarts, as long as the incarnation rises.
+    const uint64_t repeat = g->self.incarnation << 24 | (++g->serial & 0xffffff);
+    return broadcast_cast(&g->broadcast, topic, repeat, payload, now_ms, out);
+}
+
+static void self_renew(struct gossip *g, uint64_t now_ms, struct outbox *out)
+{
+    self_put(g, now_ms);
+    const struct member *self = members_find(&g->members, &g->self.id);
+    const enum core_err err = cast(g, TOPIC_MEMBER, (struct slice){self->bytes, self->size}, now_ms, out);
+    check(err == CORE_ERR_OK);
+}
+
+static void refute(struct gossip *g, uint64_t incarnation, uint64_t now_ms, struct outbox *out)
+{
+    if (g->self.left || incarnation < g->self.incarnation) return;
+    g->self.incarnation = incarnation + 1;
+    g->counts.refutations++;
+    monitor_refuted(&g->monitor);
+    event_emit(&g->options.events, "gossip.refuted", EV_U64("incarnation", g->self.incarnation));
+    self_renew(g, now_ms, out);
+}
+
+static void change_follow(struct gossip *g, const struct members_change *change, uint64_t now_ms, struct outbox *out)
+{
+    if (change->self_behind) refute(g, change->incarnation, now_ms, out);
+    if (!change->news) return;
+    const struct member *member = members_find(&g->members, &change->id);
+    const enum gossip_state state = members_state(member);
+    if (state >= GOSSIP_DEAD) {
+        view_lost(&g->view, &change->id, now_ms);
+        monitor_settled(&g->monitor, &change->id);
+    }
+    if (change->revived) {
+        monitor_settled(&g->monitor, &change->id);
+        view_revived(&g->view, now_ms);
+    }
+    if (!change->notable) return;
+    event_emit(&g->options.events, "gossip.member", EV_ID("peer", &change->id),
+               EV_TEXT("state", gossip_state_name(state)), EV_U64("incarnation", member->record.incarnation));
+    outbox_member(out, &change->id);
+}
+
+// After every event: neighbours that are new hear what they may lack; this peer's record names them, a little later.
+static void neighbors_follow(struct gossip *g, uint64_t now_ms, struct outbox *out)
+{
+    if (!g->view.changed) return;
+    g->view.changed = false;
+    for (uint32_t i = 0; i < g->links.count; i++) {
+        struct link *link = &g->links.items[i];
+        if (link->neighbor && !link->introduced) {
+            broadcast_neighbor(&g->broadcast, &link->id, now_ms, out);
+            event_emit(&g->options.events, "gossip.neighbor.up", EV_ID("peer", &link->id));
+        } else if (!link->neighbor && link->introduced) {
+            event_emit(&g->options.events, "gossip.neighbor.down", EV_ID("peer", &link->id));
+        }
+        link->introduced = link->neighbor;
+    }
+    if (g->record_ms == UINT64_MAX && !g->self.left) g->record_ms = now_ms + RECORD_MS;
+}
+
+// ---- events ----
+
+void gossip_link_up(struct gossip *g, const struct core_id *peer, uint64_t now_ms, struct outbox *out)
+{
+    if (id_equal(peer, &g->self.id)) return;
+    monitor_clock(&g->monitor, now_ms);
+    const struct link *old = links_find(&g->links, peer);
+    if (old && old->neighbor) g->view.changed = true;
+    struct link *link = links_add(&g->links, peer, now_ms);
+    if (!link) {
+        outbox_hangup(out, peer);
+        return;
+    }
+    monitor_heard(&g->monitor, link, now_ms);
+    struct member *member = members_find(&g->members, peer);
+    if (member) member->heard_ms = now_ms;
+    members_entry_send(&g->members, members_find(&g->members, &g->self.id), peer, out);
+    if (member && member->rank != RANK_NONE) members_entry_send(&g->members, member, peer, out);
+    members_digest_send(&g->members, peer, out);
+    if (!g->self.left) view_link_up(&g->view, peer, now_ms, out);
+    outbox_member(out, peer);
+    neighbors_follow(g, now_ms, out);
+}
+
+void gossip_link_down(struct gossip *g, const struct core_id *peer, uint64_t now_ms, struct outbox *out)
+{
+    monitor_clock(&g->monitor, now_ms);
+    const struct link *link = links_find(&g->links, peer);
+    if (!link) return;
+    const bool was_neighbor = link->neighbor;
+    links_remove(&g->links, peer);
+    monitor_link_down(&g->monitor, peer, out);
+    view_link_down(&g->view, peer, was_neighbor, now_ms, out);
+    if (was_neighbor) monitor_doubt(&g->monitor, peer, MONITOR_CLOSED, now_ms, out);
+    outbox_member(out, peer);
+    neighbors_follow(g, now_ms, out);
+}
+
+void gossip_dial_failed(struct gossip *g, const struct core_id *peer, uint64_t now_ms, struct outbox *out)
+{
+    monitor_clock(&g->monitor, now_ms);
+    view_dial_failed(&g->view, peer, now_ms);
+    if (!links_find(&g->links, peer)) monitor_doubt(&g->monitor, peer, MONITOR_DIAL_FAILED, now_ms, out);
+}
+
+// A peer that this one believes dead, and that speaks: it is told, so that it refutes.
+static void tell_the_dead(struct gossip *g, struct link *link, uint64_t now_ms, struct outbox *out)
+{
+    const struct member *member = members_find(&g->members, &link->id);
+    if (!member || member->rank == RANK_NONE || now_ms - link->told_ms < TOLD_MS) return;
+    link->told_ms = now_ms;
+    members_entry_send(&g->members, member, &link->id, out);
+}
+
+static void heard(struct gossip *g, struct link *link, uint64_t now_ms)
+{
+    monitor_heard(&g->monitor, link, now_ms);
+    struct member *member = members_find(&g->members, &link->id);
+    if (member) member->heard_ms = now_ms;
+}
+
+void gossip_heard(struct gossip *g, const struct core_id *peer, uint64_t now_ms)
+{
+    monitor_clock(&g->monitor, now_ms);
+    struct link *link = links_find(&g->links, peer);
+    if (link) heard(g, link, now_ms);
+}
+
+static enum core_err entry_put(struct gossip *g, struct slice record, struct slice accusation, uint64_t now_ms,
+                               struct outbox *out)
+{
+    struct members_change change;
+    enum core_err err = members_record_put(&g->members, record, now_ms, &change);
+    if (err) return err;
+    change_follow(g, &change, now_ms, out);
+    if (accusation.size == 0) return CORE_ERR_OK;
+    err = members_accusation_put(&g->members, accusation, now_ms, &change);
+    if (!err) change_follow(g, &change, now_ms, out);
+    return err;
+}
+
+static enum core_err records_received(struct gossip *g, struct slice records, uint64_t now_ms, struct outbox *out)
+{
+    struct reader r = reader_over(records.data, records.size);
+    struct slice record, accusation;
+    enum core_err first = CORE_ERR_OK;
+    while (members_entry_next(&r, &record, &accusation)) {
+        const enum core_err err = entry_put(g, record, accusation, now_ms, out);
+        // A full table and a certificate that ran out are nobody's fault.
+        if (err && err != CORE_ERR_LIMIT && err != CORE_ERR_REFUSED && !first) first = err;
+    }
+    return r.failed ? CORE_ERR_MALFORMED : first;
+}
+
+static enum core_err cast_received(struct gossip *g, const struct core_id *from, const struct message *m,
+                                   uint64_t now_ms, struct outbox *out)
+{
+    const enum broadcast_verdict verdict = broadcast_look(&g->broadcast, from, m, out);
+    if (verdict == BROADCAST_MALFORMED) return CORE_ERR_MALFORMED;
+    if (verdict == BROADCAST_KNOWN) return CORE_ERR_OK;
+    const struct message_cast *c = &m->cast;
+    if (id_equal(&c->origin, &g->self.id)) return CORE_ERR_OK;  // of an earlier life
+    const struct gossip_callbacks *callbacks = &g->options.callbacks;
+    struct members_change change = {0};
+    enum core_err err = CORE_ERR_OK;
+    switch (c->topic) {
+    case TOPIC_MEMBER: err = members_record_put(&g->members, c->payload, now_ms, &change); break;
+    case TOPIC_SUSPICION: err = members_accusation_put(&g->members, c->payload, now_ms, &change); break;
+    default:
+        if (callbacks->payload_valid &&
+            !callbacks->payload_valid(callbacks->context, &c->origin, (enum cast_topic)c->topic, c->payload))
+            err = CORE_ERR_BAD_SIGNATURE;
+    }
+    if (err == CORE_ERR_LIMIT || err == CORE_ERR_REFUSED) return CORE_ERR_OK;
+    if (err) return err;
+    broadcast_accept(&g->broadcast, from, m, now_ms, out);
+    if (c->topic != TOPIC_MEMBER && c->topic != TOPIC_SUSPICION) {
+        g->counts.casts_delivered++;
+        outbox_deliver(out, &c->origin, (enum cast_topic)c->topic, c->payload);
+        return CORE_ERR_OK;
+    }
+    change_follow(g, &change, now_ms, out);
+    return CORE_ERR_OK;
+}
+
+static bool is_gossip(enum message_type type)
+{
+    switch (type) {
+    case MESSAGE_PING:
+    case MESSAGE_PONG:
+    case MESSAGE_VIEW_JOIN:
+    case MESSAGE_VIEW_FORWARD:
+    case MESSAGE_VIEW_NEIGHBOR:
+    case MESSAGE_VIEW_ANSWER:
+    case MESSAGE_VIEW_DISCONNECT:
+    case MESSAGE_VIEW_SHUFFLE:
+    case MESSAGE_VIEW_SHUFFLED:
+    case MESSAGE_CAST:
+    case MESSAGE_CAST_HAVE:
+    case MESSAGE_CAST_GRAFT:
+    case MESSAGE_CAST_PRUNE:
+    case MESSAGE_MEMBERS_DIGEST:
+    case MESSAGE_MEMBERS_WANT:
+    case MESSAGE_MEMBERS_RECORDS:
+    case MESSAGE_PROBE:
+    case MESSAGE_PROBE_ANSWER: return true;
+    default: return false;
+    }
+}
+
+static void message_received(struct gossip *g, const struct core_id *from, const struct message *m, uint64_t now_ms,
+                             struct outbox *out, enum core_err *err)
+{
+    if (view_message(&g->view, from, m, now_ms, out, err)) return;
+    if (broadcast_message(&g->broadcast, from, m, now_ms, out, err)) return;
+    if (monitor_message(&g->monitor, from, m, now_ms, out)) {
+        const struct link *link = links_find(&g->links, from);
+        // Neighbours alone ping in rounds; nonce 0 is a single question (gossip/monitor.c).
+        if (m->type == MESSAGE_PING && m->ping.nonce != 0 && !link->neighbor) view_asymmetric(&g->view, from, out);
+        return;
+    }
+    switch (m->type) {
+    case MESSAGE_CAST: *err = cast_received(g, from, m, now_ms, out); break;
+    case MESSAGE_MEMBERS_DIGEST: *err = members_digest_received(&g->members, from, &m->members_digest, out); break;
+    case MESSAGE_MEMBERS_WANT: *err = members_want_received(&g->members, from, &m->members_want, out); break;
+    case MESSAGE_MEMBERS_RECORDS: *err = records_received(g, m->members_records.records, now_ms, out); break;
+    default: check(false);
+    }
+}
+
+bool gossip_message(struct gossip *g, const struct core_id *from, const struct message *m, uint64_t now_ms,
+                    struct outbox *out, enum core_err *err)
+{
+    *err = CORE_ERR_OK;
+    if (!is_gossip(m->type)) return false;
+    monitor_clock(&g->monitor, now_ms);
+    struct link *link = links_find(&g->links, from);
+    if (!link) return true;  // came with a link that is gone
+    heard(g, link, now_ms);
+    tell_the_dead(g, link, now_ms, out);
+    message_received(g, from, m, now_ms, out, err);
+    monitor_answer(&g->monitor, now_ms, out);
+    neighbors_follow(g, now_ms, out);
+    if (*err) g->counts.refused++;
+    return true;
+}
+
+// ---- timers ----
+
+static void accuse(struct gossip *g, const struct monitor_verdict *verdict, uint64_t now_ms, struct outbox *out)
+{
+    static const char *const reasons[] = {"silent", "closed", "dial", "unwatched"};
+    const struct accusation accusation = {.accuser = g->self.id, .target = verdict->target, .serial = ++g->serial,
+                                          .incarnation = verdict->incarnation, .rank = verdict->rank};
+    uint8_t bytes[ACCUSATION_SIZE];
+    accusation_write(bytes, &accusation, &g->options.key);
+    const struct slice payload = {bytes, sizeof bytes};
+    struct members_change change;
+    const enum core_err err = members_accusation_put(&g->members, payload, now_ms, &change);
+    check(err == CORE_ERR_OK);
+    if (!change.news) return;  // another was faster
+    g->counts.accusations++;
+    event_emit(&g->options.events, "gossip.accused", EV_ID("peer", &verdict->target),
+               EV_TEXT("of", verdict->rank == RANK_DEAD ? "death" : "silence"),
+               EV_TEXT("why", reasons[verdict->reason]));
+    // Before the table's news: the suspect itself may be the neighbour that must hear it.
+    const enum core_err sent = cast(g, TOPIC_SUSPICION, payload, now_ms, out);
+    check(sent == CORE_ERR_OK);
+    change_follow(g, &change, now_ms, out);
+}
+
+static void give_up_mute_links(struct gossip *g, uint64_t now_ms, struct outbox *out)
+{
+    for (uint32_t i = 0; i < g->links.count; i++) {
+        struct link *link = &g->links.items[i];
+        if (!link->neighbor || link->vouched < MONITOR_VOUCHED_MAX) continue;
+        const struct core_id peer = link->id;
+        link->vouched = 0;
+        link->neighbor = false;
+        g->view.changed = true;
+        g->view.fill_ms = now_ms;
+        outbox_hangup(out, &peer);
+    }
+}
+
+static void digest_round(struct gossip *g, uint64_t now_ms, struct outbox *out)
+{
+    g->digest_ms = now_ms + g->options.digest_ms / 2 + rng_below(&g->rng, g->options.digest_ms);
+    const struct link *to = NULL;
+    uint64_t seen = 0;
+    for (uint32_t i = 0; i < g->links.count; i++)
+        if (g->links.items[i].neighbor && rng_below(&g->rng, ++seen) == 0) to = &g->links.items[i];
+    if (to) members_digest_send(&g->members, &to->id, out);
+}
+
+void gossip_tick(struct gossip *g, uint64_t now_ms, struct outbox *out)
+{
+    monitor_clock(&g->monitor, now_ms);
+    g->ticked_ms = now_ms;
+    monitor_tick(&g->monitor, now_ms, out);
+    struct monitor_verdict verdict;
+    while (!g->self.left && monitor_next_verdict(&g->monitor, now_ms, &verdict)) accuse(g, &verdict, now_ms, out);
+    give_up_mute_links(g, now_ms, out);
+    view_tick(&g->view, now_ms, out);
+    neighbors_follow(g, now_ms, out);
+    if (g->record_ms <= now_ms) self_renew(g, now_ms, out);
+    if (g->digest_ms <= now_ms) digest_round(g, now_ms, out);
+    broadcast_tick(&g->broadcast, now_ms, out);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+uint64_t gossip_next_ms(const struct gossip *g)
+{
+    if (g->self.left) return g->ticked_ms + g->options.ping_ms;
+    uint64_t next = earlier(g->record_ms, g->digest_ms);
+    next = earlier(next, monitor_next_ms(&g->monitor));
+    next = earlier(next, view_next_ms(&g->view));
+    next = earlier(next, broadcast_next_ms(&g->broadcast));
+    const uint64_t soonest = g->ticked_ms + REST_MS;
+    return next > soonest ? next : soonest;
+}
+
+// ---- requests ----
+
+enum core_err gossip_cast(struct gossip *g, enum cast_topic topic, struct slice payload, uint64_t now_ms,
+                          struct outbox *out)
+{
+    check(topic > 0 && topic < TOPIC_COUNT && topic != TOPIC_MEMBER && topic != TOPIC_SUSPICION);
+    return cast(g, topic, payload, now_ms, out);
+}
+
+void gossip_leave(struct gossip *g, uint64_t now_ms, struct outbox *out)
+{
+    if (g->self.left) return;
+    g->self.left = true;
+    g->view.quiet = true;
+    g->monitor.quiet = true;
+    g->monitor.doubt_count = 0;
+    self_renew(g, now_ms, out);
+    event_emit(&g->options.events, "gossip.left", EV_U64("incarnation", g->self.incarnation));
+}
+
+enum core_err gossip_addresses_set(struct gossip *g, struct slice addresses, uint64_t now_ms, struct outbox *out)
+{
+    if (addresses.size > GOSSIP_ADDRESSES_MAX) return CORE_ERR_TOO_LARGE;
+    g->self.addresses = keep(g->addresses, addresses);
+    self_renew(g, now_ms, out);
+    return CORE_ERR_OK;
+}
+
+void gossip_recheck(struct gossip *g, uint64_t now_ms, struct outbox *out)
+{
+    const struct gossip_callbacks *c = &g->options.callbacks;
+    for (uint32_t i = g->members.count; c->certificate_valid && i-- > 0;) {
+        const struct member *member = members_at(&g->members, i);
+        const struct core_id id = member->record.id;
+        if (id_equal(&id, &g->self.id)) continue;
+        if (c->certificate_valid(c->context, &id, member->record.name, member->record.certificate)) continue;
+        view_lost(&g->view, &id, now_ms);
+        monitor_settled(&g->monitor, &id);
+        members_remove(&g->members, &id);
+        outbox_hangup(out, &id);
+        outbox_member(out, &id);
+    }
+    neighbors_follow(g, now_ms, out);
+}
+
+// ---- what it knows ----
+
+uint32_t gossip_member_count(const struct gossip *g) { return g->members.count; }
+
+static void describe(const struct gossip *g, const struct member *member, struct gossip_member *out)
+{
+    const struct record *r = &member->record;
+    *out = (struct gossip_member){.id = r->id, .state = members_state(member), .incarnation = r->incarnation,
+                                  .seq = r->seq, .heard_ms = member->heard_ms, .since_ms = member->since_ms,
+                                  .host = r->host, .name = r->name, .addresses = r->addresses,
+                                  .certificate = r->certificate, .dialable = r->addresses.size > 0};
+    out->self = id_equal(&r->id, &g->self.id);
+    for (uint32_t i = 0; i < g->links.count; i++) {
+        const struct link *link = &g->links.items[i];
+        if (!id_equal(&link->id, &r->id)) continue;
+        out->linked = true;
+        out->neighbor = link->neighbor;
+        out->rtt_us = link->rtt_count && link->rtt_us == 0 ? 1 : link->rtt_us;
+    }
+}
+
+void gossip_member_at(const struct gossip *g, uint32_t index, struct gossip_member *out)
+{
+    describe(g, members_at(&g->members, index), out);
+}
+
+bool gossip_member_find(const struct gossip *g, const struct core_id *id, struct gossip_member *out)
+{
+    const struct member *member = members_find(&g->members, id);
+    if (member) describe(g, member, out);
+    return member != NULL;
+}
+
+enum gossip_state gossip_state_of(const struct gossip *g, const struct core_id *id)
+{
+    const struct member *member = members_find(&g->members, id);
+    return member ? members_state(member) : GOSSIP_DEAD;
+}
+
+const char *gossip_state_name(enum gossip_state state)
+{
+    static const char *const names[] = {"alive", "suspect", "dead", "left"};
+    check(state <= GOSSIP_LEFT);
+    return names[state];
+}
+
+uint32_t gossip_neighbors(const struct gossip *g, struct core_id *ids, uint32_t max)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < g->links.count; i++) {
+        if (!g->links.items[i].neighbor) continue;
+        if (count < max) ids[count] = g->links.items[i].id;
+        count++;
+    }
+    return count;
+}
+
+uint64_t gossip_incarnation(const struct gossip *g) { return g->self.incarnation; }
+
+uint32_t gossip_health(const struct gossip *g) { return g->monitor.health; }
+
+void gossip_counts_get(const struct gossip *g, struct gossip_counts *out) { *out = g->counts; }
+
+// ---- keeping the table over a restart ----
+
+size_t gossip_entry_save(const struct gossip *g, uint32_t index, uint8_t *out)
+{
+    struct writer w = writer_over(out, GOSSIP_ENTRY_MAX);
+    members_entry_write(&w, members_at(&g->members, index));
+    check(!w.overflowed);
+    return w.size;
+}
+
+enum core_err gossip_entry_load(struct gossip *g, struct slice entry, uint64_t now_ms)
+{
+    struct reader r = reader_over(entry.data, entry.size);
+    struct slice record, accusation;
+    if (!members_entry_next(&r, &record, &accusation) || !reader_finished(&r)) return CORE_ERR_MALFORMED;
+    struct members_change change;
+    enum core_err err = members_record_put(&g->members, record, now_ms, &change);
+    if (err) return err;
+    if (change.self_behind) {
+        g->self.incarnation = change.incarnation + 1;
+        self_put(g, now_ms);
+    }
+    if (accusation.size == 0) return CORE_ERR_OK;
+    return members_accusation_put(&g->members, accusation, now_ms, &change);
+}

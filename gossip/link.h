@@ -1,0 +1,47 @@
+// The links of this peer to authenticated members, as view, broadcast and monitor share them: one row a link, each
+// field written by the one under whose name it stands.
+#ifndef GOSSIP_LINK_H
+#define GOSSIP_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/error.h"
+#include "core/sign.h"
+
+struct link {
+    struct core_id id;
+    // gossip/view.c
+    bool neighbor;       // in the active view
+    bool asked;          // VIEW_NEIGHBOR sent, no answer yet
+    uint64_t asked_ms;
+    bool dialed;         // by the view: hung up when it is not wanted
+    // gossip/broadcast.c
+    bool lazy;           // is told of broadcasts, not sent them
+    // gossip/monitor.c
+    uint64_t heard_ms;   // anything came over the link
+    uint64_t pinged_ms;  // the ping that awaits its pong
+    uint64_t nonce;      // of that ping; 0: none
+    uint64_t rtt_us;     // moving average
+    uint32_t rtt_count;
+    uint32_t vouched;    // silences in a row that others contradicted
+    // gossip/gossip.c
+    bool introduced;     // this neighbour was told of members and broadcasts
+    uint64_t told_ms;    // when it was last told what is said of it
+};
+
+struct links {
+    struct link *items;  // in no order; a pointer to one is good until the next add or remove
+    uint32_t count;
+    uint32_t capacity;
+};
+
+CORE_MUST_USE enum core_err links_open(struct links *l, uint32_t capacity);
+void links_close(struct links *l);
+struct link *links_find(struct links *l, const struct core_id *id);
+// A fresh row for `id`, in place of its old one if there is one; NULL when the table is full.
+struct link *links_add(struct links *l, const struct core_id *id, uint64_t now_ms);
+void links_remove(struct links *l, const struct core_id *id);
+uint32_t links_neighbors(const struct links *l);
+
+#endif
