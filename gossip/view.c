@@ -463,7 +463,8 @@ static void fill(struct view *v, uint64_t now_ms, struct outbox *out)
     }
 }
 
-// One dead member whose time has come, for ever; who answers becomes a neighbour, so that a split's halves grow together.
+// One dead member whose time has come, for ever, over the link that may still stand or a new one; who answers becomes a
+// neighbour, so that a split's halves grow together.
 static void retry_dead(struct view *v, uint64_t now_ms, struct outbox *out)
 {
     const uint32_t n = v->members->count;
@@ -471,7 +472,7 @@ static void retry_dead(struct view *v, uint64_t now_ms, struct outbox *out)
         v->retry_at = (v->retry_at + 1) % n;
         struct member *member = members_at(v->members, v->retry_at);
         if (members_state(member) != GOSSIP_DEAD || member->retry_ms > now_ms) continue;
-        if (id_equal(&member->record.id, self_of(v)) || links_find(v->links, &member->record.id)) continue;
+        if (id_equal(&member->record.id, self_of(v))) continue;
         if (member->retry_wait_ms < RETRY_FIRST_MS) member->retry_wait_ms = RETRY_FIRST_MS;
         member->retry_wait_ms *= 2;
         if (member->retry_wait_ms > v->options->retry_max_ms) member->retry_wait_ms = v->options->retry_max_ms;
