@@ -137,6 +137,10 @@ void node_work_start(struct node *n, uint32_t kind, struct slice payload);
 void work_train_start(struct node *n, struct run_data *run, const struct work_train *w);
 void work_reduce_start(struct node *n, const struct work_reduce *w);
 void work_apply_start(struct node *n, struct run_data *run, const struct work_apply *w);
+// Writes the pending inner state (and the update, taken over; may be NULL) on the I/O worker.
+void work_keep_inner(struct node *n, struct run_data *run, int8_t *update);
+// That is done, and an outer step waited for it.
+void work_apply_kept(struct node *n, struct run_data *run, enum core_err err);
 void work_fetch_start(struct node *n, struct run_data *run, const struct work_fetch *w);
 
 // ---- verbs.c ----

@@ -108,6 +108,11 @@ enum core_err worker_start(struct worker *w, const char *name, struct inbox *inb
 void worker_submit(struct worker *w, struct job *job)
 {
     check(job->run && job->done && job->priority < JOB_PRIORITIES);
+    if (!w->started) {  // the peer is going down
+        job->err = CORE_ERR_INTERRUPTED;
+        inbox_post(w->inbox, job);
+        return;
+    }
     pthread_mutex_lock(&w->mutex);
     job->next = NULL;
     if (w->last[job->priority]) w->last[job->priority]->next = job;

@@ -1,0 +1,184 @@
+// The event loop: waits for links, clients, finished work, signals and timers, hands each to its part, and performs what
+// the protocol answers. One thread; nothing in it blocks but the fsync of a vote.
+#include "node/loop.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include "node/verbs.h"
+
+enum { TICK_MS = 100, SECOND_MS = 1000, MEMBERS_SAVE_MS = 3000, LEAVE_LIMIT_MS = 15000 };
+
+uint64_t node_clock_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+uint64_t node_clock_ms(void)
+{
+    return node_clock_us() / 1000;
+}
+
+uint64_t node_wall_s(void)
+{
+    return (uint64_t)time(NULL);
+}
+
+// ---- once a second ----
+
+// This peer's part of the machine, among the living peers of its host.
+static void share_machine(struct node *n)
+{
+    const struct gossip *g = peer_gossip(n->peer);
+    uint32_t peers = 0, index = 0;
+    for (uint32_t i = 0; i < gossip_member_count(g); i++) {
+        struct gossip_member m;
+        gossip_member_at(g, i, &m);
+        if (!hash_equal(&m.host, &n->host) || (!m.self && m.state != GOSSIP_ALIVE && m.state != GOSSIP_SUSPECT)) continue;
+        if (m.self) index = peers;
+        peers++;
+    }
+    if (peers == 0 || (peers == n->share_peers && index == n->share_index)) return;
+    n->share_peers = peers;
+    n->share_index = index;
+    struct sched_share *share = calloc(1, sizeof *share);
+    if (!share) return;
+    sched_share_plan(n->topology, index, peers, n->options->cpus, share);
+    compute_share_set(&n->compute, share);
+    free(share);
+}
+
+// Who is in the mesh, so that a restart finds it. Losing the newest is no loss: gossip tells again.
+static void save_members(struct node *n)
+{
+    const struct gossip *g = peer_gossip(n->peer);
+    uint64_t incarnation = gossip_incarnation(g);
+    if (incarnation != n->saved_incarnation) {
+        uint8_t bytes[8];
+        struct writer w = writer_over(bytes, sizeof bytes);
+        write_u64(&w, incarnation);
+        if (home_write(&n->home, "incarnation", (struct slice){bytes, 8}) == CORE_ERR_OK) {
+            n->saved_incarnation = incarnation;
+            links_set_incarnation(n->links, incarnation);
+        }
+    }
+    if (!n->members_changed || n->now_ms < n->members_saved_ms + MEMBERS_SAVE_MS || n->disk_full) return;
+    uint32_t count = gossip_member_count(g);
+    size_t capacity = (size_t)count * (4 + GOSSIP_ENTRY_MAX);
+    uint8_t *bytes = malloc(capacity + 1), *entry = malloc(GOSSIP_ENTRY_MAX);
+    if (bytes && entry) {
+        struct writer w = writer_over(bytes, capacity);
+        for (uint32_t i = 0; i < count; i++) write_slice(&w, (struct slice){entry, gossip_entry_save(g, i, entry)});
+        enum core_err err = home_write(&n->home, "members", (struct slice){bytes, w.size});
+        if (err) node_disk_failed(n, err, "members");
+        n->members_saved_ms = n->now_ms;
+        n->members_changed = false;
+    }
+    free(bytes);
+    free(entry);
+}
+
+static void each_second(struct node *n)
+{
+    if (n->now_ms < n->second_ms) return;
+    n->second_ms = n->now_ms + SECOND_MS;
+    share_machine(n);
+    save_members(n);
+    record_tick(n);
+    node_links_tick(n);
+}
+
+// ---- leaving ----
+
+static void begin_stop(struct node *n)
+{
+    if (n->state == NODE_STOPPING) return;
+    n->state = NODE_STOPPING;
+    event_emit(&n->events, "node.stopping", EV_TEXT("home", n->home.path));
+}
+
+void verb_leave_tick(struct node *n)
+{
+    if (n->state != NODE_LEAVING) return;
+    bool late = n->now_ms >= n->leave_since_ms + LEAVE_LIMIT_MS;
+    if (!peer_left(n->peer) && !late) return;
+    peer_goodbye(n->peer, n->now_ms, &n->out);
+    node_perform(n);
+    n->left_for_good = true;
+    struct session *s = control_session_find(&n->control, n->leave_session);
+    if (s) session_end(s, late ? 7 : 0, json_pack("{s:b}", "left", 1));
+    begin_stop(n);
+}
+
+// ---- waiting ----
+
+static int until(uint64_t now_ms, uint64_t then_ms, int most_ms)
+{
+    if (then_ms <= now_ms) return 0;
+    uint64_t left = then_ms - now_ms;
+    return left < (uint64_t)most_ms ? (int)left : most_ms;
+}
+
+static int wait_ms(struct node *n)
+{
+    int wait = SECOND_MS;
+    wait = until(n->now_ms, peer_next_ms(n->peer), wait);
+    wait = until(n->now_ms, transfers_next_ms(&n->transfers), wait);
+    wait = until(n->now_ms, n->second_ms, wait);
+    int links = links_timeout_ms(n->links);
+    if (links >= 0 && links < wait) wait = links;
+    if (wait > TICK_MS && (control_server_busy(&n->control) || n->state == NODE_LEAVING)) wait = TICK_MS;
+    return wait;
+}
+
+static void take_signal(struct node *n, int fd)
+{
+    struct signalfd_siginfo info;
+    if (read(fd, &info, sizeof info) == (ssize_t)sizeof info) begin_stop(n);
+}
+
+enum core_err node_loop(struct node *n, int signals)
+{
+    size_t links_max = links_pollitems_max(n->links);
+    size_t capacity = links_max + CONTROL_SESSIONS_MAX + 1 + 2;
+    zmq_pollitem_t *items = calloc(capacity, sizeof *items);
+    if (!items) return CORE_ERR_NO_MEMORY;
+    uint64_t tick_ms = 0;
+    while (n->state != NODE_STOPPING) {
+        size_t count = 0;
+        items[count++] = (zmq_pollitem_t){.fd = n->inbox.fd, .events = ZMQ_POLLIN};
+        items[count++] = (zmq_pollitem_t){.fd = signals, .events = ZMQ_POLLIN};
+        count += links_pollitems(n->links, items + count, links_max);
+        count += control_server_pollitems(&n->control, items + count, capacity - count);
+        if (zmq_poll(items, (int)count, wait_ms(n)) < 0 && errno != EINTR) break;
+        n->now_ms = node_clock_ms();
+        if (items[0].revents) inbox_take(&n->inbox);
+        if (items[1].revents) take_signal(n, signals);
+        links_process(n->links, node_link_event, n);
+        n->now_ms = node_clock_ms();
+        if (peer_next_ms(n->peer) <= n->now_ms) peer_tick(n->peer, n->now_ms, &n->out);
+        node_perform(n);
+        transfers_tick(n);
+        node_perform(n);
+        control_server_process(&n->control, n->now_ms);
+        node_perform(n);
+        if (n->now_ms >= tick_ms) {
+            tick_ms = n->now_ms + TICK_MS;
+            control_server_tick(&n->control, n->now_ms);
+            node_disk_retry(n);
+            verb_leave_tick(n);
+        }
+        each_second(n);
+        node_perform(n);
+    }
+    free(items);
+    return CORE_ERR_OK;
+}

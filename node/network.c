@@ -1,0 +1,202 @@
+// From the links to the protocol: who came and went, what they said, who asks to be admitted.
+#include <stdlib.h>
+#include <string.h>
+
+#include "node/daemon.h"
+#include "node/verbs.h"
+
+enum { LINK_IDLE_MS = 60000, STRIKE_BAN_MS = 10000, CERTIFICATE_FOREVER = 0 };
+
+struct node_link *node_link_find(struct node *n, const struct core_id *id)
+{
+    for (int i = 0; i < NODE_LINKS_MAX; i++)
+        if (n->link[i].used && id_equal(&n->link[i].id, id)) return &n->link[i];
+    return NULL;
+}
+
+static void link_note(struct node *n, const struct link_event *e)
+{
+    struct node_link *free_place = NULL;
+    for (int i = 0; i < NODE_LINKS_MAX && !free_place; i++)
+        if (!n->link[i].used) free_place = &n->link[i];
+    if (!free_place || node_link_find(n, &e->id)) return;
+    *free_place = (struct node_link){.id = e->id, .used = true, .used_ms = n->now_ms, .host = e->host};
+}
+
+void node_strike(struct node *n, const struct core_id *id, enum core_err err, const char *what)
+{
+    n->refused++;
+    event_emit(&n->events, "link.refused", EV_ID("peer", id), EV_TEXT("what", what), EV_TEXT("why", core_error_name(err)));
+    struct node_link *link = node_link_find(n, id);
+    if (err != CORE_ERR_MALFORMED && err != CORE_ERR_BAD_SIGNATURE && err != CORE_ERR_VERIFY_FAILED) return;
+    if (link && ++link->strikes >= NODE_STRIKES_MAX) links_ban(n->links, id, STRIKE_BAN_MS);
+}
+
+enum core_err node_invitations_save(struct node *n)
+{
+    uint8_t *bytes = malloc(INVITATIONS_BYTES);
+    if (!bytes) return CORE_ERR_NO_MEMORY;
+    size_t size = invitations_encode(&n->invitations, bytes);
+    enum core_err err = home_write(&n->home, "invitations", (struct slice){bytes, size});
+    free(bytes);
+    return err;
+}
+
+static void admit(struct node *n, const struct link_event *e)
+{
+    struct admission_sponsor sponsor = {.charter = &n->charter,
+                                        .key = &n->key,
+                                        .certificate = {n->certificate, n->certificate_size},
+                                        .revoked = &n->revoked,
+                                        .ledger = &n->invitations,
+                                        .certificate_ttl_s = CERTIFICATE_FOREVER};
+    struct admission_answer *answer = calloc(1, sizeof *answer);
+    if (!answer) return;
+    struct invitations before = n->invitations;
+    admission_decide(&sponsor, e->message, e->curve, node_wall_s(), answer);
+    enum core_err err = answer->err;
+    if (!err) {
+        err = node_invitations_save(n);
+        if (err) {  // a use that isn't written down was never given
+            n->invitations = before;
+            node_disk_failed(n, err, "invitations");
+            struct message refused = {.type = MESSAGE_REFUSED};
+            refused.refused.error = (uint64_t)CORE_ERR_NO_SPACE;
+            static const char why[] = "the sponsor's disk is full";
+            refused.refused.why = (struct slice){(const uint8_t *)why, sizeof why - 1};
+            answer->message = refused;
+        }
+    }
+    if (links_answer(n->links, e->ticket, &answer->message)) event_emit(&n->events, "admission.gone", EV_TEXT("from", e->address));
+    if (err) {
+        n->refused++;
+        event_emit(&n->events, "admission.refused", EV_TEXT("from", e->address), EV_TEXT("why", answer->why));
+    } else {
+        event_emit(&n->events, "admission.admitted", EV_ID("peer", &answer->issued.key), EV_TEXT("name", answer->issued.name),
+                   EV_TEXT("from", e->address));
+    }
+    links_admit_open(n->links, invitations_open(&n->invitations, node_wall_s()));
+    free(answer);
+}
+
+static void take_data(struct node *n, const struct core_id *from, const struct message *m)
+{
+    struct peer_expected expected;
+    enum peer_wanted wanted = peer_data(n->peer, from, &m->data, &expected, n->now_ms, &n->out);
+    if (wanted == PEER_REFUSED) node_strike(n, from, CORE_ERR_VERIFY_FAILED, "data");
+    if (wanted != PEER_WANTED) return;
+    bool right = m->bulk.size == expected.size;
+    if (right && !hash_is_zero(&expected.hash)) {
+        struct core_hash hash = hash_bytes(m->bulk.data, m->bulk.size);
+        right = hash_equal(&hash, &expected.hash);
+    }
+    if (!right) {
+        node_strike(n, from, CORE_ERR_VERIFY_FAILED, "data");
+        return;
+    }
+    struct blob *blob = blob_new(m->bulk.size);
+    if (!blob) return;
+    memcpy(blob->data, m->bulk.data, m->bulk.size);
+    if (blobs_put(&n->blobs, &expected.key, blob)) {
+        event_emit(&n->events, "problem.blobs_full", EV_U64("bytes", n->blobs.bytes));
+        return;
+    }
+    peer_stored(n->peer, from, &m->data, n->now_ms, &n->out);
+}
+
+static void take_message(struct node *n, const struct core_id *from, const struct message *m)
+{
+    switch (m->type) {
+    case MESSAGE_CHUNK_GET:
+        peer_heard(n->peer, from, n->now_ms);
+        catalog_serve(n, from, &m->chunk_get.hash);
+        return;
+    case MESSAGE_CHUNK:
+        peer_heard(n->peer, from, n->now_ms);
+        transfers_chunk(n, from, m);
+        return;
+    case MESSAGE_DATA: {
+        struct node_link *link = node_link_find(n, from);
+        if (link) link->used_ms = n->now_ms;
+        peer_heard(n->peer, from, n->now_ms);
+        take_data(n, from, m);
+        return;
+    }
+    case MESSAGE_PONG:
+        if (verb_ping_answered(n, from, m->pong.nonce)) {
+            peer_heard(n->peer, from, n->now_ms);
+            return;
+        }
+        break;
+    default: break;
+    }
+    enum core_err err = peer_message(n->peer, from, m, n->now_ms, &n->out);
+    if (err) node_strike(n, from, err, message_info(m->type)->name);
+}
+
+void node_link_event(void *context, const struct link_event *e)
+{
+    struct node *n = context;
+    n->now_ms = node_clock_ms();
+    switch (e->kind) {
+    case LINK_EVENT_UP:
+        link_note(n, e);
+        event_emit(&n->events, "link.up", EV_ID("peer", &e->id), EV_TEXT("name", e->certificate ? e->certificate->name : ""),
+                   EV_TEXT("address", e->address), EV_U64("dialled", e->dialled_by_us));
+        peer_link_up(n->peer, &e->id, n->now_ms, &n->out);
+        outbound_link_up(n, &e->id);
+        transfers_back(n, &e->id);
+        break;
+    case LINK_EVENT_DOWN: {
+        struct node_link *link = node_link_find(n, &e->id);
+        if (link) link->used = false;
+        event_emit(&n->events, "link.down", EV_ID("peer", &e->id), EV_TEXT("why", link_reason_text(e->reason)));
+        peer_link_down(n->peer, &e->id, n->now_ms, &n->out);
+        transfers_gone(n, &e->id);
+        break;
+    }
+    case LINK_EVENT_MESSAGE: take_message(n, &e->id, e->message); break;
+    case LINK_EVENT_ADMIT: admit(n, e); break;
+    case LINK_EVENT_ADDRESS_FAILED:
+        event_emit(&n->events, "link.address_failed", EV_ID("peer", &e->id), EV_TEXT("address", e->address),
+                   EV_TEXT("why", link_reason_text(e->reason)));
+        break;
+    case LINK_EVENT_DIAL_FAILED:
+        event_emit(&n->events, "link.dial_failed", EV_ID("peer", &e->id), EV_TEXT("why", link_reason_text(e->reason)));
+        outbound_dial_failed(n, &e->id);
+        peer_dial_failed(n->peer, &e->id, n->now_ms, &n->out);
+        break;
+    case LINK_EVENT_REFUSED:
+        event_emit(&n->events, "link.refused", EV_TEXT("from", e->address), EV_TEXT("why", link_reason_text(e->reason)));
+        break;
+    }
+    node_perform(n);
+}
+
+// Links that gossip no longer needs go once nothing has used them for a while.
+static void drop_idle(struct node *n)
+{
+    for (int i = 0; i < NODE_LINKS_MAX; i++) {
+        struct node_link *link = &n->link[i];
+        if (link->used && link->unwanted && n->now_ms >= link->used_ms + LINK_IDLE_MS) links_hangup(n->links, &link->id);
+    }
+}
+
+// Alone with a sponsor's address: dial it until the mesh is known.
+static void find_mesh(struct node *n)
+{
+    if (id_is_zero(&n->sponsor) || n->now_ms < n->sponsor_dial_ms) return;
+    struct links_stats stats;
+    links_stats(n->links, &stats);
+    n->sponsor_dial_ms = n->now_ms + 2000;
+    if (stats.up > 0) return;
+    outbound_dial(n, &n->sponsor, (struct slice){n->sponsor_addresses, n->sponsor_addresses_size});
+}
+
+void node_links_tick(struct node *n)
+{
+    drop_idle(n);
+    find_mesh(n);
+    outbound_tick(n);
+    links_admit_open(n->links, invitations_open(&n->invitations, node_wall_s()));
+}
