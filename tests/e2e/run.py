@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""End-to-end cases over the built program: tests/e2e/run.py [--list] [--binary PATH] [NAME...]
+"""End-to-end cases over the built program: tests/e2e/run.py [--list] [--full] [--binary PATH] [NAME...]
 
 Prints a line a case and writes "passed failed skipped" to .cache/tests/e2e/e2e.count. Logs of the peers of a failed
 case stay in .cache/tests/e2e/NAME/.
@@ -50,6 +50,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", default=os.path.join(ROOT, "zig-out", "bin", "mycel"))
     parser.add_argument("--list", action="store_true", help="names of the cases")
+    parser.add_argument("--full", action="store_true", help="each case three times: what depends on chance gets more of it")
     parser.add_argument("names", nargs="*", help="run these only; a part of the name suffices")
     args = parser.parse_args()
     chosen = [c for c in CASES if not args.names or any(n in c.__name__ for n in args.names)]
@@ -65,7 +66,7 @@ def main():
         return 1
     os.makedirs(OUT, exist_ok=True)
     counts = {"OK": 0, "FAIL": 0, "SKIP": 0}
-    for function in chosen:
+    for function in chosen * (3 if args.full else 1):
         begin = time.monotonic()
         verdict, why = run_case(function, os.path.abspath(args.binary))
         counts[verdict] += 1
