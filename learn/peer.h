@@ -24,6 +24,9 @@
 #include "learn/cut.h"
 #include "learn/work.h"
 
+// What an outbox handed to a peer must hold: more than any one step writes.
+enum { PEER_OUTBOX_EFFECTS = 8192, PEER_OUTBOX_BYTES = 24 << 20 };
+
 struct peer;
 
 struct peer_options {
