@@ -41,17 +41,15 @@ const Context = struct {
         return root;
     }
 
-    /// Links `root` with `module`'s library and those of everything below it.
+    /// Links `root` with the libraries named and those of everything below them.
     fn linkWith(c: *Context, root: *std.Build.Module, names: []const []const u8) void {
+        const needed = sources.closure(names);
         var i: usize = layers.modules.len;
         while (i > 0) {
             i -= 1;
-            const module = layers.modules[i];
-            for (names) |name| {
-                if (!std.mem.eql(u8, name, module.name)) continue;
-                root.linkLibrary(c.library(module));
-                for (module.libs) |lib| linkSystem(root, lib);
-            }
+            if (!needed[i]) continue;
+            root.linkLibrary(c.library(layers.modules[i]));
+            for (layers.modules[i].libs) |lib| linkSystem(root, lib);
         }
     }
 

@@ -48,17 +48,18 @@ const Objects = struct {
         run.addArgs(o.extra);
         run.addArgs(link);
         run.addFileArg(o.compile(path, std.fs.path.basename(path), sources.headersOf(b, view)).?);
-        for (layers.programs ++ layers.modules) |m| {
+        const needed = sources.closure(sees);
+        for (layers.programs) |m| {
             for (sees) |name| {
                 if (!std.mem.eql(u8, name, m.name)) continue;
                 for (o.module(m)) |object| run.addFileArg(object);
-            }
-        }
-        for (layers.programs ++ layers.modules) |m| {
-            for (sees) |name| {
-                if (!std.mem.eql(u8, name, m.name)) continue;
                 for (m.libs) |lib| run.addArg(b.fmt("-l{s}", .{lib}));
             }
+        }
+        for (layers.modules, needed) |m, wanted| {
+            if (!wanted) continue;
+            for (o.module(m)) |object| run.addFileArg(object);
+            for (m.libs) |lib| run.addArg(b.fmt("-l{s}", .{lib}));
         }
         run.addArg("-o");
         return .{ run, run.addOutputFileArg(std.fs.path.stem(path)) };

@@ -80,3 +80,24 @@ pub fn asTest(b: *std.Build, run: *std.Build.Step.Run) *std.Build.Step.Run {
     run.expectExitCode(0);
     return run;
 }
+
+/// Which modules a program that names these must be linked with: what is seen, and what that sees in turn.
+pub fn closure(names: []const []const u8) [layers.modules.len]bool {
+    var needed = [_]bool{false} ** layers.modules.len;
+    for (layers.modules, 0..) |module, at| needed[at] = contains(names, module.name);
+    // A module stands after everything that it sees, so one walk from the end is enough.
+    var i: usize = layers.modules.len;
+    while (i > 0) {
+        i -= 1;
+        if (!needed[i]) continue;
+        for (layers.modules, 0..) |below, at| {
+            if (contains(layers.modules[i].sees, below.name)) needed[at] = true;
+        }
+    }
+    return needed;
+}
+
+fn contains(names: []const []const u8, name: []const u8) bool {
+    for (names) |one| if (std.mem.eql(u8, one, name)) return true;
+    return false;
+}
