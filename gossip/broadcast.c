@@ -16,7 +16,7 @@ enum {
 };
 
 enum core_err broadcast_open(struct broadcast *b, const struct gossip_options *options, const struct core_id *self,
-                             struct links *links, struct gossip_counts *counts, uint64_t now_ms)
+                             struct link_table *links, struct gossip_counts *counts, uint64_t now_ms)
 {
     *b = (struct broadcast){.options = options, .links = links, .self = *self, .counts = counts};
     b->rng = rng_from(options->seed, 0x63617374);
@@ -231,7 +231,7 @@ enum broadcast_verdict broadcast_look(struct broadcast *b, const struct core_id 
     const struct message_cast *cast = &m->cast;
     if (is_seen(b, &cast->id)) {
         b->counts->casts_duplicate++;
-        struct link *link = links_find(b->links, from);
+        struct link *link = link_table_find(b->links, from);
         if (link) link->lazy = true;
         struct message prune = {.type = MESSAGE_CAST_PRUNE};
         outbox_send(out, from, &prune);
@@ -251,7 +251,7 @@ void broadcast_accept(struct broadcast *b, const struct core_id *from, const str
                       struct outbox *out)
 {
     const struct message_cast *cast = &m->cast;
-    struct link *link = links_find(b->links, from);
+    struct link *link = link_table_find(b->links, from);
     if (link) link->lazy = false;
     const uint64_t hops = cast->hops < HOPS_MAX ? cast->hops + 1 : HOPS_MAX;
     const struct broadcast_entry entry = {.id = cast->id, .origin = cast->origin, .topic = (uint32_t)cast->topic,
@@ -283,7 +283,7 @@ static enum core_err have_received(struct broadcast *b, const struct core_id *fr
 bool broadcast_message(struct broadcast *b, const struct core_id *from, const struct message *m, uint64_t now_ms,
                        struct outbox *out, enum core_err *err)
 {
-    struct link *link = links_find(b->links, from);
+    struct link *link = link_table_find(b->links, from);
     switch (m->type) {
     case MESSAGE_CAST_HAVE: *err = have_received(b, from, m->cast_have.ids, now_ms); return true;
     case MESSAGE_CAST_GRAFT: {
@@ -333,7 +333,7 @@ static void ask_missing(struct broadcast *b, struct broadcast_missing *missing, 
     missing->count--;
     memmove(&missing->announcers[0], &missing->announcers[1], missing->count * sizeof announcer);
     missing->ask_ms = now_ms + b->options->graft_ms;
-    struct link *link = links_find(b->links, &announcer);
+    struct link *link = link_table_find(b->links, &announcer);
     if (!link) return;
     link->lazy = false;
     struct message m = {.type = MESSAGE_CAST_GRAFT};

@@ -43,7 +43,7 @@ struct broadcast_missing {
 
 struct broadcast {
     const struct gossip_options *options;
-    struct links *links;
+    struct link_table *links;
     struct core_id self;
     struct rng rng;
     struct gossip_counts *counts;
@@ -61,7 +61,7 @@ struct broadcast {
 };
 
 CORE_MUST_USE enum core_err broadcast_open(struct broadcast *b, const struct gossip_options *options,
-                                           const struct core_id *self, struct links *links,
+                                           const struct core_id *self, struct link_table *links,
                                            struct gossip_counts *counts, uint64_t now_ms);
 void broadcast_close(struct broadcast *b);
 

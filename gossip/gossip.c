@@ -20,7 +20,7 @@ enum {
 
 struct gossip {
     struct gossip_options options;
-    struct links links;
+    struct link_table links;
     struct members members;
     struct view view;
     struct broadcast broadcast;
@@ -97,7 +97,7 @@ enum core_err gossip_open(struct gossip **out, const struct gossip_options *opti
     struct gossip_options *o = &g->options;
     options_fill(o);
     const struct core_id *self = &o->key.id;
-    enum core_err err = links_open(&g->links, o->active_size + LINKS_BESIDE);
+    enum core_err err = link_table_open(&g->links, o->active_size + LINKS_BESIDE);
     if (!err) err = members_open(&g->members, self, o->members_max, o->callbacks);
     if (!err) err = view_open(&g->view, o, &g->links, &g->members, now_ms);
     if (!err) err = broadcast_open(&g->broadcast, o, self, &g->links, &g->counts, now_ms);
@@ -125,7 +125,7 @@ void gossip_close(struct gossip *g)
     broadcast_close(&g->broadcast);
     view_close(&g->view);
     members_close(&g->members);
-    links_close(&g->links);
+    link_table_close(&g->links);
     free(g);
 }
 
@@ -201,9 +201,9 @@ void gossip_link_up(struct gossip *g, const struct core_id *peer, uint64_t now_m
 {
     if (id_equal(peer, &g->self.id)) return;
     monitor_clock(&g->monitor, now_ms);
-    const struct link *old = links_find(&g->links, peer);
+    const struct link *old = link_table_find(&g->links, peer);
     if (old && old->neighbor) g->view.changed = true;
-    struct link *link = links_add(&g->links, peer, now_ms);
+    struct link *link = link_table_add(&g->links, peer, now_ms);
     if (!link) {
         outbox_hangup(out, peer);
         return;
@@ -222,10 +222,10 @@ void gossip_link_up(struct gossip *g, const struct core_id *peer, uint64_t now_m
 void gossip_link_down(struct gossip *g, const struct core_id *peer, uint64_t now_ms, struct outbox *out)
 {
     monitor_clock(&g->monitor, now_ms);
-    const struct link *link = links_find(&g->links, peer);
+    const struct link *link = link_table_find(&g->links, peer);
     if (!link) return;
     const bool was_neighbor = link->neighbor;
-    links_remove(&g->links, peer);
+    link_table_remove(&g->links, peer);
     monitor_link_down(&g->monitor, peer, out);
     view_link_down(&g->view, peer, was_neighbor, now_ms, out);
     if (was_neighbor) monitor_doubt(&g->monitor, peer, MONITOR_CLOSED, now_ms, out);
@@ -237,7 +237,7 @@ void gossip_dial_failed(struct gossip *g, const struct core_id *peer, uint64_t n
 {
     monitor_clock(&g->monitor, now_ms);
     view_dial_failed(&g->view, peer, now_ms);
-    if (!links_find(&g->links, peer)) monitor_doubt(&g->monitor, peer, MONITOR_DIAL_FAILED, now_ms, out);
+    if (!link_table_find(&g->links, peer)) monitor_doubt(&g->monitor, peer, MONITOR_DIAL_FAILED, now_ms, out);
 }
 
 // A peer that this one believes dead, and that speaks: it is told, so that it refutes.
@@ -259,7 +259,7 @@ static void heard(struct gossip *g, struct link *link, uint64_t now_ms)
 void gossip_heard(struct gossip *g, const struct core_id *peer, uint64_t now_ms)
 {
     monitor_clock(&g->monitor, now_ms);
-    struct link *link = links_find(&g->links, peer);
+    struct link *link = link_table_find(&g->links, peer);
     if (link) heard(g, link, now_ms);
 }
 
@@ -351,7 +351,7 @@ static void message_received(struct gossip *g, const struct core_id *from, const
     if (view_message(&g->view, from, m, now_ms, out, err)) return;
     if (broadcast_message(&g->broadcast, from, m, now_ms, out, err)) return;
     if (monitor_message(&g->monitor, from, m, now_ms, out)) {
-        const struct link *link = links_find(&g->links, from);
+        const struct link *link = link_table_find(&g->links, from);
         // Neighbours alone ping in rounds; nonce 0 is a single question (gossip/monitor.c).
         if (m->type == MESSAGE_PING && m->ping.nonce != 0 && !link->neighbor) view_asymmetric(&g->view, from, out);
         return;
@@ -371,7 +371,7 @@ bool gossip_message(struct gossip *g, const struct core_id *from, const struct m
     *err = CORE_ERR_OK;
     if (!is_gossip(m->type)) return false;
     monitor_clock(&g->monitor, now_ms);
-    struct link *link = links_find(&g->links, from);
+    struct link *link = link_table_find(&g->links, from);
     if (!link) return true;  // came with a link that is gone
     heard(g, link, now_ms);
     tell_the_dead(g, link, now_ms, out);

@@ -30,18 +30,18 @@ struct link {
     uint64_t told_ms;    // when it was last told what is said of it
 };
 
-struct links {
+struct link_table {
     struct link *items;  // in no order; a pointer to one is good until the next add or remove
     uint32_t count;
     uint32_t capacity;
 };
 
-CORE_MUST_USE enum core_err links_open(struct links *l, uint32_t capacity);
-void links_close(struct links *l);
-struct link *links_find(struct links *l, const struct core_id *id);
+CORE_MUST_USE enum core_err link_table_open(struct link_table *l, uint32_t capacity);
+void link_table_close(struct link_table *l);
+struct link *link_table_find(struct link_table *l, const struct core_id *id);
 // A fresh row for `id`, in place of its old one if there is one; NULL when the table is full.
-struct link *links_add(struct links *l, const struct core_id *id, uint64_t now_ms);
-void links_remove(struct links *l, const struct core_id *id);
-uint32_t links_neighbors(const struct links *l);
+struct link *link_table_add(struct link_table *l, const struct core_id *id, uint64_t now_ms);
+void link_table_remove(struct link_table *l, const struct core_id *id);
+uint32_t link_table_neighbors(const struct link_table *l);
 
 #endif

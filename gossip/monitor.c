@@ -12,7 +12,7 @@ enum {
 
 enum answer { ANSWER_SILENT, ANSWER_REACHABLE, ANSWER_STRANGER };
 
-void monitor_open(struct monitor *m, const struct gossip_options *options, struct links *links, struct members *members,
+void monitor_open(struct monitor *m, const struct gossip_options *options, struct link_table *links, struct members *members,
                   struct gossip_counts *counts, uint64_t now_ms)
 {
     *m = (struct monitor){.options = options, .links = links, .members = members, .counts = counts};
@@ -77,7 +77,7 @@ static void pick_asked(struct monitor *m, struct monitor_doubt *doubt, const str
             const struct member *member = members_find(m->members, watcher);
             if (!member || id_equal(watcher, &m->members->self) || id_equal(watcher, &doubt->target)) continue;
             if (members_state(member) != GOSSIP_ALIVE || doubt_find(m, watcher)) continue;
-            const bool is_linked = links_find(m->links, watcher) != NULL;
+            const bool is_linked = link_table_find(m->links, watcher) != NULL;
             if (is_linked != (linked == 1) || (!is_linked && member->record.addresses.size == 0)) continue;
             doubt->asked[doubt->asked_count++] = *watcher;
         }
@@ -150,7 +150,7 @@ static void probe_received(struct monitor *m, const struct core_id *from, const 
 {
     const struct core_id *target = &message->probe.target;
     const uint64_t nonce = message->probe.nonce;
-    struct link *link = links_find(m->links, target);
+    struct link *link = link_table_find(m->links, target);
     if (!link) {
         // No link: if it was lost just now that is an answer, otherwise this peer can't tell.
         const struct monitor_doubt *doubt = doubt_find(m, target);
@@ -175,7 +175,7 @@ static void answer_received(struct monitor *m, const struct core_id *from, const
         if (id_equal(&doubt->asked[i], from)) doubt->answered |= 1u << i;
     if (message->probe_answer.reachable == ANSWER_REACHABLE) {
         // The link is at fault, or this peer: the target has another interval.
-        struct link *link = links_find(m->links, &doubt->target);
+        struct link *link = link_table_find(m->links, &doubt->target);
         if (link) {
             link->heard_ms = now_ms;
             link->vouched++;
@@ -191,7 +191,7 @@ static void answer_received(struct monitor *m, const struct core_id *from, const
 bool monitor_message(struct monitor *m, const struct core_id *from, const struct message *message, uint64_t now_ms,
                      struct outbox *out)
 {
-    struct link *link = links_find(m->links, from);
+    struct link *link = link_table_find(m->links, from);
     check(link);
     switch (message->type) {
     case MESSAGE_PING: {
@@ -280,7 +280,7 @@ static void watch_unwatched(struct monitor *m, uint64_t now_ms, struct outbox *o
         const struct core_id *id = &member->record.id;
         if (state >= GOSSIP_DEAD || id_equal(id, &m->members->self)) continue;
         if (now_ms - member->since_ms < UNWATCHED_MS || now_ms - m->woke_ms < UNWATCHED_MS) continue;
-        const struct link *link = links_find(m->links, id);
+        const struct link *link = link_table_find(m->links, id);
         if (link && link->neighbor) continue;
         if (state == GOSSIP_ALIVE && has_living_watcher(m, &member->record)) continue;
         if (doubt_find(m, id) || !is_prober(m, id)) continue;

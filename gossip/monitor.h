@@ -63,7 +63,7 @@ struct monitor_inquiry {
 
 struct monitor {
     const struct gossip_options *options;
-    struct links *links;
+    struct link_table *links;
     struct members *members;
     struct gossip_counts *counts;
     struct rng rng;
@@ -89,7 +89,7 @@ struct monitor_verdict {
     enum monitor_reason reason;
 };
 
-void monitor_open(struct monitor *m, const struct gossip_options *options, struct links *links, struct members *members,
+void monitor_open(struct monitor *m, const struct gossip_options *options, struct link_table *links, struct members *members,
                   struct gossip_counts *counts, uint64_t now_ms);
 
 // To be called first in every event: notices that this peer was paused.

@@ -18,7 +18,7 @@ enum {
     HOPS_MAX = 16,
 };
 
-enum core_err view_open(struct view *v, const struct gossip_options *options, struct links *links,
+enum core_err view_open(struct view *v, const struct gossip_options *options, struct link_table *links,
                         struct members *members, uint64_t now_ms)
 {
     *v = (struct view){.options = options, .links = links, .members = members};
@@ -67,7 +67,7 @@ static void passive_add(struct view *v, const struct core_id *id, struct slice a
     if (member) addresses = member->record.addresses;
     if (addresses.size == 0 || addresses.size > GOSSIP_ADDRESSES_MAX || id_equal(id, self_of(v))) return;
     if (member && members_state(member) >= GOSSIP_DEAD) return;
-    const struct link *link = links_find(v->links, id);
+    const struct link *link = link_table_find(v->links, id);
     if (link && link->neighbor) return;
     struct view_peer *peer = passive_find(v, id);
     if (!peer && v->passive_count == v->options->passive_size)
@@ -111,7 +111,7 @@ static void evict_one(struct view *v, const struct core_id *except, uint64_t now
     outbox_hangup(out, &link->id);
 }
 
-static bool has_room(const struct view *v) { return links_neighbors(v->links) < v->options->active_size; }
+static bool has_room(const struct view *v) { return link_table_neighbors(v->links) < v->options->active_size; }
 
 static void add_neighbor(struct view *v, struct link *link, uint64_t now_ms, struct outbox *out)
 {
@@ -150,7 +150,7 @@ static void ask(struct view *v, struct link *link, bool urgent, uint64_t now_ms,
 {
     if (link->neighbor || link->asked) return;
     struct message m = {.type = MESSAGE_VIEW_NEIGHBOR};
-    m.view_neighbor.urgent = urgent || links_neighbors(v->links) == 0;
+    m.view_neighbor.urgent = urgent || link_table_neighbors(v->links) == 0;
     link->asked = true;
     link->asked_ms = now_ms;
     send(&link->id, &m, out);
@@ -160,7 +160,7 @@ static void ask(struct view *v, struct link *link, bool urgent, uint64_t now_ms,
 static bool connect_to(struct view *v, const struct core_id *id, struct slice addresses, bool urgent, uint64_t now_ms,
                        struct outbox *out)
 {
-    struct link *link = links_find(v->links, id);
+    struct link *link = link_table_find(v->links, id);
     if (link) {
         ask(v, link, urgent, now_ms, out);
         return true;
@@ -174,7 +174,7 @@ static bool connect_to(struct view *v, const struct core_id *id, struct slice ad
 
 void view_link_up(struct view *v, const struct core_id *peer, uint64_t now_ms, struct outbox *out)
 {
-    struct link *link = links_find(v->links, peer);
+    struct link *link = link_table_find(v->links, peer);
     check(link);
     bool urgent;
     if (pending_remove(v, peer, &urgent)) {
@@ -182,7 +182,7 @@ void view_link_up(struct view *v, const struct core_id *peer, uint64_t now_ms, s
         ask(v, link, urgent, now_ms, out);
         return;
     }
-    if (links_neighbors(v->links) == 0) {
+    if (link_table_neighbors(v->links) == 0) {
         struct message m = {.type = MESSAGE_VIEW_JOIN};
         m.view_join.addresses = own_addresses(v);
         send(peer, &m, out);
@@ -215,7 +215,7 @@ void view_dial_failed(struct view *v, const struct core_id *peer, uint64_t now_m
 
 void view_lost(struct view *v, const struct core_id *peer, uint64_t now_ms)
 {
-    struct link *link = links_find(v->links, peer);
+    struct link *link = link_table_find(v->links, peer);
     if (link && link->neighbor) drop_neighbor(v, link, now_ms);
     passive_remove(v, peer);
     struct member *member = members_find(v->members, peer);
@@ -259,7 +259,7 @@ static void forward_received(struct view *v, const struct core_id *from, const s
     uint64_t hops = m->view_forward.hops_left < HOPS_MAX ? m->view_forward.hops_left : HOPS_MAX;
     if (hops == v->options->walk_passive) passive_add(v, joiner, addresses, now_ms);
     const struct link *next = hops > 0 ? random_neighbor(v, from, joiner) : NULL;
-    const struct link *known = links_find(v->links, joiner);
+    const struct link *known = link_table_find(v->links, joiner);
     if (known && known->neighbor && !next) return;
     if (!next || is_small(v)) {
         connect_to(v, joiner, addresses, true, now_ms, out);
@@ -363,7 +363,7 @@ static enum core_err shuffle_received(struct view *v, const struct core_id *from
         send(&next->id, &forward, out);
         return CORE_ERR_OK;
     }
-    if (links_find(v->links, origin)) {
+    if (link_table_find(v->links, origin)) {
         uint8_t raw[SHUFFLE_MAX * (CORE_ID_SIZE + 4 + GOSSIP_ADDRESSES_MAX)];
         struct writer w = writer_over(raw, sizeof raw);
         list_passive(v, &w, SHUFFLE_MAX);
@@ -377,7 +377,7 @@ static enum core_err shuffle_received(struct view *v, const struct core_id *from
 bool view_message(struct view *v, const struct core_id *from, const struct message *m, uint64_t now_ms,
                   struct outbox *out, enum core_err *err)
 {
-    struct link *link = links_find(v->links, from);
+    struct link *link = link_table_find(v->links, from);
     check(link);
     switch (m->type) {
     case MESSAGE_VIEW_JOIN: join_received(v, link, m, now_ms, out); return true;
@@ -398,7 +398,7 @@ bool view_message(struct view *v, const struct core_id *from, const struct messa
 
 void view_asymmetric(struct view *v, const struct core_id *peer, struct outbox *out)
 {
-    const struct link *link = links_find(v->links, peer);
+    const struct link *link = link_table_find(v->links, peer);
     if (!link || link->neighbor || link->asked) return;
     struct message m = {.type = MESSAGE_VIEW_DISCONNECT};
     send(peer, &m, out);
@@ -434,7 +434,7 @@ static void fill_small(struct view *v, uint64_t now_ms, struct outbox *out)
     for (uint32_t i = 0; i < v->members->count; i++) {
         const struct member *member = members_at(v->members, i);
         const struct core_id *id = &member->record.id;
-        const struct link *link = links_find(v->links, id);
+        const struct link *link = link_table_find(v->links, id);
         if (id_equal(id, self_of(v)) || members_state(member) >= GOSSIP_DEAD || (link && link->neighbor)) continue;
         const struct view_peer *passive = passive_find(v, id);
         if (passive && passive->not_before_ms > now_ms) continue;
@@ -450,14 +450,14 @@ static void fill(struct view *v, uint64_t now_ms, struct outbox *out)
         fill_small(v, now_ms, out);
         return;
     }
-    const uint32_t missing = v->options->active_size - links_neighbors(v->links);
+    const uint32_t missing = v->options->active_size - link_table_neighbors(v->links);
     uint32_t under_way = v->pending_count;
     for (uint32_t i = 0; i < v->links->count; i++) under_way += v->links->items[i].asked;
     const uint32_t n = v->passive_count, first = n ? (uint32_t)rng_below(&v->rng, n) : 0;
     for (uint32_t i = 0; i < n && under_way < missing && under_way < FILL_DIALS; i++) {
         struct view_peer *peer = &v->passive[(first + i) % n];
         if (peer->not_before_ms > now_ms) continue;
-        const bool urgent = links_neighbors(v->links) == 0;
+        const bool urgent = link_table_neighbors(v->links) == 0;
         peer->not_before_ms = now_ms + REFUSED_WAIT_MS;
         under_way += connect_to(v, &peer->id, (struct slice){peer->addresses, peer->size}, urgent, now_ms, out);
     }

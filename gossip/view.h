@@ -45,7 +45,7 @@ struct view_pending {
 
 struct view {
     const struct gossip_options *options;
-    struct links *links;
+    struct link_table *links;
     struct members *members;
     struct rng rng;
     struct view_peer *passive;
@@ -60,7 +60,7 @@ struct view {
     bool changed;         // neighbours changed since the owner last cleared this
 };
 
-CORE_MUST_USE enum core_err view_open(struct view *v, const struct gossip_options *options, struct links *links,
+CORE_MUST_USE enum core_err view_open(struct view *v, const struct gossip_options *options, struct link_table *links,
                                       struct members *members, uint64_t now_ms);
 void view_close(struct view *v);
 
