@@ -4,6 +4,7 @@
 // Descriptors are used again, so order matters: an old connection's DISCONNECTED is in the monitor before its
 // descriptor is closed, hence before the next one's first message: whoever reads the monitor to its end before it looks
 // a new routing id up never takes one for the other.
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -49,30 +50,43 @@ static void conn_accepted(struct links *l, int fd)
     memcpy(c->host, host, sizeof c->host);
 }
 
+// A connection that ended without a message: why? libzmq's events about handshakes name no connection, but one that
+// failed comes right before its DISCONNECTED (one I/O thread); the others are counted.
+static enum link_reason reason_of_silence(struct links *l)
+{
+    struct socket_event before = l->before;
+    if (before.event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL) return LINK_HANDSHAKE;
+    // It closed, or said nothing until the handshake's time was over: a dial given up, a port scan.
+    if (before.event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL) return before.value == EAGAIN ? LINK_NO_HELLO : LINK_NONE;
+    uint32_t *counted = l->turned_away ? &l->turned_away : l->shaken ? &l->shaken : NULL;
+    if (!counted) return LINK_HANDSHAKE;  // libzmq says nothing of what isn't ZMTP at all
+    --*counted;
+    return LINK_NONE;
+}
+
 static void conn_disconnected(struct links *l, int fd)
 {
     struct conn *c = conn_by_fd(l, fd);
     if (!c) return;
     c->closed = true;
-    if (c->named || c->state != CONN_STRANGER) return;  // its last messages are read first
-    // It went without a word: the gate refused its key, or it could not complete the handshake.
+    if (c->named) return;  // its last messages are read first
+    enum link_reason reason = reason_of_silence(l);
+    bool stranger = c->state == CONN_STRANGER;
     c->state = CONN_FREE;
-    if (l->turned_away > 0) {
-        l->turned_away--;
-        return;
-    }
-    gate_slow(l->gate, c->host, (uint64_t)l->options.penalty_ms);
-    links_refuse(l, LINK_HANDSHAKE, NULL, c->host);
+    if (!stranger || !reason) return;
+    if (reason == LINK_HANDSHAKE) gate_slow(l->gate, c->host, (uint64_t)l->options.penalty_ms);
+    links_refuse(l, reason, NULL, c->host);
 }
 
 static void read_monitor(struct links *l)
 {
     struct socket_event e;
-    while (socket_monitor_next(l->monitor, &e)) {
+    for (; socket_monitor_next(l->monitor, &e); l->before = e) {
         switch (e.event) {
         case ZMQ_EVENT_ACCEPTED: conn_accepted(l, (int)e.value); break;
         case ZMQ_EVENT_DISCONNECTED: conn_disconnected(l, (int)e.value); break;
         case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: l->turned_away++; break;
+        case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: l->shaken++; break;
         default: break;
         }
     }
@@ -283,6 +297,7 @@ static struct conn *conn_name(struct links *l, struct socket_message *m)
     }
     memcpy(c->routing_id, id.data, ROUTING_ID_SIZE);
     c->named = true;
+    if (l->shaken) l->shaken--;
     return c;
 }
 
@@ -356,8 +371,13 @@ void accept_process(struct links *l)
         l->more = true;
         return;
     }
-    for (uint32_t i = 0; i < l->conn_count; i++)
-        if (l->conns[i].state != CONN_FREE && l->conns[i].closed) conn_end(l, &l->conns[i]);
+    bool nameless = false;
+    for (uint32_t i = 0; i < l->conn_count; i++) {
+        struct conn *c = &l->conns[i];
+        if (c->state != CONN_FREE && c->closed) conn_end(l, c);
+        nameless |= c->state != CONN_FREE && !c->named;
+    }
+    if (!nameless) l->turned_away = l->shaken = 0;  // nothing is left that they could count
 }
 
 void accept_timers(struct links *l)

@@ -124,7 +124,9 @@ struct links {
     uint8_t *scratch;  // WIRE_BODY_MAX, for encoding
     bool admit_open, hold;
     bool more;         // links_process left something
-    uint32_t turned_away;  // handshakes that the gate refused, whose closing is still to come
+    struct socket_event before;  // the listener's last event
+    uint32_t turned_away;        // handshakes that the gate refused, whose closing is still to come
+    uint32_t shaken;             // handshakes that succeeded, whose first message is still to come
     uint64_t now_ms, next_nonce, next_ticket, next_name;
     links_handle *handle;
     void *handle_context;
