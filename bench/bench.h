@@ -1,0 +1,61 @@
+// What all benchmarks share: options, timing with median and spread, and rows as text or as the JSON of the command
+// line's contract. A benchmark is a function in its own file; bench_main.c lists them. To add one: bench/NAME.c and
+// bench/NAME.h with `int bench_NAME(struct bench *b)`, and a row in bench_main.c's table. Single thread.
+#ifndef BENCH_BENCH_H
+#define BENCH_BENCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct bench;
+
+// `mycel bench NAME... [--threads N] [--seconds S] [--full] [--data FILE] [--json] [-q]`; argv[0] is "bench". Returns the exit status.
+int bench_main(int argc, char **argv);
+
+struct bench_row {
+    char name[96];         // "gemm 768x384x128 nt, 1 thread"
+    double value;          // the median
+    const char *unit;      // "GFLOP/s"; kept by reference
+    double spread;         // distance between the quartiles over the median
+    const char *beside;    // the peer's name, or NULL
+    double beside_value;
+};
+
+// Prints the row at once (text) or keeps it for the end (JSON). `ratio` is value / beside_value: larger is better, so
+// report rates, or pass what makes it so.
+void bench_report(struct bench *b, const struct bench_row *row);
+// A line of explanation on stderr, unless -q.
+void bench_say(struct bench *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+uint32_t bench_threads(const struct bench *b);  // --threads, 0 where not given
+double bench_seconds(const struct bench *b);    // time to spend on one measurement
+bool bench_full(const struct bench *b);         // --full: as long as the published figures take
+const char *bench_data(const struct bench *b);  // --data FILE: a text to train on; NULL where not given
+
+// Seconds of one call.
+struct bench_time {
+    double median;
+    double spread;
+};
+
+typedef void bench_work(void *context);
+
+// Calls `ours` and, where given, `peer` in turns until the time for one measurement is spent on each, so that both see
+// the same machine. Each sample is repeated until it takes at least a millisecond; the first, cold one is dropped.
+void bench_measure(struct bench *b, bench_work *ours, void *our_context, bench_work *peer, void *peer_context,
+                   struct bench_time *our_time, struct bench_time *peer_time);
+
+double bench_now(void);  // seconds, monotonic
+
+struct hip_device;
+struct hip_stream;
+
+// The CPU with `threads` threads, each bound to a cpu of its own where there are as many (the calling thread too: the
+// kernel may leave two on one for seconds). Close both after use.
+void bench_device(uint32_t threads, struct hip_device **device, struct hip_stream **stream);
+
+// `count` floats in [-1, 1) on the device, to be given to hip_free.
+float *bench_floats(struct hip_device *device, size_t count);
+
+#endif
