@@ -4,7 +4,7 @@
 
 #include "core/check.h"
 
-enum { VOTE_VERSION = 1, PROPOSAL_VERSION = 1, CERTIFICATE_VERSION = 1, VOTE_BODY = LEDGER_VOTE_SIZE - CORE_SIG_SIZE };
+enum { VOTE_VERSION = 1, CERTIFICATE_VERSION = 1, VOTE_BODY = LEDGER_VOTE_SIZE - CORE_SIG_SIZE };
 
 static const char vote_domain[] = "mycel vote v1";
 
@@ -121,7 +121,6 @@ bool ledger_votes_conflict(const struct ledger_vote *a, const struct ledger_vote
 
 void ledger_proposal_write(struct writer *w, const struct ledger_proposal *p)
 {
-    write_u8(w, PROPOSAL_VERSION);
     ledger_vote_write(w, &p->vote);
     write_slice(w, p->value);
     write_slice(w, p->certificate);
@@ -130,8 +129,6 @@ void ledger_proposal_write(struct writer *w, const struct ledger_proposal *p)
 enum core_err ledger_proposal_read(struct slice bytes, struct ledger_proposal *p)
 {
     struct reader r = reader_over(bytes.data, bytes.size);
-    uint8_t version = read_u8(&r);
-    if (!r.failed && version != PROPOSAL_VERSION) return CORE_ERR_UNKNOWN_VERSION;
     enum core_err err = ledger_vote_read(&r, &p->vote);
     if (err) return err;
     p->value = read_slice(&r, LEDGER_VALUE_LIMIT);

@@ -18,7 +18,7 @@ enum {
     // version, step, round, bitmap, then a signature a bit
     LEDGER_CERTIFICATE_HEAD = 1 + 1 + 4 + 8,
     LEDGER_CERTIFICATE_LIMIT = LEDGER_CERTIFICATE_HEAD + LEDGER_MEMBERS_MAX * CORE_SIG_SIZE,
-    LEDGER_PROPOSAL_LIMIT = 1 + LEDGER_VOTE_SIZE + 4 + LEDGER_VALUE_LIMIT + 4 + LEDGER_CERTIFICATE_LIMIT,
+    LEDGER_PROPOSAL_LIMIT = LEDGER_VOTE_SIZE + 4 + LEDGER_VALUE_LIMIT + 4 + LEDGER_CERTIFICATE_LIMIT,
 };
 
 // What the mesh's charter says of faults, and so how many votes are a quorum of n.
@@ -41,7 +41,8 @@ struct ledger_vote {
     struct core_sig signature;
 };
 
-// A proposal is its proposer's PROPOSE vote with the value, and the prevotes that justify it when valid_round >= 0.
+// A proposal is its proposer's PROPOSE vote (which comes first in its bytes) with the value, and the prevotes that
+// justify it when valid_round >= 0.
 struct ledger_proposal {
     struct ledger_vote vote;
     struct slice value;        // views of the decoded bytes

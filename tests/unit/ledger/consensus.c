@@ -302,8 +302,7 @@ static void deliver(struct world *w, struct flying f, struct outbox *out)
             if (verdict == CONSENSUS_REFUSED) violate(w, "an honest member's message was refused");
             if (verdict == CONSENSUS_STALE) {
                 struct ledger_vote v;
-                uint32_t skip = f.type == MESSAGE_RUN_PROPOSAL;  // the version before the vote
-                struct reader r = reader_over(f.bytes + skip, f.size - skip);
+                struct reader r = reader_over(f.bytes, f.size);  // a proposal begins with its vote
                 assert_int_equal(ledger_vote_read(&r, &v), CORE_ERR_OK);
                 const struct decided *d = &n->log[v.height];
                 uint8_t bytes[16 + VALUE + LEDGER_CERTIFICATE_LIMIT];
