@@ -141,11 +141,24 @@ static enum core_err next_line(struct client *c, int patience_ms, const char **l
     }
 }
 
+// The same wait but for its numbers, such as how long it has lasted?
+static bool same_wait(const char *a, const char *b)
+{
+    for (;;) {
+        a += strspn(a, "0123456789");
+        b += strspn(b, "0123456789");
+        if (*a != *b) return false;
+        if (*a == '\0') return true;
+        a++;
+        b++;
+    }
+}
+
 static void print_wait(struct client *c, const json_t *wait)
 {
     char text[sizeof c->waiting];
     client_describe_wait(text, sizeof text, wait);
-    if (strcmp(text, c->waiting) == 0) return;
+    if (same_wait(text, c->waiting)) return;
     memcpy(c->waiting, text, sizeof text);
     output_note(&c->call->out, "waiting for %s", text);
 }

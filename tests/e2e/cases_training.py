@@ -98,11 +98,8 @@ def no_hidden_leader(world):
     run = tiny_run(world, peers[0], 23)
 
     def moved():
-        totals = []
-        for peer in peers:
-            rows = peer.json("peers")["peers"]
-            totals.append(sum(r.get("bulk_tx_bytes") or 0 for r in rows) + sum(r.get("bulk_rx_bytes") or 0 for r in rows))
-        return totals
+        states = [peer.json("status", status=None) for peer in peers]
+        return [state["bulk_tx_bytes"] + state["bulk_rx_bytes"] for state in states]
 
     # Data and first parameters are fetched before round 2 closes: state fetches are apart.
     wait_for_round(peers, run, 2)
