@@ -157,13 +157,31 @@ static void refute(struct gossip *g, uint64_t incarnation, uint64_t now_ms, stru
     self_renew(g, now_ms, out);
 }
 
+// A linked peer that is believed dead, or suspected, is told so, for it to refute.
+static void tell_the_dead(struct gossip *g, struct link *link, uint64_t now_ms, struct outbox *out)
+{
+    const struct member *member = members_find(&g->members, &link->id);
+    if (!member || member->rank == RANK_NONE || now_ms - link->told_ms < TOLD_MS) return;
+    link->told_ms = now_ms;
+    members_entry_send(&g->members, member, &link->id, out);
+}
+
+static bool is_silent(const struct gossip *g, const struct link *link, uint64_t now_ms)
+{
+    return now_ms - link->heard_ms >= 2 * (uint64_t)g->options.ping_ms;
+}
+
 static void change_follow(struct gossip *g, const struct members_change *change, uint64_t now_ms, struct outbox *out)
 {
     if (change->self_behind) refute(g, change->incarnation, now_ms, out);
     if (!change->news) return;
     const struct member *member = members_find(&g->members, &change->id);
     const enum gossip_state state = members_state(member);
-    if (state >= GOSSIP_DEAD) {
+    struct link *link = link_table_find(&g->links, &change->id);
+    if (link && member->rank != RANK_NONE) tell_the_dead(g, link, now_ms, out);
+    // Who was heard a moment ago will refute: it stays a neighbour until it falls silent here too.
+    const bool fresh = link && state == GOSSIP_DEAD && !is_silent(g, link, now_ms);
+    if (state >= GOSSIP_DEAD && !fresh) {
         view_lost(&g->view, &change->id, now_ms);
         monitor_settled(&g->monitor, &change->id);
     }
@@ -238,15 +256,6 @@ void gossip_dial_failed(struct gossip *g, const struct core_id *peer, uint64_t n
     monitor_clock(&g->monitor, now_ms);
     view_dial_failed(&g->view, peer, now_ms);
     if (!link_table_find(&g->links, peer)) monitor_doubt(&g->monitor, peer, MONITOR_DIAL_FAILED, now_ms, out);
-}
-
-// A peer that this one believes dead, and that speaks: it is told, so that it refutes.
-static void tell_the_dead(struct gossip *g, struct link *link, uint64_t now_ms, struct outbox *out)
-{
-    const struct member *member = members_find(&g->members, &link->id);
-    if (!member || member->rank == RANK_NONE || now_ms - link->told_ms < TOLD_MS) return;
-    link->told_ms = now_ms;
-    members_entry_send(&g->members, member, &link->id, out);
 }
 
 static void heard(struct gossip *g, struct link *link, uint64_t now_ms)
@@ -410,6 +419,10 @@ static void give_up_mute_links(struct gossip *g, uint64_t now_ms, struct outbox 
 {
     for (uint32_t i = 0; i < g->links.count; i++) {
         struct link *link = &g->links.items[i];
+        if (!link->neighbor) continue;
+        const struct member *member = members_find(&g->members, &link->id);
+        if (member && members_state(member) == GOSSIP_DEAD && is_silent(g, link, now_ms))
+            view_lost(&g->view, &member->record.id, now_ms);
         if (!link->neighbor || link->vouched < MONITOR_VOUCHED_MAX) continue;
         const struct core_id peer = link->id;
         link->vouched = 0;

@@ -276,13 +276,13 @@ void members_entry_send(struct members *m, const struct member *member, const st
 // Entries from `page` on, wrapping at the end; a table of up to PAGE_ENTRIES is one page, all of it.
 static void page_send(struct members *m, const struct core_id *peer, struct outbox *out)
 {
-    if (m->page >= m->count) m->page = 0;
+    if (m->page >= m->count) m->page = 0;  // the table has shrunk
     const uint32_t first = m->page, left = m->count - first, n = left < PAGE_ENTRIES ? left : PAGE_ENTRIES;
     struct core_id from = {{0}}, to;
     memset(to.bytes, 0xff, sizeof to.bytes);
     if (first > 0) from = members_at(m, first)->record.id;
     if (first + n < m->count) to = members_at(m, first + n - 1)->record.id;
-    m->page = first + n;
+    m->page = first + n < m->count ? first + n : 0;
 
     struct writer w = writer_over(m->buffer, BUFFER_SIZE);
     write_bytes(&w, from.bytes, sizeof from.bytes);

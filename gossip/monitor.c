@@ -8,6 +8,7 @@ enum {
     WATCH_MS = 1000,
     UNWATCHED_MS = 8000,   // how long a record without living watchers, or an open suspicion, may stand
     UNWATCHED_PROBERS = 2,
+    MASS_SILENCE_HEALTH = 2,  // no worse for it alone: a real split is to be seen too
 };
 
 enum answer { ANSWER_SILENT, ANSWER_REACHABLE, ANSWER_STRANGER };
@@ -221,7 +222,7 @@ static void ping_round(struct monitor *m, uint64_t now_ms, struct outbox *out)
         neighbors++;
         late += now_ms - link->heard_ms >= 2 * (uint64_t)m->options->ping_ms;
     }
-    if (neighbors >= 3 && 2 * late > neighbors) health_add(m, 1);
+    if (neighbors >= 3 && 2 * late > neighbors && m->health < MASS_SILENCE_HEALTH) health_add(m, 1);
     if (late == 0) health_add(m, -1);
     for (uint32_t i = 0; i < m->links->count; i++) {
         struct link *link = &m->links->items[i];

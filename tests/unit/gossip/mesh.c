@@ -3,6 +3,76 @@
 
 static struct world world;
 
+static enum gossip_state world_sees(const struct world *w, uint32_t a, uint32_t b)
+{
+    return gossip_state_of(w->peers[a].gossip, &w->peers[b].key.id);
+}
+
+// How many running peers see b in that state.
+static uint32_t world_seen_by(const struct world *w, uint32_t b, enum gossip_state state)
+{
+    uint32_t count = 0;
+    for (uint32_t a = 0; a < w->count; a++)
+        count += a != b && w->peers[a].gossip && !w->peers[a].paused && world_sees(w, a, b) == state;
+    return count;
+}
+
+static uint32_t world_running(const struct world *w)
+{
+    uint32_t count = 0;
+    for (uint32_t a = 0; a < w->count; a++) count += w->peers[a].gossip != NULL && !w->peers[a].paused;
+    return count;
+}
+
+// True if every running peer sees every running peer alive.
+static bool world_agrees(const struct world *w)
+{
+    for (uint32_t b = 0; b < w->count; b++)
+        if (w->peers[b].gossip && !w->peers[b].paused && world_seen_by(w, b, GOSSIP_ALIVE) != world_running(w) - 1)
+            return false;
+    return true;
+}
+
+// Runs until all others see b in `state`; the milliseconds it took, or UINT64_MAX after `limit_ms`.
+static uint64_t world_until_seen(struct world *w, uint32_t b, enum gossip_state state, uint64_t limit_ms)
+{
+    const uint64_t from = w->now_ms, until = from + limit_ms;
+    while (world_step(w, until)) {
+        const uint32_t others = world_running(w) - (w->peers[b].gossip && !w->peers[b].paused);
+        if (world_seen_by(w, b, state) == others) return w->now_ms - from;
+    }
+    return UINT64_MAX;
+}
+
+static uint64_t world_until_agreed(struct world *w, uint64_t limit_ms)
+{
+    const uint64_t from = w->now_ms, until = from + limit_ms;
+    uint32_t turn = 0;
+    while (world_step(w, until))
+        if (turn++ % 16 == 0 && world_agrees(w)) return w->now_ms - from;
+    return UINT64_MAX;
+}
+
+// Peers that b's broadcasts can reach over neighbours, b itself among them.
+static uint32_t world_connected(const struct world *w, uint32_t b)
+{
+    bool seen[WORLD_PEERS] = {false};
+    uint32_t queue[WORLD_PEERS], head = 0, tail = 0;
+    seen[b] = true;
+    queue[tail++] = b;
+    while (head < tail) {
+        struct core_id ids[WORLD_PEERS];
+        const uint32_t n = gossip_neighbors(w->peers[queue[head++]].gossip, ids, WORLD_PEERS);
+        for (uint32_t i = 0; i < n; i++) {
+            const uint32_t to = world_number(w, &ids[i]);
+            if (seen[to] || !w->peers[to].gossip) continue;
+            seen[to] = true;
+            queue[tail++] = to;
+        }
+    }
+    return tail;
+}
+
 static void join_storm_ends_in_agreement(void **state)
 {
     (void)state;
