@@ -19,6 +19,7 @@
 #include "learn/compress.h"
 #include "learn/generate.h"
 #include "learn/model.h"
+#include "learn/outer.h"
 #include "learn/streams.h"
 
 // --- Fixtures ---
@@ -248,6 +249,10 @@ static void a_carried_state_goes_on_where_it_was(void **state)
     blob[9 + 2] |= 0x80;
     assert_int_equal(inner_state_decode((struct slice){blob, size}, &f->state), CORE_ERR_MALFORMED);
     assert_int_equal(f->state.steps, 0);
+    w = writer_over(blob, size);
+    f->state.v[3] = -1;  // no mean of squares
+    inner_state_encode(&w, &f->state);
+    assert_int_equal(inner_state_decode((struct slice){blob, size}, &f->state), CORE_ERR_MALFORMED);
     blob[0] = 2;
     assert_int_equal(inner_state_decode((struct slice){blob, size}, &f->state), CORE_ERR_UNKNOWN_VERSION);
     free(blob);
@@ -355,6 +360,50 @@ static void a_model_too_large_is_refused_with_numbers(void **state)
     hip_device_close(device);
 }
 
+// Node and device may each take the outer step: the bits are one.
+static void the_outer_step_has_the_devices_bits(void **state)
+{
+    (void)state;
+    struct fixture *f = fixture_open(1, HIP_ISA_AUTO);
+    uint64_t n = f->elements;
+    struct hip_stream *stream;
+    void *device[3];
+    int64_t *sums = malloc(n * sizeof *sums), largest[CONFIG_TENSORS_MAX] = {0};
+    float *momentum = malloc(n * sizeof *momentum), *out = malloc(n * sizeof *out);
+    for (uint64_t i = 0; i < n; i++) {
+        sums[i] = (int64_t)(i * 2654435761u % 2000) - 1000;
+        momentum[i] = (float)(i % 17) * 1e-4f;
+    }
+    memset(f->exponents, -13, sizeof f->exponents);
+    assert_int_equal(hip_stream_open(f->device, &stream), 0);
+    for (int i = 0; i < 3; i++) assert_int_equal(hip_alloc(f->device, n * sizeof(int64_t), &device[i]), 0);
+    hip_upload(stream, device[0], sums, n * sizeof *sums);
+    hip_upload(stream, device[1], f->params, n * sizeof(float));
+    hip_upload(stream, device[2], momentum, n * sizeof(float));
+    hip_outer_step(stream, &(struct hip_outer_step){.sums = device[0],
+                                                    .params = device[1],
+                                                    .momentum = device[2],
+                                                    .count = n,
+                                                    .weight = 7,
+                                                    .exponent = -13,
+                                                    .rate = 0.7f,
+                                                    .mu = 0.9f});
+    hip_download(stream, out, device[1], n * sizeof *out);
+    assert_int_equal(hip_stream_wait(stream), 0);
+    struct outer_step step = {&f->config, 0.7f, 0.9f, 7, f->exponents};
+    assert_int_equal(outer_apply(&step, sums, 0, n, f->params, momentum, largest), CORE_ERR_OK);
+    assert_memory_equal(out, f->params, n * sizeof *out);
+    hip_download(stream, out, device[2], n * sizeof *out);
+    assert_int_equal(hip_stream_wait(stream), 0);
+    assert_memory_equal(out, momentum, n * sizeof *out);
+    for (int i = 0; i < 3; i++) hip_free(f->device, device[i]);
+    hip_stream_close(stream);
+    free(out);
+    free(momentum);
+    free(sums);
+    fixture_close(f);
+}
+
 // --- Generation ---
 
 // What the model says of the bytes after `text`, from a whole forward pass; the last row of the logits.
@@ -441,6 +490,7 @@ int main(void)
         cmocka_unit_test(an_evaluation_is_the_mean_over_its_windows),
         cmocka_unit_test(local_training_learns),
         cmocka_unit_test(a_model_too_large_is_refused_with_numbers),
+        cmocka_unit_test(the_outer_step_has_the_devices_bits),
         cmocka_unit_test(text_is_what_whole_passes_give),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
