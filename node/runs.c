@@ -406,3 +406,42 @@ enum core_err runs_text_load(struct node *n, const struct core_hash *object, str
     object_index_free(&index);
     return err;
 }
+
+enum core_err runs_vector_load(struct node *n, const struct core_hash *root, const struct model_config *config, float *vector)
+{
+    struct object_index index;
+    pthread_mutex_lock(&n->store.mutex);
+    enum core_err err = object_open(n->store.store, root, &index);
+    pthread_mutex_unlock(&n->store.mutex);
+    if (err) return err;
+    if (index.part_count != tensors_count(config)) err = CORE_ERR_MALFORMED;
+    for (uint32_t i = 0; i < index.part_count && !err; i++) {
+        struct tensor t = tensors_at(config, i);
+        err = index.parts[i].size == t.count * sizeof(float)
+                  ? read_part(n, &index, i, (uint8_t *)(vector + t.offset))
+                  : CORE_ERR_MALFORMED;
+    }
+    object_index_free(&index);
+    return err;
+}
+
+enum core_err runs_blob_load(struct node *n, const struct core_hash *root, size_t limit, uint8_t **bytes, size_t *size)
+{
+    struct object_index index;
+    *bytes = NULL;
+    pthread_mutex_lock(&n->store.mutex);
+    enum core_err err = object_open(n->store.store, root, &index);
+    pthread_mutex_unlock(&n->store.mutex);
+    if (err) return err;
+    *size = index.size;
+    if (index.part_count != 1) err = CORE_ERR_MALFORMED;
+    else if (index.size > limit) err = CORE_ERR_TOO_LARGE;
+    else if (!(*bytes = malloc(index.size + 1))) err = CORE_ERR_NO_MEMORY;
+    else err = read_part(n, &index, 0, *bytes);
+    object_index_free(&index);
+    if (err) {
+        free(*bytes);
+        *bytes = NULL;
+    }
+    return err;
+}

@@ -101,6 +101,13 @@ void runs_drop(struct node *n, struct run_data *run, uint64_t before_round);
 // Whole dataset from the store into memory (blocks; workers or start-up). `bytes` is the caller's to free.
 CORE_MUST_USE enum core_err runs_text_load(struct node *n, const struct core_hash *object, struct run_text *out);
 
+// A vector of tensors (an object with a part each) out of the store into `vector`; any thread, as the next.
+CORE_MUST_USE enum core_err runs_vector_load(struct node *n, const struct core_hash *root, const struct model_config *config,
+                                             float *vector);
+// An object of one part; the caller frees `bytes`.
+CORE_MUST_USE enum core_err runs_blob_load(struct node *n, const struct core_hash *root, size_t limit, uint8_t **bytes,
+                                           size_t *size);
+
 const struct run_note *runs_note(const struct run_data *run, uint64_t round);
 
 #endif

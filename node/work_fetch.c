@@ -34,34 +34,14 @@ static void report(struct node *n, struct fetch_job *j, enum core_err err)
 
 // ---- on the worker ----
 
-static enum core_err read_vector(struct fetch_job *j, const struct core_hash *root, float *vector)
-{
-    struct node *n = j->node;
-    struct object_index index;
-    pthread_mutex_lock(&n->store.mutex);
-    enum core_err err = object_open(n->store.store, root, &index);
-    pthread_mutex_unlock(&n->store.mutex);
-    if (err) return err;
-    if (index.part_count != j->spec.tensors) err = CORE_ERR_MALFORMED;
-    for (uint32_t i = 0; i < index.part_count && !err; i++) {
-        struct tensor t = tensors_at(&j->spec.model, i);
-        if (index.parts[i].size != t.count * sizeof(float)) err = CORE_ERR_MALFORMED;
-        pthread_mutex_lock(&n->store.mutex);
-        if (!err) err = object_read(n->store.store, &index, i, 0, vector + t.offset, t.count * sizeof(float));
-        pthread_mutex_unlock(&n->store.mutex);
-    }
-    object_index_free(&index);
-    return err;
-}
-
 static enum core_err make_params(struct fetch_job *j)
 {
     enum core_err err = snapshot_new(&j->state, j->spec.elements, j->spec.hyper.outer_momentum > 0);
     if (err) return err;
     struct snapshot *s = j->state;
     if (j->work.round == 0) tensors_init(&j->spec.model, j->spec.seed, s->params);
-    else err = read_vector(j, &j->work.object, s->params);
-    if (!err && j->work.round > 0 && s->momentum) err = read_vector(j, &j->work.outer, s->momentum);
+    else err = runs_vector_load(j->node, &j->work.object, &j->spec.model, s->params);
+    if (!err && j->work.round > 0 && s->momentum) err = runs_vector_load(j->node, &j->work.outer, &j->spec.model, s->momentum);
     if (err) return err;
     s->round = j->work.round;
     s->params_hash = tensors_hash(&j->spec.model, s->params, NULL);
