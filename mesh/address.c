@@ -15,7 +15,8 @@
 // What may stand in a host name or a literal IPv4 address; '*' alone means every address.
 static bool host_byte(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' ||
+           c == '_';
 }
 
 static bool host_valid(const char *host, bool v6)

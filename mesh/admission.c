@@ -45,7 +45,8 @@ static size_t signed_bytes(const struct message_admit *a, uint8_t out[SIGNED_MAX
     return w.size;
 }
 
-void admission_request(const struct invitation *token, const struct core_key *key, const char *name, struct message *out)
+void admission_request(const struct invitation *token, const struct core_key *key, const char *name,
+                       struct message *out)
 {
     check(charter_name_valid(name));
     *out = (struct message){.type = MESSAGE_ADMIT};
@@ -208,8 +209,8 @@ static enum core_err take_answer(struct join *j, struct socket_message *raw, boo
         err = wire_decode(frames, 2, &j->token->mesh, &m);
     }
     if (!err && m.type == MESSAGE_REFUSED) {
-        enum core_err said = m.refused.error > 0 && m.refused.error < CORE_ERR_COUNT ? (enum core_err)m.refused.error
-                                                                                      : CORE_ERR_REFUSED;
+        enum core_err said =
+            m.refused.error > 0 && m.refused.error < CORE_ERR_COUNT ? (enum core_err)m.refused.error : CORE_ERR_REFUSED;
         printable(m.refused.why, j->out->why, sizeof j->out->why);
         j->out->refusal = said;
         return said;
@@ -303,7 +304,8 @@ static enum core_err wait_answer(struct join *j, struct attempt *t, const struct
             return err;
         }
         if (t->ended) return CORE_ERR_UNREACHABLE;
-        zmq_pollitem_t items[2] = {{.socket = t->socket, .events = ZMQ_POLLIN}, {.socket = t->monitor, .events = ZMQ_POLLIN}};
+        zmq_pollitem_t items[2] = {{.socket = t->socket, .events = ZMQ_POLLIN},
+                                   {.socket = t->monitor, .events = ZMQ_POLLIN}};
         if (zmq_poll(items, 2, (long)(until_ms - now_ms)) < 0 && errno != EINTR) return CORE_ERR_IO;
     }
     t->ended = silence(t);
@@ -328,8 +330,8 @@ static enum core_err try_address(struct join *j, uint32_t index, admission_repor
     return err;
 }
 
-enum core_err admission_join(const struct invitation *token, const struct core_key *key, const char *name, int timeout_ms,
-                             admission_report *report, void *context, struct admission_result *out)
+enum core_err admission_join(const struct invitation *token, const struct core_key *key, const char *name,
+                             int timeout_ms, admission_report *report, void *context, struct admission_result *out)
 {
     *out = (struct admission_result){0};
     if (!charter_name_valid(name)) {
@@ -339,8 +341,11 @@ enum core_err admission_join(const struct invitation *token, const struct core_k
     struct identity_curve curve;
     struct join j = {.token = token, .key = key, .name = name, .timeout_ms = timeout_ms, .out = out};
     if (identity_curve_public(&token->sponsor, j.server) || identity_curve_pair(key, &curve)) return CORE_ERR_MALFORMED;
-    j.sockets = (struct socket_options){
-        .curve = &curve, .handshake_ms = timeout_ms, .connect_ms = timeout_ms, .heartbeat_ms = timeout_ms, .linger_ms = 0};
+    j.sockets = (struct socket_options){.curve = &curve,
+                                        .handshake_ms = timeout_ms,
+                                        .connect_ms = timeout_ms,
+                                        .heartbeat_ms = timeout_ms,
+                                        .linger_ms = 0};
     j.context = zmq_ctx_new();
     if (!j.context) return CORE_ERR_NO_MEMORY;
     enum core_err err = CORE_ERR_UNREACHABLE, first = CORE_ERR_OK;

@@ -1,5 +1,6 @@
-// Admission: a joiner dials the sponsor that its token names with its own fresh key, and CURVE proves the sponsor before
-// anything is said; ADMIT carries a proof that knows the token's secret, ADMITTED brings charter and certificates.
+// Admission: a joiner dials the sponsor that its token names with its own fresh key, and CURVE proves the sponsor
+// before anything is said; ADMIT carries a proof that knows the token's secret, ADMITTED brings charter and
+// certificates.
 #ifndef MESH_ADMISSION_H
 #define MESH_ADMISSION_H
 
@@ -63,10 +64,11 @@ struct admission_answer {
 
 // Decides on an ADMIT that came over a connection whose CURVE key was `curve`. Fills `out` with what to send; on OK the
 // ledger has spent a use: persist it BEFORE sending (then `links_answer(links, ticket, &out->message)`).
-void admission_decide(struct admission_sponsor *sponsor, const struct message *admit, const uint8_t curve[32], uint64_t now_s,
-                      struct admission_answer *out);
+void admission_decide(struct admission_sponsor *sponsor, const struct message *admit, const uint8_t curve[32],
+                      uint64_t now_s, struct admission_answer *out);
 
 // The ADMIT message that proves `token` for `key`; views point to `name` and `token`. For `admission_join` and tests.
-void admission_request(const struct invitation *token, const struct core_key *key, const char *name, struct message *out);
+void admission_request(const struct invitation *token, const struct core_key *key, const char *name,
+                       struct message *out);
 
 #endif

@@ -26,7 +26,8 @@ static void write_body(struct writer *w, const struct certificate *c)
 }
 
 // May `issuer` give these roles? A sponsor gives membership only; a founder's role only to a founder.
-static bool may_issue(const struct charter *charter, const struct core_id *issuer, const struct core_id *key, uint32_t roles)
+static bool may_issue(const struct charter *charter, const struct core_id *issuer, const struct core_id *key,
+                      uint32_t roles)
 {
     if ((roles & ROLE_MEMBER) == 0 || (roles & ~all_roles) != 0) return false;
     if ((roles & ROLE_FOUNDER) && !charter_is_founder(charter, key)) return false;

@@ -58,21 +58,24 @@ struct revocations {
 // Signs `what` (mesh, key, name, roles, times; issuer, signature and chain are filled in) as `issuer`, whose own
 // certificate is `chain` (ignored for a founder). CORE_ERR_REFUSED where the issuer may not issue these roles,
 // CORE_ERR_USAGE for a bad name.
-CORE_MUST_USE enum core_err certificate_issue(const struct charter *charter, const struct core_key *issuer, struct slice chain,
-                                              const struct certificate *what, uint8_t out[CERTIFICATE_MAX], size_t *size);
+CORE_MUST_USE enum core_err certificate_issue(const struct charter *charter, const struct core_key *issuer,
+                                              struct slice chain, const struct certificate *what,
+                                              uint8_t out[CERTIFICATE_MAX], size_t *size);
 // Reads without verifying. CORE_ERR_MALFORMED, CORE_ERR_UNKNOWN_VERSION.
 CORE_MUST_USE enum core_err certificate_decode(struct slice bytes, struct certificate *out);
 // Reads and verifies the whole chain: also CORE_ERR_WRONG_MESH, CORE_ERR_BAD_SIGNATURE, CORE_ERR_EXPIRED,
 // CORE_ERR_REVOKED, CORE_ERR_REFUSED (the signer may not). `revoked` may be NULL.
 CORE_MUST_USE enum core_err certificate_verify(struct slice bytes, const struct charter *charter,
-                                               const struct revocations *revoked, uint64_t now_s, struct certificate *out);
+                                               const struct revocations *revoked, uint64_t now_s,
+                                               struct certificate *out);
 
 // A founder or sponsor revokes a key; a founder's key is never revoked (CORE_ERR_REFUSED).
-CORE_MUST_USE enum core_err revocation_issue(const struct charter *charter, const struct core_key *issuer, struct slice chain,
-                                             const struct core_id *key, uint64_t at_s, uint8_t out[REVOCATION_MAX],
-                                             size_t *size);
+CORE_MUST_USE enum core_err revocation_issue(const struct charter *charter, const struct core_key *issuer,
+                                             struct slice chain, const struct core_id *key, uint64_t at_s,
+                                             uint8_t out[REVOCATION_MAX], size_t *size);
 CORE_MUST_USE enum core_err revocation_verify(struct slice bytes, const struct charter *charter,
-                                              const struct revocations *revoked, uint64_t now_s, struct revocation *out);
+                                              const struct revocations *revoked, uint64_t now_s,
+                                              struct revocation *out);
 bool revocations_has(const struct revocations *revoked, const struct core_id *key);
 // CORE_ERR_EXISTS for one known already, CORE_ERR_LIMIT when the table is full.
 CORE_MUST_USE enum core_err revocations_add(struct revocations *revoked, const struct core_id *key);

@@ -8,7 +8,8 @@ static const char domain[] = "mycel charter v1";
 
 static bool name_byte(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+           c == '-';
 }
 
 bool charter_name_valid(const char *name)
@@ -61,8 +62,7 @@ size_t charter_encode(const struct charter *charter, uint8_t out[CHARTER_MAX])
 {
     struct writer w = writer_over(out, CHARTER_MAX);
     write_body(&w, charter);
-    for (uint32_t i = 0; i < charter->founder_count; i++)
-        write_bytes(&w, charter->signatures[i].bytes, CORE_SIG_SIZE);
+    for (uint32_t i = 0; i < charter->founder_count; i++) write_bytes(&w, charter->signatures[i].bytes, CORE_SIG_SIZE);
     check(!w.overflowed);
     return w.size;
 }
@@ -100,7 +100,8 @@ enum core_err charter_decode(struct slice bytes, struct charter *out)
     if (!reader_finished(&r)) return CORE_ERR_MALFORMED;
     if (out->protocol != CHARTER_PROTOCOL) return CORE_ERR_UNKNOWN_VERSION;
     for (uint32_t i = 0; i < out->founder_count; i++)
-        if (!sign_valid(&out->founders[i], domain, bytes.data, body, &out->signatures[i])) return CORE_ERR_BAD_SIGNATURE;
+        if (!sign_valid(&out->founders[i], domain, bytes.data, body, &out->signatures[i]))
+            return CORE_ERR_BAD_SIGNATURE;
     out->id = hash_bytes(bytes.data, body);
     return CORE_ERR_OK;
 }

@@ -42,9 +42,9 @@ struct charter {
 bool charter_name_valid(const char *name);
 
 // A new mesh with one founder, signed. CORE_ERR_USAGE where the name isn't valid.
-CORE_MUST_USE enum core_err charter_create(const struct core_key *founder, const char *name, enum charter_fault_model model,
-                                           uint64_t created_s, const uint8_t nonce[CHARTER_NONCE_SIZE],
-                                           struct charter *out);
+CORE_MUST_USE enum core_err charter_create(const struct core_key *founder, const char *name,
+                                           enum charter_fault_model model, uint64_t created_s,
+                                           const uint8_t nonce[CHARTER_NONCE_SIZE], struct charter *out);
 
 // Returns the encoded size.
 size_t charter_encode(const struct charter *charter, uint8_t out[CHARTER_MAX]);

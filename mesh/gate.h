@@ -1,6 +1,6 @@
-// The gate: libzmq's ZAP handler (RFC 27), a thread of its own that must answer before the listener opens: without one a
-// CURVE server accepts everyone. It sees only an X25519 key and an IP address: it refuses keys that are banned and limits
-// how often the rest may try. Whether a key is a member is for HELLO to prove.
+// The gate: libzmq's ZAP handler (RFC 27), a thread of its own that must answer before the listener opens: without one
+// a CURVE server accepts everyone. It sees only an X25519 key and an IP address: it refuses keys that are banned and
+// limits how often the rest may try. Whether a key is a member is for HELLO to prove.
 //
 // Every function may be called from any thread; tables are of fixed size.
 #ifndef MESH_GATE_H

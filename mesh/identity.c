@@ -24,7 +24,10 @@ enum core_err identity_curve_pair(const struct core_key *key, struct identity_cu
     return crypto_sign_ed25519_sk_to_curve25519(out->secret_key, key->secret) == 0 ? CORE_ERR_OK : CORE_ERR_MALFORMED;
 }
 
-void identity_forget(void *secret, size_t size) { sodium_memzero(secret, size); }
+void identity_forget(void *secret, size_t size)
+{
+    sodium_memzero(secret, size);
+}
 
 size_t identity_encode(const struct core_key *key, char out[IDENTITY_FILE_MAX])
 {
@@ -42,7 +45,8 @@ enum core_err identity_decode(const char *text, size_t size, struct core_key *ke
     size_t head = sizeof file_head - 1, middle = sizeof file_seed - 1, hex = 2 * CORE_SEED_SIZE;
     size_t whole = head + hex + middle + hex;
     if (size != whole && !(size == whole + 1 && text[whole] == '\n')) return CORE_ERR_MALFORMED;
-    if (memcmp(text, file_head, head) != 0 || memcmp(text + head + hex, file_seed, middle) != 0) return CORE_ERR_MALFORMED;
+    if (memcmp(text, file_head, head) != 0 || memcmp(text + head + hex, file_seed, middle) != 0)
+        return CORE_ERR_MALFORMED;
     char id_text[CORE_ID_HEX] = {0}, seed_text[2 * CORE_SEED_SIZE + 1] = {0};
     memcpy(id_text, text + head, hex);
     memcpy(seed_text, text + head + hex + middle, hex);

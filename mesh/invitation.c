@@ -6,8 +6,8 @@
 
 #include "core/check.h"
 
-// The token's bytes: u16 size of all of them, mesh, sponsor, secret, u64 expiry, u8 uses, address list, 4 bytes of their
-// hash. The size at the front tells a token that was cut short from one that was mistyped.
+// The token's bytes: u16 size of all of them, mesh, sponsor, secret, u64 expiry, u8 uses, address list, 4 bytes of
+// their hash. The size at the front tells a token that was cut short from one that was mistyped.
 enum { CHECKSUM = 4, BINARY_MAX = 2 + 32 + 32 + INVITATION_SECRET_SIZE + 8 + 1 + ADDRESS_LIST_BYTES + CHECKSUM };
 
 static const char prefix[] = "mycel1";
@@ -109,18 +109,22 @@ static enum core_err decode_body(const char *text, size_t length, struct invitat
 {
     uint8_t raw[BINARY_MAX + 1];
     size_t bad, skipped = sizeof prefix - 1;
-    if (length > (BINARY_MAX * 8 + 4) / 5) return BECAUSE(CORE_ERR_MALFORMED, "the token is too long (%zu characters)", length);
+    if (length > (BINARY_MAX * 8 + 4) / 5)
+        return BECAUSE(CORE_ERR_MALFORMED, "the token is too long (%zu characters)", length);
     size_t size = base32_decode(raw, text, length, &bad);
     if (bad < length)
         return BECAUSE(CORE_ERR_MALFORMED, "the token has a wrong character at place %zu (letters and 2 to 7 only)",
                        skipped + bad + 1);
     size_t whole = size < 2 ? 0 : (size_t)(raw[0] | raw[1] << 8);
     size_t characters = (whole * 8 + 4) / 5;
-    // A wrong letter among the first four also lands here; the size it gives is then out of bounds, or the sum is wrong.
+    // A wrong letter among the first four also lands here; the size it gives is then out of bounds, or the sum is
+    // wrong.
     if (size < 2) return BECAUSE(CORE_ERR_TRUNCATED, "the token is cut short");
-    if (whole <= CHECKSUM || whole > BINARY_MAX) return BECAUSE(CORE_ERR_MALFORMED, "the token's checksum is wrong: mistyped?");
+    if (whole <= CHECKSUM || whole > BINARY_MAX)
+        return BECAUSE(CORE_ERR_MALFORMED, "the token's checksum is wrong: mistyped?");
     if (length < characters)
-        return BECAUSE(CORE_ERR_TRUNCATED, "the token is cut short: %zu of %zu characters", skipped + length, skipped + characters);
+        return BECAUSE(CORE_ERR_TRUNCATED, "the token is cut short: %zu of %zu characters", skipped + length,
+                       skipped + characters);
     if (length > characters)
         return BECAUSE(CORE_ERR_MALFORMED, "the token has %zu characters too many", length - characters);
     struct core_hash sum = hash_bytes(raw, whole - CHECKSUM);
@@ -131,7 +135,10 @@ static enum core_err decode_body(const char *text, size_t length, struct invitat
     return err ? BECAUSE(err, "the token is malformed") : CORE_ERR_OK;
 }
 
-static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+static bool is_space(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
 
 enum core_err invitation_decode(const char *text, struct invitation *out, char why[INVITATION_WHY_MAX])
 {
@@ -142,11 +149,13 @@ enum core_err invitation_decode(const char *text, struct invitation *out, char w
     while (length > 0 && is_space(text[length - 1])) length--;
     if (length == 0) return BECAUSE(CORE_ERR_TRUNCATED, "the token is empty");
     size_t head = sizeof prefix - 1;
-    if (length < head && strncmp(text, prefix, length) == 0) return BECAUSE(CORE_ERR_TRUNCATED, "the token is cut short");
+    if (length < head && strncmp(text, prefix, length) == 0)
+        return BECAUSE(CORE_ERR_TRUNCATED, "the token is cut short");
     // "mycel" and another digit: a later version of tokens.
     if (length >= head && strncmp(text, prefix, head - 1) == 0 && text[head - 1] >= '0' && text[head - 1] <= '9' &&
         text[head - 1] != prefix[head - 1])
-        return BECAUSE(CORE_ERR_UNKNOWN_VERSION, "the token is of version %c; this mycel reads version 1", text[head - 1]);
+        return BECAUSE(CORE_ERR_UNKNOWN_VERSION, "the token is of version %c; this mycel reads version 1",
+                       text[head - 1]);
     if (length < head || strncmp(text, prefix, head) != 0)
         return BECAUSE(CORE_ERR_MALFORMED, "this is no token: one starts with \"%s\"", prefix);
     return decode_body(text + head, length - head, out, why);

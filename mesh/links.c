@@ -126,7 +126,8 @@ void links_refuse(struct links *l, enum link_reason reason, const uint8_t *curve
     bool innocent = reason == LINK_NO_INVITATION || reason == LINK_LIMIT || reason == LINK_NO_HELLO ||
                     reason == LINK_BANNED || reason == LINK_TOO_FAST || reason == LINK_HANDSHAKE;
     if (curve && !innocent) gate_ban(l->gate, curve, (uint64_t)l->options.penalty_ms);
-    links_emit(l, &(struct link_event){.kind = LINK_EVENT_REFUSED, .reason = reason, .curve = curve, .address = address});
+    links_emit(l,
+               &(struct link_event){.kind = LINK_EVENT_REFUSED, .reason = reason, .curve = curve, .address = address});
 }
 
 // ---- a link's life ----
@@ -365,7 +366,10 @@ void links_close(struct links *l)
     free(l);
 }
 
-uint16_t links_port(const struct links *links) { return links->port; }
+uint16_t links_port(const struct links *links)
+{
+    return links->port;
+}
 
 void links_set_addresses(struct links *links, struct slice addresses)
 {
@@ -374,11 +378,17 @@ void links_set_addresses(struct links *links, struct slice addresses)
     links->self.addresses = (struct slice){links->addresses, addresses.size};
 }
 
-void links_set_incarnation(struct links *links, uint64_t incarnation) { links->self.incarnation = incarnation; }
+void links_set_incarnation(struct links *links, uint64_t incarnation)
+{
+    links->self.incarnation = incarnation;
+}
 
 // ---- waiting and processing ----
 
-size_t links_pollitems_max(const struct links *links) { return 2 + 2 * LANE_COUNT * (size_t)links->options.max_links; }
+size_t links_pollitems_max(const struct links *links)
+{
+    return 2 + 2 * LANE_COUNT * (size_t)links->options.max_links;
+}
 
 size_t links_pollitems(struct links *links, struct zmq_pollitem_t *items, size_t capacity)
 {
@@ -501,9 +511,15 @@ enum core_err links_send(struct links *links, const struct core_id *id, const st
     return err ? err : lane_send(links, link, info->lane, &f);
 }
 
-void links_admit_open(struct links *links, bool open) { links->admit_open = open; }
+void links_admit_open(struct links *links, bool open)
+{
+    links->admit_open = open;
+}
 
-void links_bulk_hold(struct links *links, bool hold) { links->hold = hold; }
+void links_bulk_hold(struct links *links, bool hold)
+{
+    links->hold = hold;
+}
 
 void links_ban(struct links *links, const struct core_id *id, uint64_t ms)
 {

@@ -27,31 +27,31 @@ struct links;
 struct zmq_pollitem_t;  // <zmq.h>
 
 // Why a link went down, a dial failed or bytes were refused. X(name, text for a person)
-#define LINK_REASONS(X)                                                                                    \
-    X(NONE, "no reason")                                                                                   \
-    X(CLOSED, "the connection closed")                                                                     \
-    X(SILENT, "no sign of life")                                                                           \
-    X(HANGUP, "we hung up")                                                                                \
-    X(GOODBYE, "the peer said goodbye")                                                                    \
-    X(REPLACED, "a newer connection took its place")                                                       \
-    X(REFUSED_CONNECTION, "connection refused or no route")                                                \
-    X(TIMED_OUT, "no answer in time")                                                                      \
-    X(HANDSHAKE, "the handshake failed: another key answers there, or it is no mycel peer")                \
-    X(TURNED_AWAY, "it turned our key away (banned or too many tries)")                                    \
-    X(NO_HELLO, "it did not introduce itself in time")                                                     \
-    X(MALFORMED, "malformed bytes")                                                                        \
-    X(UNKNOWN_VERSION, "an unknown version")                                                               \
-    X(UNKNOWN_TYPE, "an unknown type of message")                                                          \
-    X(TOO_LARGE, "more bytes than allowed")                                                                \
-    X(WRONG_MESH, "another mesh")                                                                          \
-    X(WRONG_KEY, "its certificate is for another key")                                                     \
-    X(BAD_SIGNATURE, "a signature does not verify")                                                        \
-    X(EXPIRED, "its certificate expired")                                                                  \
-    X(REVOKED, "its certificate was revoked")                                                              \
-    X(NOT_ALLOWED, "not allowed")                                                                          \
-    X(NO_INVITATION, "no invitation is open here: the token was used up, expired or was revoked")                                                              \
-    X(BANNED, "banned")                                                                                    \
-    X(TOO_FAST, "too many tries")                                                                          \
+#define LINK_REASONS(X)                                                                           \
+    X(NONE, "no reason")                                                                          \
+    X(CLOSED, "the connection closed")                                                            \
+    X(SILENT, "no sign of life")                                                                  \
+    X(HANGUP, "we hung up")                                                                       \
+    X(GOODBYE, "the peer said goodbye")                                                           \
+    X(REPLACED, "a newer connection took its place")                                              \
+    X(REFUSED_CONNECTION, "connection refused or no route")                                       \
+    X(TIMED_OUT, "no answer in time")                                                             \
+    X(HANDSHAKE, "the handshake failed: another key answers there, or it is no mycel peer")       \
+    X(TURNED_AWAY, "it turned our key away (banned or too many tries)")                           \
+    X(NO_HELLO, "it did not introduce itself in time")                                            \
+    X(MALFORMED, "malformed bytes")                                                               \
+    X(UNKNOWN_VERSION, "an unknown version")                                                      \
+    X(UNKNOWN_TYPE, "an unknown type of message")                                                 \
+    X(TOO_LARGE, "more bytes than allowed")                                                       \
+    X(WRONG_MESH, "another mesh")                                                                 \
+    X(WRONG_KEY, "its certificate is for another key")                                            \
+    X(BAD_SIGNATURE, "a signature does not verify")                                               \
+    X(EXPIRED, "its certificate expired")                                                         \
+    X(REVOKED, "its certificate was revoked")                                                     \
+    X(NOT_ALLOWED, "not allowed")                                                                 \
+    X(NO_INVITATION, "no invitation is open here: the token was used up, expired or was revoked") \
+    X(BANNED, "banned")                                                                           \
+    X(TOO_FAST, "too many tries")                                                                 \
     X(LIMIT, "a limit is reached")
 
 enum link_reason {
@@ -66,34 +66,34 @@ const char *link_reason_name(enum link_reason reason);  // "WRONG_KEY"
 enum core_err link_reason_error(enum link_reason reason);
 
 struct links_options {
-    const struct core_key *key;             // outlives the links, as do the next three
+    const struct core_key *key;  // outlives the links, as do the next three
     const struct charter *charter;
-    const struct revocations *revoked;      // may be NULL
-    struct slice certificate;               // our own
-    struct address listen;                  // port 0: any free one
-    bool no_listener;                       // dial only
-    struct slice addresses;                 // an encoded address list that HELLO carries; copied
-    struct core_hash host;                  // same value, same machine
-    uint64_t incarnation;                   // HELLO carries it
-    uint32_t max_links;                     // 0: 64
-    uint32_t max_strangers;                 // connections that have not said who they are; 0: 128
-    uint64_t control_queue_bytes;           // a link, on top of libzmq's; 0: 4 MiB
-    uint64_t bulk_queue_bytes;              // a link; 0: 128 MiB
-    uint64_t bulk_window_bytes;             // what we grant a peer; 0: 32 MiB
-    int dial_timeout_ms;                    // an address; 0: 3000
-    int hello_timeout_ms;                   // 0: 5000
-    int heartbeat_ms;                       // ZMTP's; 0: 2000, its timeout is 4 times that
-    int penalty_ms;                         // how long a key that sent hostile bytes is kept out; 0: 30000
+    const struct revocations *revoked;  // may be NULL
+    struct slice certificate;           // our own
+    struct address listen;              // port 0: any free one
+    bool no_listener;                   // dial only
+    struct slice addresses;             // an encoded address list that HELLO carries; copied
+    struct core_hash host;              // same value, same machine
+    uint64_t incarnation;               // HELLO carries it
+    uint32_t max_links;                 // 0: 64
+    uint32_t max_strangers;             // connections that have not said who they are; 0: 128
+    uint64_t control_queue_bytes;       // a link, on top of libzmq's; 0: 4 MiB
+    uint64_t bulk_queue_bytes;          // a link; 0: 128 MiB
+    uint64_t bulk_window_bytes;         // what we grant a peer; 0: 32 MiB
+    int dial_timeout_ms;                // an address; 0: 3000
+    int hello_timeout_ms;               // 0: 5000
+    int heartbeat_ms;                   // ZMTP's; 0: 2000, its timeout is 4 times that
+    int penalty_ms;                     // how long a key that sent hostile bytes is kept out; 0: 30000
 };
 
 enum link_event_kind {
-    LINK_EVENT_UP,             // id, certificate, addresses, host, incarnation, address, dialled_by_us
-    LINK_EVENT_DOWN,           // id, reason
-    LINK_EVENT_MESSAGE,        // id, message (views live during the call)
-    LINK_EVENT_ADMIT,          // ticket, curve, message, address: answer with links_answer, now or within 5 s
-    LINK_EVENT_ADDRESS_FAILED, // id, address, reason: one address of a dial
-    LINK_EVENT_DIAL_FAILED,    // id, reason (of the last address)
-    LINK_EVENT_REFUSED,        // address and, where known, curve; reason: somebody's bytes were refused
+    LINK_EVENT_UP,              // id, certificate, addresses, host, incarnation, address, dialled_by_us
+    LINK_EVENT_DOWN,            // id, reason
+    LINK_EVENT_MESSAGE,         // id, message (views live during the call)
+    LINK_EVENT_ADMIT,           // ticket, curve, message, address: answer with links_answer, now or within 5 s
+    LINK_EVENT_ADDRESS_FAILED,  // id, address, reason: one address of a dial
+    LINK_EVENT_DIAL_FAILED,     // id, reason (of the last address)
+    LINK_EVENT_REFUSED,         // address and, where known, curve; reason: somebody's bytes were refused
 };
 
 struct link_event {

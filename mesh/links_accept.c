@@ -1,7 +1,7 @@
 // Connections that others opened to our listener: from a TCP connection to a stranger with a key, to a lane of a link.
 //
-// libzmq's monitor names a connection by its descriptor, a message by a routing id; ZMQ_SRCFD of a message joins the two.
-// Descriptors are used again, so order matters: an old connection's DISCONNECTED is in the monitor before its
+// libzmq's monitor names a connection by its descriptor, a message by a routing id; ZMQ_SRCFD of a message joins the
+// two. Descriptors are used again, so order matters: an old connection's DISCONNECTED is in the monitor before its
 // descriptor is closed, hence before the next one's first message: whoever reads the monitor to its end before it looks
 // a new routing id up never takes one for the other.
 #include <errno.h>
@@ -45,8 +45,10 @@ static void conn_accepted(struct links *l, int fd)
         links_refuse(l, LINK_LIMIT, NULL, host);
         return;
     }
-    *c = (struct conn){
-        .state = CONN_STRANGER, .fd = fd, .port = port, .deadline_ms = l->now_ms + (uint64_t)l->options.hello_timeout_ms};
+    *c = (struct conn){.state = CONN_STRANGER,
+                       .fd = fd,
+                       .port = port,
+                       .deadline_ms = l->now_ms + (uint64_t)l->options.hello_timeout_ms};
     memcpy(c->host, host, sizeof c->host);
 }
 
@@ -209,7 +211,8 @@ static bool is_twin(const struct links *l, const uint8_t *curve, const struct co
 {
     for (uint32_t i = 0; i < l->options.max_links; i++) {
         const struct link *link = &l->links[i];
-        if (link->state != LINK_STATE_FREE && memcmp(link->curve, curve, sizeof link->curve) == 0 && !id_equal(&link->id, id))
+        if (link->state != LINK_STATE_FREE && memcmp(link->curve, curve, sizeof link->curve) == 0 &&
+            !id_equal(&link->id, id))
             return true;
     }
     return false;
@@ -240,8 +243,9 @@ static void receive_admit(struct links *l, struct conn *c, const struct message 
     c->state = CONN_JOINER;
     c->ticket = ++l->next_ticket;
     c->deadline_ms = l->now_ms + JOINER_MS;
-    links_emit(l, &(struct link_event){
-                      .kind = LINK_EVENT_ADMIT, .ticket = c->ticket, .curve = c->curve, .message = m, .address = c->host});
+    links_emit(l,
+               &(struct link_event){
+                   .kind = LINK_EVENT_ADMIT, .ticket = c->ticket, .curve = c->curve, .message = m, .address = c->host});
 }
 
 enum core_err links_answer(struct links *l, uint64_t ticket, const struct message *m)

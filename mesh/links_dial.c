@@ -86,7 +86,8 @@ static void read_monitor(struct links *l, struct link *link, struct lane *lane)
         case ZMQ_EVENT_CONNECTED: lane->connected = true; break;
         case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
             lane->secured = true;
-            if (link->state == LINK_STATE_DIALLING) link->deadline_ms = l->now_ms + (uint64_t)l->options.hello_timeout_ms;
+            if (link->state == LINK_STATE_DIALLING)
+                link->deadline_ms = l->now_ms + (uint64_t)l->options.hello_timeout_ms;
             break;
         case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: lane->why = LINK_TURNED_AWAY; break;
         case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:

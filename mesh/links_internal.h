@@ -33,7 +33,7 @@ enum {
     MESSAGES_A_CALL = 64,  // from one socket in one links_process
     CLOSE_DELAY_MS = 200,  // for a REFUSED to go out before its connection is shut down
     JOINER_MS = 5000,
-    RETRY_MS = 5,          // while libzmq takes no more from a queue
+    RETRY_MS = 5,  // while libzmq takes no more from a queue
 };
 
 // ---- queues (links_queue.c) ----
@@ -56,17 +56,17 @@ enum conn_state { CONN_FREE, CONN_STRANGER, CONN_PARKED, CONN_LANE, CONN_JOINER,
 
 struct conn {
     enum conn_state state;
-    int fd;             // libzmq's, as its monitor and ZMQ_SRCFD name it
-    bool closed;        // TCP closed; freed once its last messages are read
-    bool named;         // routing id and key are known, from its first message
+    int fd;       // libzmq's, as its monitor and ZMQ_SRCFD name it
+    bool closed;  // TCP closed; freed once its last messages are read
+    bool named;   // routing id and key are known, from its first message
     uint8_t routing_id[ROUTING_ID_SIZE];
     uint8_t curve[IDENTITY_CURVE_SIZE];
     char host[GATE_ADDRESS_MAX];
     uint16_t port;
-    uint32_t link;      // LANE, PARKED: which
+    uint32_t link;  // LANE, PARKED: which
     uint32_t lane;
-    uint64_t ticket;    // JOINER
-    uint64_t deadline_ms;  // STRANGER, JOINER, SHUNNED: shut down then; 0: none
+    uint64_t ticket;              // JOINER
+    uint64_t deadline_ms;         // STRANGER, JOINER, SHUNNED: shut down then; 0: none
     struct socket_message hello;  // PARKED: kept for when our own dial fails
 };
 
@@ -74,12 +74,12 @@ enum lane_state { LANE_CLOSED, LANE_GREETING, LANE_OPEN };
 
 struct lane {
     enum lane_state state;
-    void *dealer, *monitor;  // where we dialled
-    uint32_t conn;           // where they did
-    bool connected, secured; // TCP, CURVE: of a lane that we dialled
-    bool ended;              // its connection is gone
+    void *dealer, *monitor;   // where we dialled
+    uint32_t conn;            // where they did
+    bool connected, secured;  // TCP, CURVE: of a lane that we dialled
+    bool ended;               // its connection is gone
     enum link_reason why;
-    bool blocked;            // libzmq took no more
+    bool blocked;  // libzmq took no more
     struct queue queue;
     uint64_t tx_bytes, rx_bytes, tx_messages, rx_messages, would_block;
 };
@@ -95,16 +95,16 @@ struct link {
     bool closing;  // hang up at the end of this, or in the next, links_process
     enum link_reason closing_reason;
     struct lane lanes[LANE_COUNT];
-    int64_t credit;       // bulk bytes that we may send; may end below zero by one message
-    uint64_t ungranted;   // bulk bytes read that we have not granted again
-    uint64_t nonce;       // of our HELLO, the same on both lanes
+    int64_t credit;      // bulk bytes that we may send; may end below zero by one message
+    uint64_t ungranted;  // bulk bytes read that we have not granted again
+    uint64_t nonce;      // of our HELLO, the same on both lanes
     uint64_t their_incarnation, their_nonce;
     struct address_list addresses;  // being dialled
     uint32_t next_address;
     struct address at;
     char address[ADDRESS_TEXT_MAX];
     uint64_t dialled_ms, deadline_ms;
-    uint32_t parked;      // their conn, while our dial is on its way
+    uint32_t parked;  // their conn, while our dial is on its way
     uint64_t up_since_ms;
 };
 
@@ -123,7 +123,7 @@ struct links {
     uint32_t conn_count;
     uint8_t *scratch;  // WIRE_BODY_MAX, for encoding
     bool admit_open, hold;
-    bool more;         // links_process left something
+    bool more;                   // links_process left something
     struct socket_event before;  // the listener's last event
     uint32_t turned_away;        // handshakes that the gate refused, whose closing is still to come
     uint32_t shaken;             // handshakes that succeeded, whose first message is still to come
@@ -133,8 +133,8 @@ struct links {
     struct links_stats totals;
 };
 
-uint64_t links_clock_ms(void);   // monotonic
-uint64_t links_clock_s(void);    // seconds since 1970
+uint64_t links_clock_ms(void);  // monotonic
+uint64_t links_clock_s(void);   // seconds since 1970
 void links_emit(struct links *l, const struct link_event *event);
 struct link *links_find(const struct links *l, const struct core_id *id);
 struct link *links_take(struct links *l, const struct core_id *id);  // a free one, or NULL

@@ -77,7 +77,10 @@ bool queue_open(struct queue *q, uint32_t capacity)
     return q->frames != NULL;
 }
 
-static struct frame *queue_front(struct queue *q) { return &q->frames[q->first]; }
+static struct frame *queue_front(struct queue *q)
+{
+    return &q->frames[q->first];
+}
 
 static void queue_pop(struct queue *q)
 {

@@ -22,7 +22,10 @@ enum {
     ENDPOINT_MAX = ADDRESS_TEXT_MAX + 16,
 };
 
-static bool set_int(void *socket, int option, int value) { return zmq_setsockopt(socket, option, &value, sizeof value) == 0; }
+static bool set_int(void *socket, int option, int value)
+{
+    return zmq_setsockopt(socket, option, &value, sizeof value) == 0;
+}
 
 static bool set_common(void *s, const struct socket_options *o)
 {
@@ -205,7 +208,8 @@ bool socket_peer(int fd, char *host, size_t size, uint16_t *port)
     memcpy(&v6, &storage, sizeof v6);
     *port = ntohs(v6.sin6_port);
     // A dual-stack listener shows IPv4 peers as ::ffff:a.b.c.d; ZAP and people know them as a.b.c.d.
-    if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr)) return inet_ntop(AF_INET, v6.sin6_addr.s6_addr + 12, host, (socklen_t)size) != NULL;
+    if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr))
+        return inet_ntop(AF_INET, v6.sin6_addr.s6_addr + 12, host, (socklen_t)size) != NULL;
     return inet_ntop(AF_INET6, &v6.sin6_addr, host, (socklen_t)size) != NULL;
 }
 

@@ -31,8 +31,8 @@ CORE_MUST_USE enum core_err socket_listen(void *context, const struct socket_opt
 // A DEALER connecting to `at`, where only the holder of `server` can answer. It never reconnects by itself: a closed
 // connection is a closed lane.
 CORE_MUST_USE enum core_err socket_dial(void *context, const struct socket_options *options, const struct address *at,
-                                        const uint8_t server[IDENTITY_CURVE_SIZE], const char *monitor_name, void **socket,
-                                        void **monitor);
+                                        const uint8_t server[IDENTITY_CURVE_SIZE], const char *monitor_name,
+                                        void **socket, void **monitor);
 // Closes both; NULLs are fine.
 void socket_close(void *socket, void *monitor);
 

@@ -13,9 +13,11 @@ enum {
     ITEM_MAX = 9,     // bytes of msgpack's longest header here (uint 64); bin's is 5
 };
 
-#define LIMITS_FIT(number, NAME, name, lane, body_limit, bulk_limit)                                       \
-    _Static_assert((body_limit) <= WIRE_BODY_MAX && (bulk_limit) <= WIRE_FRAME_MAX, #name);                \
-    _Static_assert(sizeof((struct message_field[]){FIELDS_##name(FIELD_COUNT)}) / sizeof(struct message_field) <= FIELDS_MAX, #name);
+#define LIMITS_FIT(number, NAME, name, lane, body_limit, bulk_limit)                                              \
+    _Static_assert((body_limit) <= WIRE_BODY_MAX && (bulk_limit) <= WIRE_FRAME_MAX, #name);                       \
+    _Static_assert(sizeof((struct message_field[]){FIELDS_##name(FIELD_COUNT)}) / sizeof(struct message_field) <= \
+                       FIELDS_MAX,                                                                                \
+                   #name);
 #define FIELD_COUNT(owner, kind, name) {0},
 MESSAGES(LIMITS_FIT)
 

@@ -22,14 +22,15 @@
 enum {
     WIRE_HEADER_SIZE = 32,
     WIRE_FLAG_BULK = 1,
-    WIRE_BODY_MAX = 262144,           // no type's body limit is above
-    WIRE_FRAME_MAX = 67108864 + 4096, // largest frame that a link takes (ZMQ_MAXMSGSIZE)
+    WIRE_BODY_MAX = 262144,            // no type's body limit is above
+    WIRE_FRAME_MAX = 67108864 + 4096,  // largest frame that a link takes (ZMQ_MAXMSGSIZE)
 };
 
 // Writes header and body; the bulk frame is m->bulk as it is. `body` holds at least the type's body limit.
 // CORE_ERR_TOO_LARGE where the fields or the bulk exceed the type's limits (ours to avoid), CORE_ERR_UNKNOWN_TYPE.
 CORE_MUST_USE enum core_err wire_encode(const struct message *m, const struct core_hash *mesh,
-                                        uint8_t header[WIRE_HEADER_SIZE], uint8_t *body, size_t capacity, size_t *body_size);
+                                        uint8_t header[WIRE_HEADER_SIZE], uint8_t *body, size_t capacity,
+                                        size_t *body_size);
 // A bound on the size of m's body, for allocation; 0 where m's type is unknown.
 size_t wire_body_bound(const struct message *m);
 
@@ -43,7 +44,8 @@ struct wire_header {
     uint32_t bulk_size;
     uint64_t trace;
 };
-CORE_MUST_USE enum core_err wire_header_decode(struct slice frame, const struct core_hash *mesh, struct wire_header *out);
+CORE_MUST_USE enum core_err wire_header_decode(struct slice frame, const struct core_hash *mesh,
+                                               struct wire_header *out);
 
 // Decodes a whole message; BYTES fields and the bulk are views into `body` and `bulk`. `frames` is how many there were
 // (2 or 3). Sizes that differ from what the header says are CORE_ERR_MALFORMED.

@@ -55,9 +55,9 @@ static struct joiner open_sponsor(uint32_t uses)
     // Peer 0 was delegated by the founder.
     struct certificate c = {
         .mesh = mesh.id, .key = peers[0].key.id, .name = "sponsor", .roles = ROLE_MEMBER | ROLE_SPONSOR, .issued_s = 1};
-    assert_int_equal(certificate_issue(&mesh, &founder, bytes_of(NULL, 0), &c, peers[0].certificate,
-                                       &peers[0].certificate_size),
-                     CORE_ERR_OK);
+    assert_int_equal(
+        certificate_issue(&mesh, &founder, bytes_of(NULL, 0), &c, peers[0].certificate, &peers[0].certificate_size),
+        CORE_ERR_OK);
     open_peer(0);
     sponsor = (struct admission_sponsor){.charter = &mesh,
                                          .key = &peers[0].key,
@@ -88,8 +88,9 @@ static void a_token_makes_a_member(void **state)
     struct certificate own;
     assert_int_equal(charter_decode(bytes_of(j.result.charter, j.result.charter_size), &got), CORE_ERR_OK);
     assert_true(hash_equal(&got.id, &mesh.id));
-    assert_int_equal(certificate_verify(bytes_of(j.result.certificate, j.result.certificate_size), &got, NULL, real_s(), &own),
-                     CORE_ERR_OK);
+    assert_int_equal(
+        certificate_verify(bytes_of(j.result.certificate, j.result.certificate_size), &got, NULL, real_s(), &own),
+        CORE_ERR_OK);
     assert_string_equal(own.name, "newcomer");
     assert_true(id_equal(&own.issuer, &peers[0].key.id));
     assert_int_equal(ledger.entries[0].used, 1);
@@ -173,9 +174,10 @@ static void join_tries_every_address_and_reports_each(void **state)
     struct address good = j.token.addresses.items[0];
     uint16_t closed = links_port(peers[2].links);
     close_peer(2);
-    j.token.addresses = (struct address_list){
-        .items = {{.host = "127.0.0.1", .port = closed}, {.host = "127.0.0.1", .port = links_port(peers[1].links)}, good},
-        .count = 3};
+    j.token.addresses = (struct address_list){.items = {{.host = "127.0.0.1", .port = closed},
+                                                        {.host = "127.0.0.1", .port = links_port(peers[1].links)},
+                                                        good},
+                                              .count = 3};
     join(&j);
     assert_int_equal(j.err, CORE_ERR_OK);
     assert_int_equal(j.reports, 3);

@@ -18,7 +18,10 @@
 #include "mesh/certificate.h"
 #include "mesh/charter.h"
 
-static struct slice bytes_of(const void *data, size_t size) { return (struct slice){data, size}; }
+static struct slice bytes_of(const void *data, size_t size)
+{
+    return (struct slice){data, size};
+}
 
 static struct core_key key_of(uint8_t n)
 {
@@ -97,8 +100,9 @@ static void key_file_must_be_private(void **state)
 static struct charter charter_of(const struct core_key *founder)
 {
     struct charter c;
-    assert_int_equal(charter_create(founder, "garden", FAULT_TRUSTED, 1700000000, (const uint8_t *)"0123456789abcdef", &c),
-                     CORE_ERR_OK);
+    assert_int_equal(
+        charter_create(founder, "garden", FAULT_TRUSTED, 1700000000, (const uint8_t *)"0123456789abcdef", &c),
+        CORE_ERR_OK);
     return c;
 }
 
@@ -115,7 +119,8 @@ static void charter_round_trip(void **state)
     struct core_hash id = hash_bytes(raw, size - CORE_SIG_SIZE);
     assert_true(hash_equal(&id, &back.id));
     // Cut anywhere, one byte more, any bit of it changed: never a charter.
-    for (size_t cut = 0; cut < size; cut++) assert_int_not_equal(charter_decode(bytes_of(raw, cut), &back), CORE_ERR_OK);
+    for (size_t cut = 0; cut < size; cut++)
+        assert_int_not_equal(charter_decode(bytes_of(raw, cut), &back), CORE_ERR_OK);
     raw[size] = 0;
     assert_int_equal(charter_decode(bytes_of(raw, size + 1), &back), CORE_ERR_MALFORMED);
     for (size_t i = 0; i < size; i++) {
@@ -132,8 +137,10 @@ static void names_are_checked(void **state)
     (void)state;
     assert_true(charter_name_valid("p2"));
     assert_true(charter_name_valid("Alpha_1.local-x"));
-    static const char *const bad[] = {"", "-x", ".x", "a b", "a/b", "a\n", "\xc3\xa9", "x\x1b[31m",
-                                      "0123456789012345678901234567890123456789012345678901234567890123"};
+    static const char *const bad[] = {
+        "",         "-x",        ".x",
+        "a b",      "a/b",       "a\n",
+        "\xc3\xa9", "x\x1b[31m", "0123456789012345678901234567890123456789012345678901234567890123"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) assert_false(charter_name_valid(bad[i]));
     struct core_key founder = key_of(1);
     struct charter c;
@@ -146,7 +153,8 @@ static void names_are_checked(void **state)
 static enum core_err issue(const struct charter *charter, const struct core_key *issuer, struct slice chain,
                            const struct core_id *key, uint32_t roles, uint8_t *out, size_t *size)
 {
-    struct certificate c = {.mesh = charter->id, .key = *key, .name = "p", .roles = roles, .issued_s = 10, .expires_s = 100};
+    struct certificate c = {
+        .mesh = charter->id, .key = *key, .name = "p", .roles = roles, .issued_s = 10, .expires_s = 100};
     return certificate_issue(charter, issuer, chain, &c, out, size);
 }
 
@@ -181,8 +189,9 @@ static void a_delegate_signs_members_and_no_more(void **state)
     uint8_t chain[CERTIFICATE_MAX], raw[CERTIFICATE_MAX], deeper[CERTIFICATE_MAX];
     size_t chain_size, size, deeper_size;
     struct certificate c;
-    assert_int_equal(issue(&charter, &founder, bytes_of(NULL, 0), &sponsor.id, ROLE_MEMBER | ROLE_SPONSOR, chain, &chain_size),
-                     CORE_ERR_OK);
+    assert_int_equal(
+        issue(&charter, &founder, bytes_of(NULL, 0), &sponsor.id, ROLE_MEMBER | ROLE_SPONSOR, chain, &chain_size),
+        CORE_ERR_OK);
     struct slice own = {chain, chain_size};
     assert_int_equal(issue(&charter, &sponsor, own, &member.id, ROLE_MEMBER, raw, &size), CORE_ERR_OK);
     assert_int_equal(certificate_verify(bytes_of(raw, size), &charter, NULL, 50, &c), CORE_ERR_OK);
@@ -196,7 +205,8 @@ static void a_delegate_signs_members_and_no_more(void **state)
     // Nor does it help to write such bytes oneself: a member's certificate as the chain of another.
     struct charter fake = charter;
     fake.founders[0] = member.id;  // as if the member could sign anything
-    assert_int_equal(issue(&fake, &member, bytes_of(NULL, 0), &sponsor.id, ROLE_MEMBER, deeper, &deeper_size), CORE_ERR_OK);
+    assert_int_equal(issue(&fake, &member, bytes_of(NULL, 0), &sponsor.id, ROLE_MEMBER, deeper, &deeper_size),
+                     CORE_ERR_OK);
     assert_int_equal(certificate_verify(bytes_of(deeper, deeper_size), &charter, NULL, 50, &c), CORE_ERR_REFUSED);
     // The sponsor's end is the end of what it signed.
     struct revocations revoked = {0};
@@ -213,8 +223,9 @@ static void revocations_are_signed(void **state)
     size_t chain_size, size, certificate_size;
     struct revocation r;
     struct certificate c;
-    assert_int_equal(issue(&charter, &founder, bytes_of(NULL, 0), &sponsor.id, ROLE_MEMBER | ROLE_SPONSOR, chain, &chain_size),
-                     CORE_ERR_OK);
+    assert_int_equal(
+        issue(&charter, &founder, bytes_of(NULL, 0), &sponsor.id, ROLE_MEMBER | ROLE_SPONSOR, chain, &chain_size),
+        CORE_ERR_OK);
     struct slice own = {chain, chain_size};
     assert_int_equal(revocation_issue(&charter, &sponsor, own, &member.id, 50, raw, &size), CORE_ERR_OK);
     assert_int_equal(revocation_verify(bytes_of(raw, size), &charter, NULL, 60, &r), CORE_ERR_OK);
@@ -227,11 +238,14 @@ static void revocations_are_signed(void **state)
     struct revocations revoked = {0};
     assert_int_equal(revocations_add(&revoked, &member.id), CORE_ERR_OK);
     assert_int_equal(revocations_add(&revoked, &member.id), CORE_ERR_EXISTS);
-    assert_int_equal(issue(&charter, &founder, bytes_of(NULL, 0), &member.id, ROLE_MEMBER, certificate, &certificate_size),
-                     CORE_ERR_OK);
-    assert_int_equal(certificate_verify(bytes_of(certificate, certificate_size), &charter, &revoked, 50, &c), CORE_ERR_REVOKED);
+    assert_int_equal(
+        issue(&charter, &founder, bytes_of(NULL, 0), &member.id, ROLE_MEMBER, certificate, &certificate_size),
+        CORE_ERR_OK);
+    assert_int_equal(certificate_verify(bytes_of(certificate, certificate_size), &charter, &revoked, 50, &c),
+                     CORE_ERR_REVOKED);
     assert_int_equal(revocation_issue(&charter, &sponsor, own, &founder.id, 50, raw, &size), CORE_ERR_REFUSED);
-    assert_int_equal(revocation_issue(&charter, &member, bytes_of(NULL, 0), &sponsor.id, 50, raw, &size), CORE_ERR_REFUSED);
+    assert_int_equal(revocation_issue(&charter, &member, bytes_of(NULL, 0), &sponsor.id, 50, raw, &size),
+                     CORE_ERR_REFUSED);
 }
 
 // ---- addresses ----
@@ -295,7 +309,8 @@ static void address_lists_round_trip(void **state)
     list.count = 0;
     assert_int_equal(address_list_local(&list, 6173), CORE_ERR_OK);
     assert_true(list.count >= 1);
-    for (uint32_t i = 0; i < list.count; i++) assert_int_equal(address_is_loopback(&list.items[i]), i + 1 == list.count);
+    for (uint32_t i = 0; i < list.count; i++)
+        assert_int_equal(address_is_loopback(&list.items[i]), i + 1 == list.count);
 }
 
 static int start(void **state)

@@ -43,9 +43,15 @@ static struct core_key founder;
 static struct peer peers[PEERS_MAX];
 static struct revocations revoked;
 
-static inline struct slice bytes_of(const void *data, size_t size) { return (struct slice){data, size}; }
+static inline struct slice bytes_of(const void *data, size_t size)
+{
+    return (struct slice){data, size};
+}
 
-static inline uint64_t real_s(void) { return (uint64_t)time(NULL); }
+static inline uint64_t real_s(void)
+{
+    return (uint64_t)time(NULL);
+}
 
 static inline uint64_t mono_ms(void)
 {
@@ -64,8 +70,8 @@ static inline struct core_key key_of(uint8_t n)
 static inline void certify(const struct charter *charter, const struct core_key *issuer, const struct core_id *key,
                            uint64_t expires_s, uint8_t *out, size_t *size)
 {
-    struct certificate c = {.mesh = charter->id, .key = *key, .name = "p", .roles = ROLE_MEMBER, .issued_s = 1,
-                            .expires_s = expires_s};
+    struct certificate c = {
+        .mesh = charter->id, .key = *key, .name = "p", .roles = ROLE_MEMBER, .issued_s = 1, .expires_s = expires_s};
     assert_int_equal(certificate_issue(charter, issuer, bytes_of(NULL, 0), &c, out, size), CORE_ERR_OK);
 }
 
@@ -128,13 +134,13 @@ static inline void pump(void)
 }
 
 // Pumps until `condition`; fails the test when it does not come true within a time that no machine is too slow for.
-#define until(condition)                                                                                   \
-    do {                                                                                                   \
-        uint64_t end_ = mono_ms() + GUARD_MS;                                                              \
-        while (!(condition)) {                                                                             \
-            if (mono_ms() > end_) fail_msg("never: %s", #condition);                                       \
-            pump();                                                                                        \
-        }                                                                                                  \
+#define until(condition)                                             \
+    do {                                                             \
+        uint64_t end_ = mono_ms() + GUARD_MS;                        \
+        while (!(condition)) {                                       \
+            if (mono_ms() > end_) fail_msg("never: %s", #condition); \
+            pump();                                                  \
+        }                                                            \
     } while (0)
 
 static inline struct links_options options_of(struct peer *p)
@@ -208,7 +214,10 @@ static inline void dial_port(int from, int to, uint16_t port)
     assert_int_equal(links_dial(peers[from].links, &peers[to].key.id, address_bytes(port, raw)), CORE_ERR_OK);
 }
 
-static inline void dial(int from, int to) { dial_port(from, to, links_port(peers[to].links)); }
+static inline void dial(int from, int to)
+{
+    dial_port(from, to, links_port(peers[to].links));
+}
 
 static inline bool bulk_open(int at, int with)
 {

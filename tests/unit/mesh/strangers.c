@@ -258,13 +258,13 @@ static void lying_headers_are_refused_by_name(void **state)
 {
     (void)state;
     open_peer(0);
-    refuse_header(60, 0, 'X', LINK_MALFORMED);         // magic
-    refuse_header(61, 4, 2, LINK_UNKNOWN_VERSION);     // version
-    refuse_header(62, 6, 0xee, LINK_UNKNOWN_TYPE);     // type
-    refuse_header(63, 8, 1, LINK_MALFORMED);           // body size, not what follows
-    refuse_header(64, 11, 0xff, LINK_TOO_LARGE);       // body size above the type's limit
-    refuse_header(65, 16, 0, LINK_WRONG_MESH);         // mesh (its first byte is not 0, see below)
-    refuse_header(66, 6, MESSAGE_PING, LINK_TOO_LARGE);  // a limit of another type
+    refuse_header(60, 0, 'X', LINK_MALFORMED);                   // magic
+    refuse_header(61, 4, 2, LINK_UNKNOWN_VERSION);               // version
+    refuse_header(62, 6, 0xee, LINK_UNKNOWN_TYPE);               // type
+    refuse_header(63, 8, 1, LINK_MALFORMED);                     // body size, not what follows
+    refuse_header(64, 11, 0xff, LINK_TOO_LARGE);                 // body size above the type's limit
+    refuse_header(65, 16, 0, LINK_WRONG_MESH);                   // mesh (its first byte is not 0, see below)
+    refuse_header(66, 6, MESSAGE_PING, LINK_TOO_LARGE);          // a limit of another type
     refuse_header(67, 6, MESSAGE_MEMBERS_WANT, LINK_MALFORMED);  // another type's body
     assert_int_not_equal(mesh.id.bytes[0], 0);
     an_honest_peer_gets_in(0);
