@@ -62,6 +62,12 @@ static void close_turn(struct turn *t)
     free(t);
 }
 
+static void forget_votes(struct round *r)
+{
+    for (uint32_t i = 0; i < r->vote_count; i++) free((void *)(uintptr_t)r->votes[i].data);
+    r->vote_count = 0;
+}
+
 enum core_err round_open(struct round **out, const struct round_options *options, struct slice bytes, uint64_t now_ms)
 {
     struct round *r = calloc(1, sizeof *r);
@@ -103,8 +109,9 @@ void round_close(struct round *r)
     consensus_close(r->consensus);
     close_turn(r->turn);
     close_turn(r->before);
-    for (uint32_t i = 0; i < r->vote_count; i++) free((void *)(uintptr_t)r->votes[i].data);
+    forget_votes(r);
     for (uint64_t i = 0; r->log && i < r->log_count; i++) free(r->log[i].value);
+    free(r->votes);
     free(r->log);
     free(r->spec_bytes);
     free(r);
@@ -180,15 +187,13 @@ struct slice round_spec_bytes(const struct round *r)
 
 // ---- records ----
 
-static void forget_votes(struct round *r)
-{
-    for (uint32_t i = 0; i < r->vote_count; i++) free((void *)(uintptr_t)r->votes[i].data);
-    r->vote_count = 0;
-}
-
 static void keep_vote(struct round *r, struct slice bytes)
 {
-    check(r->vote_count < ROUND_VOTES);
+    if (r->vote_count == r->vote_capacity) {
+        r->vote_capacity = r->vote_capacity ? 2 * r->vote_capacity : 16;
+        r->votes = realloc(r->votes, r->vote_capacity * sizeof *r->votes);
+        check(r->votes);
+    }
     uint8_t *copy = malloc(bytes.size);
     check(copy);
     memcpy(copy, bytes.data, bytes.size);
@@ -711,17 +716,15 @@ void round_thaw(struct round *r, uint64_t now_ms, struct outbox *out)
     ask_again(r->before);
     r->fetching = r->dataset_asked = false;
     if (!round_ended(r)) {
-        struct slice votes[ROUND_VOTES];
         const uint32_t count = r->vote_count;
-        memcpy(votes, r->votes, sizeof votes);
-        r->vote_count = 0;  // start_height forgets them; their bytes go on
+        r->vote_count = 0;  // start_height would forget them
         const size_t mark = out->count;
         start_height(r, now_ms, out);
         for (uint32_t i = 0; i < count; i++) {
-            enum core_err err = consensus_restore(r->consensus, votes[i]);
+            enum core_err err = consensus_restore(r->consensus, r->votes[i]);
             check(!err);  // what this peer itself wrote
-            r->votes[r->vote_count++] = votes[i];
         }
+        r->vote_count = count;
         round_settle(r, mark, now_ms, out);
     }
     round_advance(r, now_ms, out);

@@ -24,7 +24,6 @@ enum {
     ROUND_RETRY_MS = 1000,      // before failed work is tried again
     ROUND_PULL_LIMIT = 16,      // decisions a pull asks for
     ROUND_HEADS = 8,            // members told of the head at a time
-    ROUND_VOTES = 64,           // persisted votes kept of one height
     ROUND_BACKOFF = 8,          // repetitions slow down to so many times the first
 };
 
@@ -131,8 +130,8 @@ struct round {
     struct core_hash offered;  // at this height; zero: nothing
     bool mute;             // restoring: nothing is sent or asked
     bool started, frozen, held, leaving;
-    struct slice votes[ROUND_VOTES];  // this height's persisted payloads
-    uint32_t vote_count;
+    struct slice *votes;       // this height's persisted payloads, for round_thaw
+    uint32_t vote_count, vote_capacity;
 
     struct manifest head;
     struct core_hash head_hash;

@@ -1,0 +1,209 @@
+// `mycel sim`: seeds one after the other, coverage at the end, and for a failure the line that replays it.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/check.h"
+#include "learn/peer.h"
+#include "tools/sim/sim.h"
+
+static const struct {
+    const char *name;
+    uint32_t fault;
+} fault_names[] = {
+    {"drop", FAULT_DROP},           {"delay", FAULT_DELAY},         {"reorder", FAULT_REORDER},
+    {"duplicate", FAULT_DUPLICATE}, {"partition", FAULT_PARTITION}, {"crash", FAULT_CRASH},
+    {"restart", FAULT_RESTART},     {"disk", FAULT_DISK},
+};
+
+struct totals {
+    struct sim_report sum;
+    uint64_t seeds, failures, round_ms;
+};
+
+struct arguments {
+    struct sim_options options;
+    uint64_t seeds;
+    bool json;
+    char faults[128];
+};
+
+static bool parse_faults(const char *text, uint32_t *faults)
+{
+    *faults = 0;
+    if (strcmp(text, "none") == 0) return true;
+    if (strcmp(text, "all") == 0) {
+        *faults = FAULT_ALL;
+        return true;
+    }
+    while (*text) {
+        const size_t size = strcspn(text, ",");
+        uint32_t found = 0;
+        for (size_t i = 0; i < FAULT_COUNT; i++)
+            if (strlen(fault_names[i].name) == size && strncmp(fault_names[i].name, text, size) == 0)
+                found = fault_names[i].fault;
+        if (!found) return false;
+        *faults |= found;
+        text += size;
+        if (*text == ',') text++;
+    }
+    return *faults != 0;
+}
+
+static bool parse_number(const char *text, uint64_t low, uint64_t high, uint64_t *value)
+{
+    char *end;
+    *value = strtoull(text, &end, 10);
+    return *text >= '0' && *text <= '9' && *end == 0 && *value >= low && *value <= high;
+}
+
+static int usage(const char *what, const char *value)
+{
+    fprintf(stderr,
+            "mycel sim: %s%s%s\n"
+            "usage: mycel sim [--nodes 7] [--hosts 0] [--seed 1] [--seeds 1] [--rounds 20]\n"
+            "                 [--faults none|all|drop,delay,reorder,duplicate,partition,crash,restart,disk]\n"
+            "                 [--json] [-v]\n",
+            what, value ? ": " : "", value ? value : "");
+    return core_error_exit(CORE_ERR_USAGE);
+}
+
+// OK, or the exit status of a usage error.
+static int parse(struct arguments *a, int argc, char **argv)
+{
+    *a = (struct arguments){.options = {.nodes = 7, .rounds = 20, .seed = 1, .faults = FAULT_ALL}, .seeds = 1};
+    snprintf(a->faults, sizeof a->faults, "all");
+    for (int i = 0; i < argc; i++) {
+        const char *flag = argv[i];
+        if (strcmp(flag, "sim") == 0 && i == 0) continue;
+        if (strcmp(flag, "--json") == 0) {
+            a->json = true;
+            continue;
+        }
+        if (strcmp(flag, "-v") == 0) {
+            a->options.verbose = true;
+            continue;
+        }
+        const char *value = i + 1 < argc ? argv[++i] : NULL;
+        uint64_t n = 0;
+        bool ok = value != NULL;
+        if (strcmp(flag, "--nodes") == 0) ok = ok && parse_number(value, 1, 64, &n), a->options.nodes = (uint32_t)n;
+        else if (strcmp(flag, "--hosts") == 0) ok = ok && parse_number(value, 0, 64, &n), a->options.hosts = (uint32_t)n;
+        else if (strcmp(flag, "--rounds") == 0) ok = ok && parse_number(value, 1, 10000, &n), a->options.rounds = (uint32_t)n;
+        else if (strcmp(flag, "--seed") == 0) ok = ok && parse_number(value, 0, UINT64_MAX, &a->options.seed);
+        else if (strcmp(flag, "--seeds") == 0) ok = ok && parse_number(value, 1, 1000000, &a->seeds);
+        else if (strcmp(flag, "--faults") == 0) {
+            ok = ok && strlen(value) < sizeof a->faults && parse_faults(value, &a->options.faults);
+            if (ok) snprintf(a->faults, sizeof a->faults, "%s", value);
+        } else return usage("no such flag", flag);
+        if (!ok) return usage(value ? "not a value for this flag" : "this flag wants a value", value ? value : flag);
+    }
+    return 0;
+}
+
+static void print_replay(const struct arguments *a, uint64_t seed, const struct sim_report *r, FILE *to)
+{
+    fprintf(to, "FAIL seed %llu: %s\n", (unsigned long long)seed, r->what);
+    fprintf(to, "replay: mycel sim --nodes %u --hosts %u --rounds %u --faults %s --seed %llu -v\n", a->options.nodes,
+            a->options.hosts, a->options.rounds, a->faults, (unsigned long long)seed);
+}
+
+static void add(struct totals *t, const struct sim_report *r)
+{
+    t->seeds++;
+    t->failures += r->failed;
+    t->sum.events += r->events;
+    t->sum.messages += r->messages;
+    t->sum.virtual_ms += r->virtual_ms;
+    t->sum.rounds += r->rounds;
+    t->round_ms += r->round_ms_median;
+    for (int i = 0; i < FAULT_COUNT; i++) t->sum.faults[i] += r->faults[i];
+    for (int i = 0; i < SIM_STAGES; i++)
+        for (int k = 0; k < SIM_STAGES; k++) t->sum.stages[i][k] += r->stages[i][k];
+    t->sum.attempts += r->attempts;
+    t->sum.commands += r->commands;
+    t->sum.joins += r->joins;
+    t->sum.leaves += r->leaves;
+    t->sum.fetches += r->fetches;
+    t->sum.unfit += r->unfit;
+}
+
+static void print_text(const struct totals *t, const struct core_hash *trace)
+{
+    const struct sim_report *s = &t->sum;
+    char hex[2 * CORE_HASH_SIZE + 1];
+    hex_encode(hex, trace->bytes, CORE_HASH_SIZE);
+    printf("%llu seeds, %llu failed; %llu rounds, %llu events, %llu messages, %.0f s of virtual time, a round %.0f ms\n",
+           (unsigned long long)t->seeds, (unsigned long long)t->failures, (unsigned long long)s->rounds,
+           (unsigned long long)s->events, (unsigned long long)s->messages, (double)s->virtual_ms / 1e3,
+           t->seeds ? (double)t->round_ms / (double)t->seeds : 0);
+    printf("faults:");
+    for (int i = 0; i < FAULT_COUNT; i++)
+        printf(" %s %llu", fault_names[i].name, (unsigned long long)s->faults[i]);
+    printf("\nseen: attempts %llu, commands %llu, joins %llu, leaves %llu, fetches %llu, unfit %llu\ntransitions:\n",
+           (unsigned long long)s->attempts, (unsigned long long)s->commands, (unsigned long long)s->joins,
+           (unsigned long long)s->leaves, (unsigned long long)s->fetches, (unsigned long long)s->unfit);
+    for (int i = 0; i < SIM_STAGES; i++) {
+        bool any = false;
+        for (int k = 0; k < SIM_STAGES; k++) {
+            if (!s->stages[i][k]) continue;
+            if (!any) printf("  %-13s ->", round_stage_name((enum round_stage)i));
+            printf("%s %s %llu", any ? "," : "", round_stage_name((enum round_stage)k),
+                   (unsigned long long)s->stages[i][k]);
+            any = true;
+        }
+        if (any) printf("\n");
+    }
+    printf("trace %s\n", hex);
+}
+
+static void print_json(const struct totals *t, const struct core_hash *trace)
+{
+    const struct sim_report *s = &t->sum;
+    char hex[2 * CORE_HASH_SIZE + 1];
+    hex_encode(hex, trace->bytes, CORE_HASH_SIZE);
+    printf("{\"schema\":1,\"seeds\":%llu,\"failed\":%llu,\"rounds\":%llu,\"events\":%llu,\"messages\":%llu,"
+           "\"virtual_ms\":%llu,\"attempts\":%llu,\"fetches\":%llu,\"faults\":{",
+           (unsigned long long)t->seeds, (unsigned long long)t->failures, (unsigned long long)s->rounds,
+           (unsigned long long)s->events, (unsigned long long)s->messages, (unsigned long long)s->virtual_ms,
+           (unsigned long long)s->attempts, (unsigned long long)s->fetches);
+    for (int i = 0; i < FAULT_COUNT; i++)
+        printf("%s\"%s\":%llu", i ? "," : "", fault_names[i].name, (unsigned long long)s->faults[i]);
+    printf("},\"transitions\":[");
+    bool any = false;
+    for (int i = 0; i < SIM_STAGES; i++) {
+        for (int k = 0; k < SIM_STAGES; k++) {
+            if (!s->stages[i][k]) continue;
+            printf("%s{\"from\":\"%s\",\"to\":\"%s\",\"count\":%llu}", any ? "," : "",
+                   round_stage_name((enum round_stage)i), round_stage_name((enum round_stage)k),
+                   (unsigned long long)s->stages[i][k]);
+            any = true;
+        }
+    }
+    printf("],\"trace\":\"%s\"}\n", hex);
+}
+
+int sim_main(int argc, char **argv)
+{
+    struct arguments a;
+    const int bad = parse(&a, argc, argv);
+    if (bad) return bad;
+    if (sign_start()) return core_error_exit(CORE_ERR_FAILED);
+    struct totals totals = {0};
+    struct hash_state traces;
+    hash_begin(&traces);
+    for (uint64_t i = 0; i < a.seeds; i++) {
+        struct sim_options options = a.options;
+        options.seed += i;
+        struct sim_report report;
+        if (!sim_run(&options, &report)) print_replay(&a, options.seed, &report, stderr);
+        hash_add(&traces, report.trace.bytes, sizeof report.trace.bytes);
+        add(&totals, &report);
+        if (!a.json && a.seeds >= 20 && (i + 1) % (a.seeds / 10) == 0)
+            fprintf(stderr, "%llu of %llu seeds\n", (unsigned long long)(i + 1), (unsigned long long)a.seeds);
+    }
+    const struct core_hash trace = hash_end(&traces);
+    if (a.json) print_json(&totals, &trace);
+    else print_text(&totals, &trace);
+    return totals.failures ? core_error_exit(CORE_ERR_FAILED) : 0;
+}

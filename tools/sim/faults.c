@@ -1,0 +1,123 @@
+// What goes wrong, and when: drawn from the world's stream until faults_end.
+#include "tools/sim/world.h"
+
+#include <string.h>
+
+enum { FAULTS_TRIES = 8 };
+
+static bool on(const struct world *w, enum sim_fault fault)
+{
+    return w->options.faults & fault;
+}
+
+void faults_begin(struct world *w)
+{
+    w->drop = on(w, FAULT_DROP) ? world_chance(w, 80) : 0;
+    w->delay = on(w, FAULT_DELAY) ? world_chance(w, 40) : 0;
+    w->reorder = on(w, FAULT_REORDER) ? world_chance(w, 300) : 0;
+    w->duplicate = on(w, FAULT_DUPLICATE) ? world_chance(w, 80) : 0;
+    world_push(w, (struct world_event){.kind = WORLD_FAULT}, 2000000);
+}
+
+static uint32_t nodes_down(const struct world *w)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < w->options.nodes; i++) count += !w->nodes[i].up;
+    return count;
+}
+
+// Two sides; messages are lost between them both ways, or from one side to the other only.
+static void split(struct world *w)
+{
+    bool side[WORLD_NODES];
+    const uint32_t nodes = w->options.nodes, way = world_chance(w, 4);
+    for (uint32_t i = 0; i < nodes; i++) side[i] = world_chance(w, 2);
+    if (world_chance(w, 3) == 0) {  // one peer alone
+        memset(side, 0, sizeof side);
+        side[world_chance(w, nodes)] = true;
+    }
+    for (uint32_t i = 0; i < nodes; i++)
+        for (uint32_t k = 0; k < nodes; k++)
+            w->blocked[i][k] = side[i] != side[k] && (way > 1 || side[i] == (way == 1));
+    w->report->faults[4]++;
+    world_push(w, (struct world_event){.kind = WORLD_HEAL}, 1000000 + (uint64_t)world_chance(w, 12000000));
+}
+
+static void crash(struct world *w, bool back_at_once)
+{
+    struct node *n = &w->nodes[world_chance(w, w->options.nodes)];
+    if (!n->up || n->crash_in || nodes_down(w) >= (w->options.nodes + 1) / 2) return;
+    n->crash_in = 1 + world_chance(w, 60);  // some effects from now, wherever that is
+    n->down_ms = back_at_once ? 20 + world_chance(w, 800) : 2000 + world_chance(w, 15000);
+    w->report->faults[back_at_once ? 6 : 5]++;
+}
+
+static void fill_disk(struct world *w)
+{
+    struct node *n = &w->nodes[world_chance(w, w->options.nodes)];
+    if (n->disk.full) return;
+    n->disk.full = true;
+    w->report->faults[7]++;
+    world_push(w, (struct world_event){.kind = WORLD_SPACE, .node = n->index},
+               300000 + (uint64_t)world_chance(w, 6000000));
+}
+
+void faults_next(struct world *w)
+{
+    if (w->calm) return;
+    bool split_now = false;
+    for (uint32_t i = 0; i < w->options.nodes; i++)
+        for (uint32_t k = 0; k < w->options.nodes; k++) split_now |= w->blocked[i][k];
+    static const enum sim_fault kinds[] = {FAULT_PARTITION, FAULT_CRASH, FAULT_RESTART, FAULT_DISK};
+    for (uint32_t tries = 0; tries < FAULTS_TRIES; tries++) {
+        const enum sim_fault kind = kinds[world_chance(w, 4)];
+        if (!on(w, kind) || (kind == FAULT_PARTITION && split_now)) continue;
+        if (kind == FAULT_PARTITION) split(w);
+        else if (kind == FAULT_DISK) fill_disk(w);
+        else crash(w, kind == FAULT_RESTART);
+        break;
+    }
+    world_push(w, (struct world_event){.kind = WORLD_FAULT}, 200000 + (uint64_t)world_chance(w, 3000000));
+}
+
+void faults_heal(struct world *w)
+{
+    memset(w->blocked, 0, sizeof w->blocked);
+}
+
+void faults_end(struct world *w)
+{
+    w->calm = true;
+    w->calm_us = w->now_us;
+    w->drop = w->delay = w->reorder = w->duplicate = 0;
+    faults_heal(w);
+    for (uint32_t i = 0; i < w->options.nodes; i++) {
+        w->nodes[i].crash_in = 0;
+        if (w->nodes[i].disk.full) node_space(&w->nodes[i]);
+    }
+    if (w->options.broken == BREAK_PROGRESS)
+        for (uint32_t i = 0; i < w->options.nodes; i++)
+            for (uint32_t k = 0; k < w->options.nodes; k++) w->blocked[i][k] = i != k && i >= w->options.nodes / 2;
+}
+
+// 0 pause, 1 resume, 2 a peer leaves the run.
+void faults_command(struct world *w, uint32_t which)
+{
+    struct node *n = &w->nodes[which == 2 ? w->leaver : world_chance(w, w->options.nodes)];
+    struct run_status status;
+    if (!n->up || !peer_run_find(n->peer, &w->run, &status) || peer_persist_halted(n->peer)) {
+        world_push(w, (struct world_event){.kind = WORLD_COMMAND, .number = which}, 700000);
+        return;
+    }
+    if (which == 2) {
+        peer_leave(n->peer, world_ms(w), &w->out);
+        w->report->leaves++;
+    } else {
+        enum core_err err = peer_run_command(n->peer, &w->run, which ? RUN_RESUME : RUN_PAUSE, world_ms(w), &w->out);
+        if (!err) w->report->commands++;
+    }
+    node_finish(n);
+    if (which == 0)
+        world_push(w, (struct world_event){.kind = WORLD_COMMAND, .number = 1},
+                   1000000 + (uint64_t)world_chance(w, 4000000));
+}

@@ -1,0 +1,66 @@
+// The simulator: the peers of a mesh (learn/peer.h: gossip, rounds, consensus) in virtual time, over a network, clock and
+// disk made of one seed. The same seed gives the same run, event for event.
+#ifndef TOOLS_SIM_SIM_H
+#define TOOLS_SIM_SIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/hash.h"
+
+enum sim_fault {
+    FAULT_DROP = 1 << 0,
+    FAULT_DELAY = 1 << 1,
+    FAULT_REORDER = 1 << 2,
+    FAULT_DUPLICATE = 1 << 3,
+    FAULT_PARTITION = 1 << 4,
+    FAULT_CRASH = 1 << 5,    // at any effect's boundary, down for long
+    FAULT_RESTART = 1 << 6,  // the same, back at once
+    FAULT_DISK = 1 << 7,     // no space
+    FAULT_ALL = (1 << 8) - 1,
+};
+enum { FAULT_COUNT = 8 };
+
+// Each breaks one invariant on purpose, so that a test sees its checker find it.
+enum sim_break {
+    BREAK_NOTHING,
+    BREAK_SUM,       // one contribution is added twice
+    BREAK_APPLY,     // one peer's outer step differs
+    BREAK_PERSIST,   // votes are said to be durable and are not
+    BREAK_TRAINING,  // training after a restart differs, and what was announced before is forgotten
+    BREAK_PROGRESS,  // after the faults most messages are still lost
+    BREAK_RECORD,    // a peer's decisions change on its disk
+    BREAK_ACK,       // shards are acknowledged without being kept
+};
+
+struct sim_options {
+    uint32_t nodes;    // 1 to 64
+    uint32_t hosts;    // they lie on; 0: each on its own
+    uint32_t rounds;
+    uint64_t seed;
+    uint32_t faults;   // set of enum sim_fault
+    enum sim_break broken;
+    bool verbose;      // events of every peer on stderr
+};
+
+enum { SIM_STAGES = 12 };
+
+struct sim_report {
+    bool failed;
+    char what[256];            // which invariant, where
+    struct core_hash trace;    // of every event in order
+    uint64_t events, messages, virtual_ms;
+    uint64_t rounds;           // reached by all
+    uint64_t faults[FAULT_COUNT];
+    uint64_t stages[SIM_STAGES][SIM_STAGES];  // transitions seen
+    uint64_t attempts, commands, joins, fetches, unfit, leaves;
+    uint64_t round_ms_median;  // virtual time a round took
+};
+
+// Runs one seed. False when an invariant broke (report->what).
+bool sim_run(const struct sim_options *options, struct sim_report *report);
+
+// `mycel sim ...`: the exit status.
+int sim_main(int argc, char **argv);
+
+#endif
