@@ -6,7 +6,7 @@
 #include "core/check.h"
 
 enum {
-    ANNOUNCE_MS = 100,    // announcements are gathered so long
+    ANNOUNCE_MS = 100,  // announcements are gathered so long
     REMIND_MS = 1000,
     REMIND_FOR_MS = 10000,
     NEIGHBOR_FOR_MS = 30000,  // a new neighbour is told of what is younger
@@ -94,8 +94,10 @@ static void unindex(struct broadcast *b, uint32_t slot)
 static void remember(struct broadcast *b, const struct core_hash *id)
 {
     if (is_seen(b, id)) return;
-    if (b->seen_count == b->seen_capacity) unindex(b, seen_slot(b, &b->seen[b->seen_next]));
-    else b->seen_count++;
+    if (b->seen_count == b->seen_capacity)
+        unindex(b, seen_slot(b, &b->seen[b->seen_next]));
+    else
+        b->seen_count++;
     b->seen[b->seen_next] = *id;
     b->seen_index[seen_slot(b, id)] = b->seen_next + 1;
     b->seen_next = (b->seen_next + 1) % b->seen_capacity;
@@ -169,8 +171,10 @@ static void spread(struct broadcast *b, const struct broadcast_entry *entry, con
     for (uint32_t i = 0; i < b->links->count; i++) {
         const struct link *link = &b->links->items[i];
         if (!link->neighbor || (from && id_equal(&link->id, from))) continue;
-        if (link->lazy) lazy = true;
-        else push(b, entry, &link->id, out);
+        if (link->lazy)
+            lazy = true;
+        else
+            push(b, entry, &link->id, out);
     }
     if (!keep(b, entry) || !lazy) {
         if (b->unannounced > 0) b->unannounced++;  // it lies among those that are to be announced
@@ -254,8 +258,12 @@ void broadcast_accept(struct broadcast *b, const struct core_id *from, const str
     struct link *link = link_table_find(b->links, from);
     if (link) link->lazy = false;
     const uint64_t hops = cast->hops < HOPS_MAX ? cast->hops + 1 : HOPS_MAX;
-    const struct broadcast_entry entry = {.id = cast->id, .origin = cast->origin, .topic = (uint32_t)cast->topic,
-                                          .repeat = cast->repeat, .hops = hops, .at_ms = now_ms,
+    const struct broadcast_entry entry = {.id = cast->id,
+                                          .origin = cast->origin,
+                                          .topic = (uint32_t)cast->topic,
+                                          .repeat = cast->repeat,
+                                          .hops = hops,
+                                          .at_ms = now_ms,
                                           .payload = cast->payload};
     spread(b, &entry, from, now_ms, out);
 }
@@ -349,8 +357,10 @@ void broadcast_tick(struct broadcast *b, uint64_t now_ms, struct outbox *out)
     for (uint32_t i = b->missing_count; i-- > 0;) {
         struct broadcast_missing *missing = &b->missing[i];
         if (missing->ask_ms > now_ms) continue;
-        if (missing->count == 0) *missing = b->missing[--b->missing_count];
-        else ask_missing(b, missing, now_ms, out);
+        if (missing->count == 0)
+            *missing = b->missing[--b->missing_count];
+        else
+            ask_missing(b, missing, now_ms, out);
     }
 }
 

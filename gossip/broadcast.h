@@ -6,8 +6,9 @@
 // A broadcast's id is BLAKE2b(origin || u64 topic || u64 repeat || payload): `repeat` lets its owner send one payload
 // again, since what has been seen under one id is dropped for as long as the id is remembered.
 //
-// Invariants: a broadcast is delivered once under an id that is remembered (the last 4 * cast_count); at most cast_count
-// payloads and cast_bytes are kept, oldest dropped first. Pure; memory is taken at open; one owner, one thread.
+// Invariants: a broadcast is delivered once under an id that is remembered (the last 4 * cast_count); at most
+// cast_count payloads and cast_bytes are kept, oldest dropped first. Pure; memory is taken at open; one owner, one
+// thread.
 #ifndef GOSSIP_BROADCAST_H
 #define GOSSIP_BROADCAST_H
 
@@ -37,7 +38,7 @@ struct broadcast_entry {
 struct broadcast_missing {
     struct core_hash id;
     struct core_id announcers[BROADCAST_ANNOUNCERS];
-    uint32_t count;      // announcers left to ask
+    uint32_t count;  // announcers left to ask
     uint64_t ask_ms;
 };
 

@@ -12,9 +12,9 @@
 #include "gossip/view.h"
 
 enum {
-    RECORD_MS = 500,  // changes of neighbours are gathered so long before the record is renewed
-    TOLD_MS = 1000,   // how often a linked peer that is believed dead is told so, for it to refute
-    REST_MS = 10,     // never ticks more often
+    RECORD_MS = 500,     // changes of neighbours are gathered so long before the record is renewed
+    TOLD_MS = 1000,      // how often a linked peer that is believed dead is told so, for it to refute
+    REST_MS = 10,        // never ticks more often
     LINKS_BESIDE = 251,  // links beyond the active view's that are known of: the round's and passing ones
 };
 
@@ -34,7 +34,7 @@ struct gossip {
     uint64_t record_ms;  // when the record is renewed; UINT64_MAX: it is as it should be
     uint64_t digest_ms;
     uint64_t ticked_ms;
-    uint64_t serial;     // of this peer's casts and accusations
+    uint64_t serial;  // of this peer's casts and accusations
 };
 
 static void option_default(uint32_t *option, uint32_t value)
@@ -396,8 +396,11 @@ bool gossip_message(struct gossip *g, const struct core_id *from, const struct m
 static void accuse(struct gossip *g, const struct monitor_verdict *verdict, uint64_t now_ms, struct outbox *out)
 {
     static const char *const reasons[] = {"silent", "closed", "dial", "unwatched"};
-    const struct accusation accusation = {.accuser = g->self.id, .target = verdict->target, .serial = ++g->serial,
-                                          .incarnation = verdict->incarnation, .rank = verdict->rank};
+    const struct accusation accusation = {.accuser = g->self.id,
+                                          .target = verdict->target,
+                                          .serial = ++g->serial,
+                                          .incarnation = verdict->incarnation,
+                                          .rank = verdict->rank};
     uint8_t bytes[ACCUSATION_SIZE];
     accusation_write(bytes, &accusation, &g->options.key);
     const struct slice payload = {bytes, sizeof bytes};
@@ -458,7 +461,10 @@ void gossip_tick(struct gossip *g, uint64_t now_ms, struct outbox *out)
     broadcast_tick(&g->broadcast, now_ms, out);
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
 
 uint64_t gossip_next_ms(const struct gossip *g)
 {
@@ -518,15 +524,25 @@ void gossip_recheck(struct gossip *g, uint64_t now_ms, struct outbox *out)
 
 // ---- what it knows ----
 
-uint32_t gossip_member_count(const struct gossip *g) { return g->members.count; }
+uint32_t gossip_member_count(const struct gossip *g)
+{
+    return g->members.count;
+}
 
 static void describe(const struct gossip *g, const struct member *member, struct gossip_member *out)
 {
     const struct record *r = &member->record;
-    *out = (struct gossip_member){.id = r->id, .state = members_state(member), .incarnation = r->incarnation,
-                                  .seq = r->seq, .heard_ms = member->heard_ms, .since_ms = member->since_ms,
-                                  .host = r->host, .name = r->name, .addresses = r->addresses,
-                                  .certificate = r->certificate, .dialable = r->addresses.size > 0};
+    *out = (struct gossip_member){.id = r->id,
+                                  .state = members_state(member),
+                                  .incarnation = r->incarnation,
+                                  .seq = r->seq,
+                                  .heard_ms = member->heard_ms,
+                                  .since_ms = member->since_ms,
+                                  .host = r->host,
+                                  .name = r->name,
+                                  .addresses = r->addresses,
+                                  .certificate = r->certificate,
+                                  .dialable = r->addresses.size > 0};
     out->self = id_equal(&r->id, &g->self.id);
     for (uint32_t i = 0; i < g->links.count; i++) {
         const struct link *link = &g->links.items[i];
@@ -573,11 +589,20 @@ uint32_t gossip_neighbors(const struct gossip *g, struct core_id *ids, uint32_t 
     return count;
 }
 
-uint64_t gossip_incarnation(const struct gossip *g) { return g->self.incarnation; }
+uint64_t gossip_incarnation(const struct gossip *g)
+{
+    return g->self.incarnation;
+}
 
-uint32_t gossip_health(const struct gossip *g) { return g->monitor.health; }
+uint32_t gossip_health(const struct gossip *g)
+{
+    return g->monitor.health;
+}
 
-void gossip_counts_get(const struct gossip *g, struct gossip_counts *out) { *out = g->counts; }
+void gossip_counts_get(const struct gossip *g, struct gossip_counts *out)
+{
+    *out = g->counts;
+}
 
 // ---- keeping the table over a restart ----
 

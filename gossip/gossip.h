@@ -29,8 +29,8 @@
 #include "core/sign.h"
 
 enum {
-    GOSSIP_NAME_MAX = 64,         // bytes
-    GOSSIP_ADDRESSES_MAX = 512,   // bytes; their form is the caller's (mesh), opaque here
+    GOSSIP_NAME_MAX = 64,        // bytes
+    GOSSIP_ADDRESSES_MAX = 512,  // bytes; their form is the caller's (mesh), opaque here
     GOSSIP_CERTIFICATE_MAX = 1024,
     GOSSIP_PAYLOAD_MAX = 120000,  // bytes of a cast
     GOSSIP_ENTRY_MAX = 2304,      // bytes of a saved entry
@@ -59,30 +59,30 @@ struct gossip_options {
     struct gossip_callbacks callbacks;
     struct event_sink events;
 
-    uint32_t members_max;       // 1024
-    uint32_t active_size;       // 5   HyParView's active view
-    uint32_t passive_size;      // 30  and passive view
-    uint32_t walk_active;       // 6   ARWL
-    uint32_t walk_passive;      // 3   PRWL
-    uint32_t shuffle_ms;        // 10000
-    uint32_t dial_timeout_ms;   // 4000
-    uint32_t retry_max_ms;      // 60000  how far the interval between tries of a dead member grows
-    uint32_t digest_ms;         // 2000   anti-entropy of members
-    uint32_t cast_count;        // 1024   broadcasts kept for those who missed them
-    uint32_t cast_bytes;        // 4 MiB  and their payloads
-    uint32_t graft_ms;          // 250    wait for an announced broadcast before asking for it
-    uint32_t ping_ms;           // 500
-    uint32_t silent_ms;         // 2000   silence before a neighbour is doubted (times local health)
-    uint32_t probe_ms;          // 800    wait for others' answers about a doubted neighbour
-    uint32_t refute_ms;         // 1000   how long a suspect has to refute before it is declared dead
+    uint32_t members_max;      // 1024
+    uint32_t active_size;      // 5   HyParView's active view
+    uint32_t passive_size;     // 30  and passive view
+    uint32_t walk_active;      // 6   ARWL
+    uint32_t walk_passive;     // 3   PRWL
+    uint32_t shuffle_ms;       // 10000
+    uint32_t dial_timeout_ms;  // 4000
+    uint32_t retry_max_ms;     // 60000  how far the interval between tries of a dead member grows
+    uint32_t digest_ms;        // 2000   anti-entropy of members
+    uint32_t cast_count;       // 1024   broadcasts kept for those who missed them
+    uint32_t cast_bytes;       // 4 MiB  and their payloads
+    uint32_t graft_ms;         // 250    wait for an announced broadcast before asking for it
+    uint32_t ping_ms;          // 500
+    uint32_t silent_ms;        // 2000   silence before a neighbour is doubted (times local health)
+    uint32_t probe_ms;         // 800    wait for others' answers about a doubted neighbour
+    uint32_t refute_ms;        // 1000   how long a suspect has to refute before it is declared dead
 };
 
 struct gossip_member {
     struct core_id id;
     enum gossip_state state;
     bool self;
-    bool linked;     // gossip_link_up holds
-    bool neighbor;   // in the active view
+    bool linked;    // gossip_link_up holds
+    bool neighbor;  // in the active view
     bool dialable;
     uint64_t incarnation;
     uint64_t seq;
@@ -95,7 +95,7 @@ struct gossip_member {
 
 struct gossip_counts {
     uint64_t casts_sent, casts_received, casts_duplicate, casts_delivered, grafts;
-    uint64_t refused;    // malformed or badly signed things that others sent
+    uint64_t refused;      // malformed or badly signed things that others sent
     uint64_t accusations;  // made by this peer
     uint64_t refutations;  // of this peer by itself
 };
@@ -108,12 +108,13 @@ void gossip_close(struct gossip *g);
 
 // ---- events ----
 void gossip_link_up(struct gossip *g, const struct core_id *peer, uint64_t now_ms, struct outbox *out);
-// The link closed, whoever closed it. If it was a neighbour's that had not said goodbye, the neighbour is doubted at once.
+// The link closed, whoever closed it. If it was a neighbour's that had not said goodbye, the neighbour is doubted at
+// once.
 void gossip_link_down(struct gossip *g, const struct core_id *peer, uint64_t now_ms, struct outbox *out);
 // A dial that gossip or anyone else asked for came to nothing.
 void gossip_dial_failed(struct gossip *g, const struct core_id *peer, uint64_t now_ms, struct outbox *out);
-// A message of gossip's own from an authenticated peer. False if the type isn't gossip's. A malformed body is counted in
-// `refused` and gives CORE_ERR_MALFORMED (or BAD_SIGNATURE) through `err`, for the sender's account.
+// A message of gossip's own from an authenticated peer. False if the type isn't gossip's. A malformed body is counted
+// in `refused` and gives CORE_ERR_MALFORMED (or BAD_SIGNATURE) through `err`, for the sender's account.
 bool gossip_message(struct gossip *g, const struct core_id *from, const struct message *m, uint64_t now_ms,
                     struct outbox *out, enum core_err *err);
 // Any other message came from `peer` over its link: it lives.
@@ -142,7 +143,7 @@ uint32_t gossip_member_count(const struct gossip *g);
 void gossip_member_at(const struct gossip *g, uint32_t index, struct gossip_member *out);
 bool gossip_member_find(const struct gossip *g, const struct core_id *id, struct gossip_member *out);
 enum gossip_state gossip_state_of(const struct gossip *g, const struct core_id *id);  // DEAD for a stranger
-const char *gossip_state_name(enum gossip_state state);                              // "alive"
+const char *gossip_state_name(enum gossip_state state);                               // "alive"
 // Neighbours (the active view): fills at most `max` ids, returns how many there are.
 uint32_t gossip_neighbors(const struct gossip *g, struct core_id *ids, uint32_t max);
 uint64_t gossip_incarnation(const struct gossip *g);

@@ -12,22 +12,22 @@
 struct link {
     struct core_id id;
     // gossip/view.c
-    bool neighbor;       // in the active view
-    bool asked;          // VIEW_NEIGHBOR sent, no answer yet
+    bool neighbor;  // in the active view
+    bool asked;     // VIEW_NEIGHBOR sent, no answer yet
     uint64_t asked_ms;
-    bool dialed;         // by the view: hung up when it is not wanted
+    bool dialed;  // by the view: hung up when it is not wanted
     // gossip/broadcast.c
-    bool lazy;           // is told of broadcasts, not sent them
+    bool lazy;  // is told of broadcasts, not sent them
     // gossip/monitor.c
     uint64_t heard_ms;   // anything came over the link
     uint64_t pinged_ms;  // the ping that awaits its pong
     uint64_t nonce;      // of that ping; 0: none
     uint64_t rtt_us;     // moving average
     uint32_t rtt_count;
-    uint32_t vouched;    // silences in a row that others contradicted
+    uint32_t vouched;  // silences in a row that others contradicted
     // gossip/gossip.c
-    bool introduced;     // this neighbour was told of members and broadcasts
-    uint64_t told_ms;    // when it was last told what is said of it
+    bool introduced;   // this neighbour was told of members and broadcasts
+    uint64_t told_ms;  // when it was last told what is said of it
 };
 
 struct link_table {

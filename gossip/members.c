@@ -45,8 +45,10 @@ static uint32_t lower_bound(const struct members *m, const struct core_id *id)
     uint32_t low = 0, high = m->count;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
-        if (id_compare(&members_at(m, middle)->record.id, id) < 0) low = middle + 1;
-        else high = middle;
+        if (id_compare(&members_at(m, middle)->record.id, id) < 0)
+            low = middle + 1;
+        else
+            high = middle;
     }
     return low;
 }

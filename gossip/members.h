@@ -8,8 +8,8 @@
 //                     | alive    otherwise
 // An accusation for another incarnation is void: nobody can accuse ahead, and a member refutes with incarnation + 1.
 //
-// Anti-entropy with a neighbour: MEMBERS_DIGEST with count and digest of the whole table; one that differs answers with a
-// page of it (ids, incarnations, seqs, ranks); that is answered with MEMBERS_RECORDS of what the other lacks and
+// Anti-entropy with a neighbour: MEMBERS_DIGEST with count and digest of the whole table; one that differs answers with
+// a page of it (ids, incarnations, seqs, ranks); that is answered with MEMBERS_RECORDS of what the other lacks and
 // MEMBERS_WANT of what is newer there.
 //
 // Pure; memory is taken at open. One owner, one thread.
@@ -29,8 +29,8 @@ struct member {
     uint8_t bytes[RECORD_MAX];
     uint8_t accusation[ACCUSATION_SIZE];  // valid while rank is not RANK_NONE
     enum accusation_rank rank;
-    uint64_t since_ms;  // its state's last change here
-    uint64_t heard_ms;  // over a link; 0: never
+    uint64_t since_ms;                 // its state's last change here
+    uint64_t heard_ms;                 // over a link; 0: never
     uint64_t retry_ms, retry_wait_ms;  // gossip/view: the next try of a dead member, and the wait after it
     struct core_hash mark;             // this entry's part of the digest
 };
@@ -40,7 +40,7 @@ struct members {
     uint32_t *order;  // places in `items`, ascending by id; behind the first `count` the free ones
     uint32_t count;
     uint32_t capacity;
-    uint32_t page;  // `order` index where the next page begins
+    uint32_t page;            // `order` index where the next page begins
     struct core_hash digest;  // XOR of the marks
     struct core_id self;
     struct gossip_callbacks callbacks;
@@ -84,8 +84,8 @@ CORE_MUST_USE enum core_err members_digest_received(struct members *m, const str
                                                     const struct message_members_digest *digest, struct outbox *out);
 CORE_MUST_USE enum core_err members_want_received(struct members *m, const struct core_id *from,
                                                   const struct message_members_want *want, struct outbox *out);
-// Entries of a MEMBERS_RECORDS, or of a saved table: record and accusation (may be empty) as views. False at the end, with
-// r->failed if the bytes are malformed.
+// Entries of a MEMBERS_RECORDS, or of a saved table: record and accusation (may be empty) as views. False at the end,
+// with r->failed if the bytes are malformed.
 bool members_entry_next(struct reader *r, struct slice *record, struct slice *accusation);
 // The same as bytes: at most GOSSIP_ENTRY_MAX.
 void members_entry_write(struct writer *w, const struct member *member);

@@ -6,15 +6,15 @@
 
 enum {
     WATCH_MS = 1000,
-    UNWATCHED_MS = 8000,   // how long a record without living watchers, or an open suspicion, may stand
+    UNWATCHED_MS = 8000,  // how long a record without living watchers, or an open suspicion, may stand
     UNWATCHED_PROBERS = 2,
     MASS_SILENCE_HEALTH = 2,  // no worse for it alone: a real split is to be seen too
 };
 
 enum answer { ANSWER_SILENT, ANSWER_REACHABLE, ANSWER_STRANGER };
 
-void monitor_open(struct monitor *m, const struct gossip_options *options, struct link_table *links, struct members *members,
-                  struct gossip_counts *counts, uint64_t now_ms)
+void monitor_open(struct monitor *m, const struct gossip_options *options, struct link_table *links,
+                  struct members *members, struct gossip_counts *counts, uint64_t now_ms)
 {
     *m = (struct monitor){.options = options, .links = links, .members = members, .counts = counts};
     m->rng = rng_from(options->seed, 0x6d6f6e69);
@@ -25,7 +25,10 @@ void monitor_open(struct monitor *m, const struct gossip_options *options, struc
 }
 
 // A wait, stretched by the local health: 1, 1.5, 2, 2.5 or 3 times.
-static uint64_t stretched(const struct monitor *m, uint64_t ms) { return ms * (2 + m->health) / 2; }
+static uint64_t stretched(const struct monitor *m, uint64_t ms)
+{
+    return ms * (2 + m->health) / 2;
+}
 
 static void health_add(struct monitor *m, int by)
 {
@@ -58,7 +61,10 @@ static struct monitor_doubt *doubt_find(struct monitor *m, const struct core_id 
     return NULL;
 }
 
-static void doubt_drop(struct monitor *m, struct monitor_doubt *doubt) { *doubt = m->doubts[--m->doubt_count]; }
+static void doubt_drop(struct monitor *m, struct monitor_doubt *doubt)
+{
+    *doubt = m->doubts[--m->doubt_count];
+}
 
 void monitor_settled(struct monitor *m, const struct core_id *target)
 {
@@ -66,7 +72,10 @@ void monitor_settled(struct monitor *m, const struct core_id *target)
     if (doubt) doubt_drop(m, doubt);
 }
 
-void monitor_refuted(struct monitor *m) { health_add(m, 1); }
+void monitor_refuted(struct monitor *m)
+{
+    health_add(m, 1);
+}
 
 // Up to three of the target's other watchers that live, those linked first; the rest can be dialled.
 static void pick_asked(struct monitor *m, struct monitor_doubt *doubt, const struct record *record)
@@ -162,7 +171,9 @@ static void probe_received(struct monitor *m, const struct core_id *from, const 
     }
     if (m->inquiry_count == MONITOR_INQUIRIES_MAX) return;
     m->inquiries[m->inquiry_count++] = (struct monitor_inquiry){
-        .asker = *from, .target = *target, .nonce = nonce,
+        .asker = *from,
+        .target = *target,
+        .nonce = nonce,
         .deadline_ms = now_ms + m->options->probe_ms * 3 / 4};  // the answer must be back within probe_ms
     ping(m, link, now_ms, out);
 }
@@ -210,8 +221,8 @@ bool monitor_message(struct monitor *m, const struct core_id *from, const struct
 
 // ---- timers ----
 
-// One round: whoever was silent too long is doubted, everyone is pinged. When most neighbours went silent at once, it is
-// this peer that is slow: its health worsens; a round in which all were heard mends it.
+// One round: whoever was silent too long is doubted, everyone is pinged. When most neighbours went silent at once, it
+// is this peer that is slow: its health worsens; a round in which all were heard mends it.
 static void ping_round(struct monitor *m, uint64_t now_ms, struct outbox *out)
 {
     m->ping_ms = now_ms + m->options->ping_ms;
@@ -332,8 +343,8 @@ bool monitor_next_verdict(struct monitor *m, uint64_t now_ms, struct monitor_ver
             continue;
         }
         if (doubt->deadline_ms > now_ms) continue;
-        *verdict = (struct monitor_verdict){.target = doubt->target, .incarnation = member->record.incarnation,
-                                            .reason = doubt->reason};
+        *verdict = (struct monitor_verdict){
+            .target = doubt->target, .incarnation = member->record.incarnation, .reason = doubt->reason};
         if (doubt->stage == MONITOR_PROBING) {
             verdict->rank = RANK_SUSPECT;
             doubt->stage = MONITOR_ACCUSED;

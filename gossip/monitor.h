@@ -1,5 +1,5 @@
-// Who is alive: neighbours watch each other over their links. SWIM's suspicion and refutation (Das, Gupta, Motivala, DSN
-// 2002) with Lifeguard's local health (Dadgar, Phillips, Currey, 2018), but over links, not by probing at random.
+// Who is alive: neighbours watch each other over their links. SWIM's suspicion and refutation (Das, Gupta, Motivala,
+// DSN 2002) with Lifeguard's local health (Dadgar, Phillips, Currey, 2018), but over links, not by probing at random.
 //
 // A doubt about member X, as this peer goes through it:
 //
@@ -50,7 +50,7 @@ struct monitor_doubt {
     uint64_t nonce;        // of the probes
     struct core_id asked[MONITOR_ASKED_MAX];
     uint32_t asked_count;
-    uint32_t answered;     // bits of `asked`
+    uint32_t answered;  // bits of `asked`
 };
 
 // Another's question about a target that this peer is pinging to answer it.
@@ -77,7 +77,7 @@ struct monitor {
     uint64_t woke_ms;   // end of its last pause
     uint64_t serial;
     uint32_t health;
-    bool quiet;         // this peer left: it accuses nobody
+    bool quiet;  // this peer left: it accuses nobody
 };
 
 // What the monitor wants done: an accusation to be put into the table and broadcast. At most one a call of
@@ -89,8 +89,8 @@ struct monitor_verdict {
     enum monitor_reason reason;
 };
 
-void monitor_open(struct monitor *m, const struct gossip_options *options, struct link_table *links, struct members *members,
-                  struct gossip_counts *counts, uint64_t now_ms);
+void monitor_open(struct monitor *m, const struct gossip_options *options, struct link_table *links,
+                  struct members *members, struct gossip_counts *counts, uint64_t now_ms);
 
 // To be called first in every event: notices that this peer was paused.
 void monitor_clock(struct monitor *m, uint64_t now_ms);

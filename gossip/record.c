@@ -9,8 +9,8 @@ static const char RECORD_DOMAIN[] = "mycel member v1", ACCUSATION_DOMAIN[] = "my
 
 enum { RECORD_VERSION = 1, ACCUSATION_VERSION = 1, FLAG_LEFT = 1 };
 
-_Static_assert(1 + 32 + 8 + 8 + 1 + 32 + 4 + GOSSIP_NAME_MAX + 4 + GOSSIP_ADDRESSES_MAX + 4 + GOSSIP_CERTIFICATE_MAX + 1 +
-                       RECORD_WATCHERS_MAX * CORE_ID_SIZE + CORE_SIG_SIZE <=
+_Static_assert(1 + 32 + 8 + 8 + 1 + 32 + 4 + GOSSIP_NAME_MAX + 4 + GOSSIP_ADDRESSES_MAX + 4 + GOSSIP_CERTIFICATE_MAX +
+                       1 + RECORD_WATCHERS_MAX * CORE_ID_SIZE + CORE_SIG_SIZE <=
                    RECORD_MAX,
                "a record at its limits fits");
 _Static_assert(1 + 32 + 32 + 8 + 8 + 1 + CORE_SIG_SIZE == ACCUSATION_SIZE, "an accusation's fields");

@@ -19,8 +19,8 @@
 
 enum {
     RECORD_WATCHERS_MAX = 8,
-    RECORD_MAX = 2048,     // bytes: name, addresses, certificate and watchers at their limits fit
-    ACCUSATION_SIZE = 146, // bytes, exactly
+    RECORD_MAX = 2048,      // bytes: name, addresses, certificate and watchers at their limits fit
+    ACCUSATION_SIZE = 146,  // bytes, exactly
 };
 
 struct record {

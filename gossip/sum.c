@@ -9,7 +9,7 @@ enum { BLOCK = 2048 };
 
 // No honest element is larger: 2^31 contributions of 127 at the largest weight stay below.
 static const int64_t LARGEST = (int64_t)1 << 44;
-_Static_assert((uint64_t)SUM_INPUTS_MAX * SUM_WEIGHT_MAX < (uint64_t)1 << 18, "sums of LARGEST fit 63 bits");
+_Static_assert((uint64_t)SUM_INPUTS_MAX *SUM_WEIGHT_MAX < (uint64_t)1 << 18, "sums of LARGEST fit 63 bits");
 
 static uint64_t gcd(uint64_t a, uint64_t b)
 {
@@ -51,7 +51,10 @@ uint32_t sum_bits(uint64_t total_weight)
     return 64;
 }
 
-bool sum_bits_valid(uint32_t bits) { return bits == 8 || bits == 16 || bits == 24 || bits == 32 || bits == 64; }
+bool sum_bits_valid(uint32_t bits)
+{
+    return bits == 8 || bits == 16 || bits == 24 || bits == 32 || bits == 64;
+}
 
 size_t sum_bytes(uint32_t bits, size_t elements)
 {
@@ -60,12 +63,27 @@ size_t sum_bytes(uint32_t bits, size_t elements)
 }
 
 // Bytes put together one by one: the compiler makes a single load of it on a little-endian machine.
-static uint32_t load_u16(const uint8_t *p) { return (uint32_t)p[0] | (uint32_t)p[1] << 8; }
-static uint32_t load_u24(const uint8_t *p) { return load_u16(p) | (uint32_t)p[2] << 16; }
-static uint32_t load_u32(const uint8_t *p) { return load_u16(p) | load_u16(p + 2) << 16; }
-static uint64_t load_u64(const uint8_t *p) { return load_u32(p) | (uint64_t)load_u32(p + 4) << 32; }
+static uint32_t load_u16(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
+}
+static uint32_t load_u24(const uint8_t *p)
+{
+    return load_u16(p) | (uint32_t)p[2] << 16;
+}
+static uint32_t load_u32(const uint8_t *p)
+{
+    return load_u16(p) | load_u16(p + 2) << 16;
+}
+static uint64_t load_u64(const uint8_t *p)
+{
+    return load_u32(p) | (uint64_t)load_u32(p + 4) << 32;
+}
 
-static int64_t load_24(const uint8_t *p) { return (int32_t)(load_u24(p) << 8) >> 8; }
+static int64_t load_24(const uint8_t *p)
+{
+    return (int32_t)(load_u24(p) << 8) >> 8;
+}
 
 static void store_u16(uint8_t *p, uint32_t v)
 {
@@ -256,14 +274,20 @@ enum core_err sum_reduce(uint8_t *out, uint32_t out_bits, const struct sum_input
         for (size_t k = 0; k < count; k++) {
             const struct sum_input *in = &inputs[k];
             const uint8_t *data = in->data + at * (in->bits / 8);
-            if (width == NARROW) add_16(acc.narrow, data, in->weight, n);
-            else if (width == MIDDLE) add_32(acc.middle, data, in->bits, in->weight, n);
-            else ok &= add_64(acc.wide, data, in->bits, in->weight, n);
+            if (width == NARROW)
+                add_16(acc.narrow, data, in->weight, n);
+            else if (width == MIDDLE)
+                add_32(acc.middle, data, in->bits, in->weight, n);
+            else
+                ok &= add_64(acc.wide, data, in->bits, in->weight, n);
         }
         uint8_t *to = out + at * (out_bits / 8);
-        if (width == NARROW) ok &= put_16(to, out_bits, acc.narrow, n);
-        else if (width == MIDDLE) ok &= put_32(to, out_bits, acc.middle, n);
-        else ok &= put_64(to, out_bits, acc.wide, n);
+        if (width == NARROW)
+            ok &= put_16(to, out_bits, acc.narrow, n);
+        else if (width == MIDDLE)
+            ok &= put_32(to, out_bits, acc.middle, n);
+        else
+            ok &= put_64(to, out_bits, acc.wide, n);
         if (!ok) return CORE_ERR_TOO_LARGE;
     }
     return CORE_ERR_OK;

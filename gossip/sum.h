@@ -1,6 +1,6 @@
-// Exact sums of quantised updates: int8 inputs times small integer weights, in integers all the way, so any tree and any
-// order of arrival gives the same bits. On the wire a sum takes 8, 16, 24, 32 or 64 bits an element, little-endian two's
-// complement, as narrow as the weights in it allow. Pure, any thread; the caller owns every buffer.
+// Exact sums of quantised updates: int8 inputs times small integer weights, in integers all the way, so any tree and
+// any order of arrival gives the same bits. On the wire a sum takes 8, 16, 24, 32 or 64 bits an element, little-endian
+// two's complement, as narrow as the weights in it allow. Pure, any thread; the caller owns every buffer.
 #ifndef GOSSIP_SUM_H
 #define GOSSIP_SUM_H
 
@@ -11,8 +11,8 @@
 #include "core/error.h"
 
 enum {
-    SUM_WEIGHT_MAX = 63,   // after sum_weights
-    SUM_INPUTS_MAX = 4096, // of one reduction
+    SUM_WEIGHT_MAX = 63,    // after sum_weights
+    SUM_INPUTS_MAX = 4096,  // of one reduction
 };
 
 // One addend: a contribution (8 bits, its weight) or a partial sum (its bits, weight 1).
@@ -22,8 +22,8 @@ struct sum_input {
     uint32_t weight;
 };
 
-// Contributions' integer weights: `raw` (tokens a step) divided by their common factor, then, where the largest is above
-// 63, scaled so that it is 63 (rounded half up, at least 1). A raw 0 stays 0. `raw` values < 2^56.
+// Contributions' integer weights: `raw` (tokens a step) divided by their common factor, then, where the largest is
+// above 63, scaled so that it is 63 (rounded half up, at least 1). A raw 0 stays 0. `raw` values < 2^56.
 void sum_weights(uint32_t *weights, const uint64_t *raw, size_t count);
 
 // The width of a sum whose contributions' weights add up to `total_weight`: every int8 input fits, -128 included.

@@ -59,8 +59,8 @@ static uint64_t negative_log2(uint32_t u)
     return ((uint64_t)32 << 16) - (((uint64_t)exponent << 16) + fraction);
 }
 
-// Lower is better. An exponential variate with rate `weight`: the lowest of a set belongs to a member with a probability
-// in proportion to its weight, and members keep their order when others come or go.
+// Lower is better. An exponential variate with rate `weight`: the lowest of a set belongs to a member with a
+// probability in proportion to its weight, and members keep their order when others come or go.
 static uint64_t score(const struct tree_plan *plan, uint32_t level, uint32_t group, uint32_t shard, uint32_t member)
 {
     const struct tree_member *m = &plan->members[member];
@@ -132,7 +132,8 @@ static void add_groups(struct tree_plan *plan, uint32_t level, uint32_t first, u
     // Even groups: 17 make 9 and 8, not 16 and 1.
     const uint32_t parts = (count + TREE_GROUP_MAX - 1) / TREE_GROUP_MAX;
     for (uint32_t i = 0; i < parts; i++) {
-        const uint32_t from = (uint32_t)((uint64_t)count * i / parts), to = (uint32_t)((uint64_t)count * (i + 1) / parts);
+        const uint32_t from = (uint32_t)((uint64_t)count * i / parts),
+                       to = (uint32_t)((uint64_t)count * (i + 1) / parts);
         const uint32_t at = plan->group_first[level] + plan->group_count[level]++;
         plan->groups[at] = (struct tree_group){.first = first + from, .count = to - from};
     }
@@ -314,8 +315,10 @@ static bool find_slot(const struct tree_plan *plan, uint32_t slot, uint32_t *mem
     uint32_t low = 0, high = plan->levels ? plan->count : 0;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
-        if (plan->members[middle].slot < slot) low = middle + 1;
-        else high = middle;
+        if (plan->members[middle].slot < slot)
+            low = middle + 1;
+        else
+            high = middle;
     }
     *member = low;
     return plan->levels && low < plan->count && plan->members[low].slot == slot;

@@ -5,10 +5,10 @@
 //   level l    at most 16 groups of level l - 1; the last level has one group, which holds everyone
 //   shards     the vector cut in min(16, reachable members) contiguous ranges, the same on every level
 //
-// For each (level, group, shard) one member owns the sum: load-bounded weighted rendezvous (Mirrokni et al., "Consistent
-// hashing with bounded loads", 2018; weights after Schindelhauer and Schomaker, 2005). A dead owner is replaced by the
-// next candidate. Inputs of (0, g, s) are shard s of the contributions of g's slots; inputs of (l, g, s) are the sums
-// (l - 1, child, s). The result's shard s is the sum (levels - 1, 0, s).
+// For each (level, group, shard) one member owns the sum: load-bounded weighted rendezvous (Mirrokni et al.,
+// "Consistent hashing with bounded loads", 2018; weights after Schindelhauer and Schomaker, 2005). A dead owner is
+// replaced by the next candidate. Inputs of (0, g, s) are shard s of the contributions of g's slots; inputs of (l, g,
+// s) are the sums (l - 1, child, s). The result's shard s is the sum (levels - 1, 0, s).
 //
 // Memory is taken at open for `members_max`. One owner, one thread; reading a made plan is safe from several.
 #ifndef GOSSIP_TREE_H
@@ -22,11 +22,11 @@
 #include "core/hash.h"
 
 enum {
-    TREE_GROUP_MAX = 16,     // members of a level-0 group, children of a higher one
+    TREE_GROUP_MAX = 16,  // members of a level-0 group, children of a higher one
     TREE_SHARD_MAX = 16,
     TREE_LEVEL_MAX = 6,
-    TREE_CANDIDATE_MAX = 16, // of one sum: owner and replacements
-    TREE_SHARD_ALIGN = 64,   // elements
+    TREE_CANDIDATE_MAX = 16,  // of one sum: owner and replacements
+    TREE_SHARD_ALIGN = 64,    // elements
     TREE_WEIGHT_MAX = 65535,
 };
 
@@ -38,17 +38,17 @@ struct tree_member {
 };
 
 struct tree_group {
-    uint32_t first;        // level 0: into `order`; above: first child group (children are contiguous)
-    uint32_t count;        // members, or children
-    uint32_t member_first; // into `order`: the members below this group are contiguous on every level
+    uint32_t first;         // level 0: into `order`; above: first child group (children are contiguous)
+    uint32_t count;         // members, or children
+    uint32_t member_first;  // into `order`: the members below this group are contiguous on every level
     uint32_t member_count;
-    uint32_t parent;       // group index in the next level
+    uint32_t parent;  // group index in the next level
 };
 
 struct tree_plan {
-    uint32_t levels;   // >= 1
-    uint32_t shards;   // >= 1
-    uint32_t count;    // members
+    uint32_t levels;  // >= 1
+    uint32_t shards;  // >= 1
+    uint32_t count;   // members
     uint32_t group_count[TREE_LEVEL_MAX];
     uint32_t group_first[TREE_LEVEL_MAX];  // into `groups`
     uint64_t key;                          // of run, round and attempt

@@ -35,7 +35,10 @@ void view_close(struct view *v)
     *v = (struct view){0};
 }
 
-static const struct core_id *self_of(const struct view *v) { return &v->members->self; }
+static const struct core_id *self_of(const struct view *v)
+{
+    return &v->members->self;
+}
 
 static struct slice own_addresses(const struct view *v)
 {
@@ -43,7 +46,10 @@ static struct slice own_addresses(const struct view *v)
     return self ? self->record.addresses : (struct slice){0};
 }
 
-static void send(const struct core_id *to, const struct message *m, struct outbox *out) { outbox_send(out, to, m); }
+static void send(const struct core_id *to, const struct message *m, struct outbox *out)
+{
+    outbox_send(out, to, m);
+}
 
 // ---- the passive view ----
 
@@ -70,10 +76,11 @@ static void passive_add(struct view *v, const struct core_id *id, struct slice a
     const struct link *link = link_table_find(v->links, id);
     if (link && link->neighbor) return;
     struct view_peer *peer = passive_find(v, id);
-    if (!peer && v->passive_count == v->options->passive_size)
-        peer = &v->passive[rng_below(&v->rng, v->passive_count)];
-    if (!peer) peer = &v->passive[v->passive_count++];
-    else if (id_equal(&peer->id, id) && peer->not_before_ms > not_before_ms) not_before_ms = peer->not_before_ms;
+    if (!peer && v->passive_count == v->options->passive_size) peer = &v->passive[rng_below(&v->rng, v->passive_count)];
+    if (!peer)
+        peer = &v->passive[v->passive_count++];
+    else if (id_equal(&peer->id, id) && peer->not_before_ms > not_before_ms)
+        not_before_ms = peer->not_before_ms;
     *peer = (struct view_peer){.id = *id, .not_before_ms = not_before_ms, .size = (uint32_t)addresses.size};
     memcpy(peer->addresses, addresses.data, addresses.size);
 }
@@ -111,7 +118,10 @@ static void evict_one(struct view *v, const struct core_id *except, uint64_t now
     outbox_hangup(out, &link->id);
 }
 
-static bool has_room(const struct view *v) { return link_table_neighbors(v->links) < v->options->active_size; }
+static bool has_room(const struct view *v)
+{
+    return link_table_neighbors(v->links) < v->options->active_size;
+}
 
 static void add_neighbor(struct view *v, struct link *link, uint64_t now_ms, struct outbox *out)
 {
@@ -126,7 +136,10 @@ static void add_neighbor(struct view *v, struct link *link, uint64_t now_ms, str
 }
 
 // In a mesh this small everyone is everyone's neighbour.
-static bool is_small(const struct view *v) { return members_alive(v->members) <= v->options->active_size + 1; }
+static bool is_small(const struct view *v)
+{
+    return members_alive(v->members) <= v->options->active_size + 1;
+}
 
 // ---- connecting ----
 

@@ -10,8 +10,8 @@
 // Invariants: at most active_size neighbours; a neighbour is linked; nobody without addresses is dialled or named in a
 // walk or shuffle; a dead member is tried for ever, at intervals that double up to retry_max_ms.
 // Where we leave the paper: shuffles travel over existing links only, so a shuffle's answer is sent where its origin is
-// linked; in a mesh of at most active_size + 1 members everyone connects to everyone; after dead members came back, views
-// are mixed for a minute so that the halves of a healed split do not hang together by a thread.
+// linked; in a mesh of at most active_size + 1 members everyone connects to everyone; after dead members came back,
+// views are mixed for a minute so that the halves of a healed split do not hang together by a thread.
 //
 // Pure; one owner, one thread.
 #ifndef GOSSIP_VIEW_H
@@ -55,9 +55,9 @@ struct view {
     uint64_t fill_ms;     // next look at what is missing
     uint64_t shuffle_ms;  // next shuffle
     uint64_t mix_ms, mix_until_ms;
-    uint32_t retry_at;    // members' index where the search for a dead one to try goes on
-    bool quiet;           // this peer left: no dials
-    bool changed;         // neighbours changed since the owner last cleared this
+    uint32_t retry_at;  // members' index where the search for a dead one to try goes on
+    bool quiet;         // this peer left: no dials
+    bool changed;       // neighbours changed since the owner last cleared this
 };
 
 CORE_MUST_USE enum core_err view_open(struct view *v, const struct gossip_options *options, struct link_table *links,

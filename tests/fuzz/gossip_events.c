@@ -105,8 +105,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (uint8_t i = 0; i < PEERS; i++) keys[i] = sign_key_from_seed((uint8_t[CORE_SEED_SIZE]){i});
     }
     struct input in = {data, size};
-    struct gossip_options o = {.key = keys[0], .seed = 1, .members_max = 6, .passive_size = 4, .active_size = 3,
-                               .cast_count = 8, .cast_bytes = 2000};
+    struct gossip_options o = {.key = keys[0],
+                               .seed = 1,
+                               .members_max = 6,
+                               .passive_size = 4,
+                               .active_size = 3,
+                               .cast_count = 8,
+                               .cast_bytes = 2000};
     o.addresses = (struct slice){(const uint8_t *)"s:1", 3};
     struct gossip *g;
     uint64_t now = 1000;
@@ -127,8 +132,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             check(gossip_next_ms(g) > now && gossip_next_ms(g) <= now + 500);
             break;
         case 4:
-            if (take(&in) == 7) gossip_leave(g, now, &out);
-            else if (gossip_cast(g, TOPIC_RUN, take_bytes(&in), now, &out)) abort();
+            if (take(&in) == 7)
+                gossip_leave(g, now, &out);
+            else if (gossip_cast(g, TOPIC_RUN, take_bytes(&in), now, &out))
+                abort();
             break;
         default: {
             const struct message_info *info = message_info_at(6 + take(&in) % 18);

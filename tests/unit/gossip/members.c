@@ -16,12 +16,19 @@ enum { KEYS = 8 };
 static struct core_key keys[KEYS];
 static struct outbox out;
 
-static struct slice text(const char *s) { return (struct slice){(const uint8_t *)s, strlen(s)}; }
+static struct slice text(const char *s)
+{
+    return (struct slice){(const uint8_t *)s, strlen(s)};
+}
 
 static struct record record_of(uint32_t i, uint64_t incarnation, uint64_t seq)
 {
-    return (struct record){.id = keys[i].id, .incarnation = incarnation, .seq = seq, .name = text("peer"),
-                           .addresses = text("a:1"), .certificate = text("certificate")};
+    return (struct record){.id = keys[i].id,
+                           .incarnation = incarnation,
+                           .seq = seq,
+                           .name = text("peer"),
+                           .addresses = text("a:1"),
+                           .certificate = text("certificate")};
 }
 
 struct object {
@@ -212,8 +219,7 @@ static void deliver(struct members *to, struct outbox *from, struct outbox *next
         struct members_change change;
         while (members_entry_next(&r, &record, &accusation)) {
             assert_int_equal(members_record_put(to, record, 5, &change), CORE_ERR_OK);
-            if (accusation.size)
-                assert_int_equal(members_accusation_put(to, accusation, 5, &change), CORE_ERR_OK);
+            if (accusation.size) assert_int_equal(members_accusation_put(to, accusation, 5, &change), CORE_ERR_OK);
         }
         assert_false(r.failed);
     }

@@ -240,8 +240,7 @@ static void a_split_heals(void **state)
         for (uint32_t a = 0; a < count; a++)
             for (uint32_t b = 0; b < count; b++)
                 if (a != b)
-                    assert_int_equal(world_sees(&world, a, b),
-                                     (a < first) == (b < first) ? GOSSIP_ALIVE : GOSSIP_DEAD);
+                    assert_int_equal(world_sees(&world, a, b), (a < first) == (b < first) ? GOSSIP_ALIVE : GOSSIP_DEAD);
         part(0);
         // Tries of the dead are at most retry_max apart (20 s here, a quarter more by chance).
         assert_true(world_until_agreed(&world, 60000) < 30000);

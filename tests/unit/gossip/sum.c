@@ -173,9 +173,12 @@ static void weights_are_small_and_in_proportion(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reduce_is_exact_at_every_width),  cmocka_unit_test(extremes_fit_the_planned_width),
-        cmocka_unit_test(order_and_shape_do_not_matter),   cmocka_unit_test(hostile_inputs_are_refused),
-        cmocka_unit_test(pack_and_unpack),                 cmocka_unit_test(weights_are_small_and_in_proportion),
+        cmocka_unit_test(reduce_is_exact_at_every_width),
+        cmocka_unit_test(extremes_fit_the_planned_width),
+        cmocka_unit_test(order_and_shape_do_not_matter),
+        cmocka_unit_test(hostile_inputs_are_refused),
+        cmocka_unit_test(pack_and_unpack),
+        cmocka_unit_test(weights_are_small_and_in_proportion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-// Scenarios as text, in the manner of etcd's raft: tests/traces/gossip_*.txt hold commands and what they print. Run with
-// MYCEL_REWRITE=1 (or --rewrite) the files are written anew; commit only a difference that you understand.
+// Scenarios as text, in the manner of etcd's raft: tests/traces/gossip_*.txt hold commands and what they print. Run
+// with MYCEL_REWRITE=1 (or --rewrite) the files are written anew; commit only a difference that you understand.
 //
 //   COMMAND ARGS
 //   ----
@@ -38,9 +38,12 @@ static void print_event(void *context, const struct event *event)
     print("%6llu p%u %s", (unsigned long long)(world.now_ms - 1000), world.speaker, event->name);
     for (size_t i = 0; i < event->count; i++) {
         const struct event_field *f = &event->fields[i];
-        if (f->kind == EVENT_ID) print(" p%u", world_number(&world, f->id));
-        else if (f->kind == EVENT_TEXT) print(" %s", f->text);
-        else if (f->kind == EVENT_U64) print(" %s=%llu", f->key, (unsigned long long)f->u64);
+        if (f->kind == EVENT_ID)
+            print(" p%u", world_number(&world, f->id));
+        else if (f->kind == EVENT_TEXT)
+            print(" %s", f->text);
+        else if (f->kind == EVENT_U64)
+            print(" %s=%llu", f->key, (unsigned long long)f->u64);
     }
     print("\n");
 }
@@ -96,16 +99,26 @@ static void command(const char *line)
         return;
     }
     check(world.heap && (n < 2 || strcmp(name, "run") == 0 || a < world.count) && b < WORLD_CASTS);
-    if (strcmp(name, "no-dial") == 0) world.peers[a].dialable = false;
-    else if (strcmp(name, "join") == 0) world_join_all(&world);
-    else if (strcmp(name, "run") == 0) world_run(&world, a);
-    else if (strcmp(name, "kill") == 0) world_kill(&world, a);
-    else if (strcmp(name, "pause") == 0) world.peers[a].paused = true;
-    else if (strcmp(name, "resume") == 0) world.peers[a].paused = false;
-    else if (strcmp(name, "split") == 0) for (uint32_t i = 0; i < world.count; i++) world.peers[i].part = i >= a;
-    else if (strcmp(name, "heal") == 0) for (uint32_t i = 0; i < world.count; i++) world.peers[i].part = 0;
-    else if (strcmp(name, "states") == 0) print_states();
-    else if (strcmp(name, "neighbors") == 0) print_neighbors();
+    if (strcmp(name, "no-dial") == 0)
+        world.peers[a].dialable = false;
+    else if (strcmp(name, "join") == 0)
+        world_join_all(&world);
+    else if (strcmp(name, "run") == 0)
+        world_run(&world, a);
+    else if (strcmp(name, "kill") == 0)
+        world_kill(&world, a);
+    else if (strcmp(name, "pause") == 0)
+        world.peers[a].paused = true;
+    else if (strcmp(name, "resume") == 0)
+        world.peers[a].paused = false;
+    else if (strcmp(name, "split") == 0)
+        for (uint32_t i = 0; i < world.count; i++) world.peers[i].part = i >= a;
+    else if (strcmp(name, "heal") == 0)
+        for (uint32_t i = 0; i < world.count; i++) world.peers[i].part = 0;
+    else if (strcmp(name, "states") == 0)
+        print_states();
+    else if (strcmp(name, "neighbors") == 0)
+        print_neighbors();
     else if (strcmp(name, "start") == 0) {
         world_start(&world, a, 1);
         world_dial(&world, a, a == 0);

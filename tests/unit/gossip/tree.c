@@ -93,7 +93,8 @@ static void peers_alone_on_their_hosts_share_a_group(void **state)
 }
 
 // The naive twin of the candidates' order: every able member ranked by how often it survives when others are taken
-// away. Replacement must follow it: with its owner gone, the plan of the rest keeps the other shards' candidates' order.
+// away. Replacement must follow it: with its owner gone, the plan of the rest keeps the other shards' candidates'
+// order.
 static void replacements_keep_their_order(void **state)
 {
     (void)state;
@@ -110,9 +111,12 @@ static void replacements_keep_their_order(void **state)
     // Apart from the owner, who is picked under a bound, the order is that of before without the one that is gone.
     uint32_t a = 1, b = 1;
     while (a < left && b < count) {
-        if (before[b] == gone || before[b] == after[0]) b++;
-        else if (after[a] == before[0]) a++;
-        else assert_int_equal(after[a++], before[b++]);
+        if (before[b] == gone || before[b] == after[0])
+            b++;
+        else if (after[a] == before[0])
+            a++;
+        else
+            assert_int_equal(after[a++], before[b++]);
     }
 }
 
@@ -127,7 +131,10 @@ static uint32_t random_members(struct rng *rng, uint32_t hosts)
     return count;
 }
 
-static const struct tree_member *by_slot(uint32_t slot) { return &members[(slot - 1) / 3]; }
+static const struct tree_member *by_slot(uint32_t slot)
+{
+    return &members[(slot - 1) / 3];
+}
 
 static void random_plans_are_sound(void **state)
 {

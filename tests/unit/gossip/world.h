@@ -1,5 +1,5 @@
-// A mesh of gossip peers in virtual time over a seeded network that delays, reorders, drops and parts. Links behave like
-// TCP's: a killed process closes them, a stopped one or a partition leaves them silent. One seed, one history.
+// A mesh of gossip peers in virtual time over a seeded network that delays, reorders, drops and parts. Links behave
+// like TCP's: a killed process closes them, a stopped one or a partition leaves them silent. One seed, one history.
 #ifndef TESTS_UNIT_GOSSIP_WORLD_H
 #define TESTS_UNIT_GOSSIP_WORLD_H
 
@@ -46,7 +46,7 @@ struct world {
     struct rng rng;
     uint32_t delay_min_ms, delay_max_ms;
     uint32_t drop_percent;
-    bool kills_are_silent;  // no one is told that a killed process's links closed
+    bool kills_are_silent;                  // no one is told that a killed process's links closed
     bool linked[WORLD_PEERS][WORLD_PEERS];  // as [a] believes of [b]
     uint32_t epoch[WORLD_PEERS][WORLD_PEERS];
     struct world_event *heap;
