@@ -39,6 +39,7 @@ static const struct flag join_flags[] = {
 static const struct flag invite_flags[] = {
     {"ttl", 0, FLAG_DURATION, "TIME", "how long it can be used (24h)", false},
     {"uses", 0, FLAG_COUNT, "N", "how many peers it admits (1)", false},
+    {"role", 0, FLAG_CHOICE, "member|sponsor", "sponsors may invite, too (member)", false},
 };
 
 static const struct flag ping_flags[] = {

@@ -188,8 +188,9 @@ int command_invite(struct call *call)
 {
     const struct args *args = &call->args;
     json_t *answer,
-        *fields = json_pack("{s:s,s:I,s:I}", "action", "create", "ttl_s", (json_int_t)args_seconds(args, "ttl", 86400),
-                            "uses", (json_int_t)args_number(args, "uses", 1));
+        *fields =
+            json_pack("{s:s,s:s,s:I,s:I}", "action", "create", "role", args_text(args, "role", "member"), "ttl_s",
+                      (json_int_t)args_seconds(args, "ttl", 86400), "uses", (json_int_t)args_number(args, "uses", 1));
     int status = client_ask(call, "invite", fields, CLIENT_PATIENCE_MS, &answer);
     if (!answer) return status;
     if (call->out.json) {

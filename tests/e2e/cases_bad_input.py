@@ -1,6 +1,7 @@
 """Bad input: each gives a clear error and its exit status; bytes from outside are counted and change nothing."""
 import os
 import socket
+import time
 
 from harness import case, equal, expect, free_port, sentences, tiny_run, until, wait_for_round
 
@@ -49,7 +50,8 @@ def bad_tokens(world):
     first.run("invite", "revoke", made["id"])
     refused(join(world, "revoked", made["token"]), 4)
     short = first.json("invite", "--ttl", "1s")["token"]
-    until(lambda: "expired" in join(world, "expired", short).err.lower(), "the token expires", guard=30, every=0.5)
+    ends = time.time() + 2
+    until(lambda: time.time() > ends, "the token's time passes")
     refused(join(world, "expired", short), 4, "expired")
     equal(sorted(first.states()), ["p1", "p2"], "members")
     used = first.json("invite", "--uses", "2")["token"]
@@ -139,10 +141,10 @@ def bad_data_and_models(world):
     refused(train(world.path("absent.txt")), 1, "no such file")
     refused(train(world.file("empty.txt", "")), 4, "empty")
     refused(train(world.folder), 1, "folder")
-    refused(train(world.file("short.txt", "too short")), 4, "short")
+    refused(train(world.file("short.txt", "too short")), 4, "longer")
     refused(train("ab" * 32), (1, 4, 5))
     refused(train(good, "--held-out", world.file("none.txt", "")), 4, "empty")
-    refused(train(good, "--held-out", world.file("tiny.txt", "x")), 4, "short")
+    refused(train(good, "--held-out", world.file("tiny.txt", "x")), 4, "longer")
     refused(train(good, "--model", "huge"), (1, 2, 4), "huge")
     refused(train(good, "--model", world.file("bad.model", "layers = many\n")), (2, 4), "layers", "line 1")
     refused(train(good, "--model", world.file("big.model", "preset = small\nlayers = 64\nwidth = 8192\nheads = 64\ninner = 32768\ncontext = 1024\n")),

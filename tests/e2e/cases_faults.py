@@ -99,7 +99,7 @@ def fifth_peer_joins_the_run(world):
     peers = world.lab(4)
     run = tiny_run(world, peers[0], 5000, steps=8)
     wait_for_round(peers, run, 2)
-    fifth = world.member("p5", peers[3])
+    fifth = world.member("p5", peers[0])
     takes_part(peers[0], run, "p5")
     wait_for_round([fifth], run, peers[0].round(run))
     same_history(peers + [fifth], run)

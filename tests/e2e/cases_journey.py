@@ -17,7 +17,7 @@ def by_hand(world):
     first.up()
     alone = first.json("status")
     equal((alone["healthy"], alone["peers_up"], alone["mesh"]), (True, 0, made["mesh"]), "a lone peer")
-    second = world.member("p2", first)
+    second = world.member("p2", first, role="sponsor")
     third = world.member("p3", second)
     for peer in (first, second, third):
         until(lambda p=peer: list(p.states().values()) == ["alive"] * 3, "all see all", guard=30)
@@ -31,6 +31,7 @@ def by_hand(world):
     second.up()
     until(lambda: first.states()["p2"] == "alive" and second.states()["p3"] == "alive", "the peer is back", guard=30)
     third.run("leave")
+    equal(third.run("invite", status=None).status, 3, "an invitation by one that has left")
     until(lambda: first.states().get("p3") == "left", "the peer has left", guard=30)
     equal(first.run("ping", "p3", "-c", "1", status=None).status in (4, 5, 1), True, "a ping of one that left fails")
 

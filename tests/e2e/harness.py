@@ -176,9 +176,9 @@ class World:
         peer.up("--cpus", "1")
         return peer
 
-    def member(self, name, sponsor):
+    def member(self, name, sponsor, role="member"):
         peer = self.peer(name)
-        token = sponsor.json("invite")["token"]
+        token = sponsor.json("invite", "--role", role)["token"]
         peer.run("join", "-", "--name", name, "--listen", f"127.0.0.1:{free_port()}", "--detach", "--cpus", "1", stdin=token)
         return peer
 
