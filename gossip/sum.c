@@ -5,7 +5,8 @@
 #include "core/check.h"
 
 // A block's accumulators stay in the first-level cache: 16 KiB at 64 bits.
-enum { BLOCK = 2048 };
+// Contributions of a total weight of 255 fit 16 bits: 128 * 255 < 2^15.
+enum { BLOCK = 2048, NARROW_WEIGHT = 255 };
 
 // No honest element is larger: 2^31 contributions of 127 at the largest weight stay below.
 static const int64_t LARGEST = (int64_t)1 << 44;
@@ -106,6 +107,7 @@ static void add_16(int16_t *restrict acc, const uint8_t *restrict data, uint32_t
     for (size_t i = 0; i < n; i++) acc[i] = (int16_t)(acc[i] + (int16_t)((int8_t)data[i] * w));
 }
 
+// Partial sums have weight 1; the baseline has no 32-bit multiply, so they are added without one.
 static void add_32(int32_t *restrict acc, const uint8_t *restrict data, uint32_t bits, uint32_t weight, size_t n)
 {
     const int32_t w = (int32_t)weight;
@@ -115,11 +117,16 @@ static void add_32(int32_t *restrict acc, const uint8_t *restrict data, uint32_t
         for (size_t i = 0; i < n; i++) acc[i] += (int16_t)((int8_t)data[i] * (int16_t)w);
         break;
     case 16:
-        for (size_t i = 0; i < n; i++) acc[i] += (int16_t)load_u16(data + 2 * i) * w;
+        if (w == 1)
+            for (size_t i = 0; i < n; i++) acc[i] += (int16_t)load_u16(data + 2 * i);
+        else
+            for (size_t i = 0; i < n; i++) acc[i] += (int16_t)load_u16(data + 2 * i) * w;
         break;
     default:
         check(bits == 24);
-        for (size_t i = 0; i < n; i++) acc[i] += (int32_t)load_24(data + 3 * i) * w;
+        // One load of four bytes an element, but not behind the last.
+        for (size_t i = 0; i + 1 < n; i++) acc[i] += ((int32_t)(load_u32(data + 3 * i) << 8) >> 8) * w;
+        if (n > 0) acc[n - 1] += (int32_t)load_24(data + 3 * (n - 1)) * w;
         break;
     }
 }
@@ -140,7 +147,10 @@ static bool add_64(int64_t *restrict acc, const uint8_t *restrict data, uint32_t
         for (size_t i = 0; i < n; i++) acc[i] += load_24(data + 3 * i) * w;
         break;
     case 32:
-        for (size_t i = 0; i < n; i++) acc[i] += (int32_t)load_u32(data + 4 * i) * w;
+        if (w == 1)
+            for (size_t i = 0; i < n; i++) acc[i] += (int32_t)load_u32(data + 4 * i);
+        else
+            for (size_t i = 0; i < n; i++) acc[i] += (int32_t)load_u32(data + 4 * i) * w;
         break;
     default:
         for (size_t i = 0; i < n; i++) {
@@ -236,6 +246,21 @@ static bool put_64(uint8_t *restrict out, uint32_t bits, const int64_t *restrict
     return !bad;
 }
 
+// Contributions into 32 bits, by way of 16 for as many at a time as fit there: most of the work stays at that width.
+static void add_bytes_32(int32_t *restrict acc, const struct sum_input *inputs, size_t count, size_t at, size_t n)
+{
+    int16_t narrow[BLOCK];
+    for (size_t k = 0; k < count;) {
+        uint32_t weights = 0;
+        memset(narrow, 0, n * sizeof *narrow);
+        for (; k < count && weights + inputs[k].weight <= NARROW_WEIGHT; k++) {
+            weights += inputs[k].weight;
+            add_16(narrow, inputs[k].data + at, inputs[k].weight, n);
+        }
+        for (size_t i = 0; i < n; i++) acc[i] += narrow[i];
+    }
+}
+
 union block {
     int16_t narrow[BLOCK];
     int32_t middle[BLOCK];
@@ -245,16 +270,18 @@ union block {
 enum width { NARROW, MIDDLE, WIDE };
 
 // The narrowest accumulator that no input can overflow; only 8-bit inputs take the narrow one.
-static enum width width_for(const struct sum_input *inputs, size_t count)
+static enum width width_for(const struct sum_input *inputs, size_t count, bool *bytes)
 {
     uint64_t bound = 0;
-    bool bytes = true;
+    *bytes = true;
     for (size_t i = 0; i < count; i++) {
-        if (inputs[i].bits >= 32) return WIDE;
-        bytes &= inputs[i].bits == 8;
-        bound += (uint64_t)inputs[i].weight << (inputs[i].bits - 1);
+        *bytes &= inputs[i].bits == 8;
+        if (inputs[i].bits >= 32)
+            bound = UINT32_MAX;
+        else
+            bound += (uint64_t)inputs[i].weight << (inputs[i].bits - 1);
     }
-    if (bytes && bound < (uint64_t)1 << 15) return NARROW;
+    if (*bytes && bound <= (uint64_t)NARROW_WEIGHT << 7) return NARROW;
     return bound < (uint64_t)1 << 31 ? MIDDLE : WIDE;
 }
 
@@ -265,13 +292,15 @@ enum core_err sum_reduce(uint8_t *out, uint32_t out_bits, const struct sum_input
         if (!sum_bits_valid(inputs[k].bits) || inputs[k].weight == 0 || inputs[k].weight > SUM_WEIGHT_MAX)
             return CORE_ERR_MALFORMED;
 
-    const enum width width = width_for(inputs, count);
+    bool bytes;
+    const enum width width = width_for(inputs, count, &bytes);
     union block acc;
     for (size_t at = 0; at < elements; at += BLOCK) {
         const size_t n = elements - at < BLOCK ? elements - at : BLOCK;
-        memset(&acc, 0, sizeof acc);
+        memset(&acc, 0, n << (1 + width));  // 2, 4 or 8 bytes an element
         bool ok = true;
-        for (size_t k = 0; k < count; k++) {
+        if (width == MIDDLE && bytes) add_bytes_32(acc.middle, inputs, count, at, n);
+        for (size_t k = 0; k < count && !(width == MIDDLE && bytes); k++) {
             const struct sum_input *in = &inputs[k];
             const uint8_t *data = in->data + at * (in->bits / 8);
             if (width == NARROW)
