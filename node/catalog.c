@@ -70,9 +70,12 @@ struct index_job {
 // Where part `i` lies in the file.
 static void part_place(const struct index_job *j, uint32_t i, uint64_t file_size, uint64_t *offset, uint64_t *size)
 {
-    *offset = 0;
-    *size = file_size;
-    if (j->kind == CATALOG_INNER) return;
+    if (j->kind == CATALOG_INNER) {  // a head, then three vectors (learn/inner_state.h)
+        uint64_t vector = tensors_elements(&j->config) * sizeof(float), head = file_size - 3 * vector;
+        *offset = i == 0 ? 0 : head + (i - 1) * vector;
+        *size = i == 0 ? head : vector;
+        return;
+    }
     struct tensor t = tensors_at(&j->config, i);
     uint64_t element = j->kind == CATALOG_UPDATE ? 1 : sizeof(float);
     uint64_t base = j->kind == CATALOG_UPDATE ? 0 : SNAPSHOT_HEAD;
@@ -99,7 +102,8 @@ static enum core_err index_part(struct index_job *j, int fd, uint8_t *buffer, ui
 
 static enum core_err index_file(struct index_job *j, int fd, uint64_t file_size)
 {
-    uint32_t parts = j->kind == CATALOG_INNER ? 1 : tensors_count(&j->config);
+    uint32_t parts = j->kind == CATALOG_INNER ? 4 : tensors_count(&j->config);
+    if (j->kind == CATALOG_INNER && file_size != inner_state_size(&j->config)) return CORE_ERR_TOO_SHORT;
     uint64_t most = parts + file_size / STORE_CHUNK_SIZE + 1;
     uint8_t *buffer = malloc(STORE_CHUNK_SIZE);
     j->index.parts = calloc(parts, sizeof *j->index.parts);

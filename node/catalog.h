@@ -18,7 +18,7 @@ struct node;
 enum catalog_kind {
     CATALOG_PARAMS,    // tensors of fp32, a part each, in a params- file
     CATALOG_MOMENTUM,  // the same behind the parameters
-    CATALOG_INNER,     // a whole inner- file, one part
+    CATALOG_INNER,     // a whole inner- file: head, m, v, residual
     CATALOG_UPDATE,    // tensors of int8, a part each, in an update- file
 };
 

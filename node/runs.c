@@ -434,10 +434,13 @@ enum core_err runs_blob_load(struct node *n, const struct core_hash *root, size_
     pthread_mutex_unlock(&n->store.mutex);
     if (err) return err;
     *size = index.size;
-    if (index.part_count != 1) err = CORE_ERR_MALFORMED;
-    else if (index.size > limit) err = CORE_ERR_TOO_LARGE;
+    if (index.size > limit) err = CORE_ERR_TOO_LARGE;
     else if (!(*bytes = malloc(index.size + 1))) err = CORE_ERR_NO_MEMORY;
-    else err = read_part(n, &index, 0, *bytes);
+    size_t at = 0;
+    for (uint32_t i = 0; i < index.part_count && !err; i++) {
+        err = read_part(n, &index, i, *bytes + at);
+        at += index.parts[i].size;
+    }
     object_index_free(&index);
     if (err) {
         free(*bytes);

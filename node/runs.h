@@ -104,7 +104,7 @@ CORE_MUST_USE enum core_err runs_text_load(struct node *n, const struct core_has
 // A vector of tensors (an object with a part each) out of the store into `vector`; any thread, as the next.
 CORE_MUST_USE enum core_err runs_vector_load(struct node *n, const struct core_hash *root, const struct model_config *config,
                                              float *vector);
-// An object of one part; the caller frees `bytes`.
+// An object's parts one after the other; the caller frees `bytes`.
 CORE_MUST_USE enum core_err runs_blob_load(struct node *n, const struct core_hash *root, size_t limit, uint8_t **bytes,
                                            size_t *size);
 
