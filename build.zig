@@ -22,7 +22,15 @@ const Context = struct {
         if (c.libraries.get(module.name)) |found| return found;
         const b = c.b;
         const root = c.moduleOf(module);
-        sources.addModule(b, root, module, c.target.result.cpu.arch, &layers.flags);
+        sources.addModule(b, root, module, &layers.flags);
+        for (sources.cFiles(b, module.name)) |file| {
+            const isa = sources.isaOf(file) orelse continue;
+            if (isa.arch != c.target.result.cpu.arch) continue;
+            const wide = b.resolveTargetQuery(.{ .cpu_model = .baseline, .cpu_features_add = isa.features });
+            const part = c.moduleFor(module, wide);
+            part.addCSourceFile(.{ .file = b.path(b.fmt("{s}/{s}", .{ module.name, file })), .flags = &layers.flags });
+            root.addObject(b.addObject(.{ .name = std.fs.path.stem(file), .root_module = part }));
+        }
         const flat = std.mem.replaceOwned(u8, b.allocator, module.name, "/", "-") catch @panic("OOM");
         const lib = b.addLibrary(.{ .name = flat, .linkage = .static, .root_module = root });
         c.libraries.put(b.allocator, module.name, lib) catch @panic("OOM");
@@ -30,8 +38,12 @@ const Context = struct {
     }
 
     fn moduleOf(c: *Context, module: layers.Module) *std.Build.Module {
+        return c.moduleFor(module, c.target);
+    }
+
+    fn moduleFor(c: *Context, module: layers.Module, target: std.Build.ResolvedTarget) *std.Build.Module {
         const root = c.b.createModule(.{
-            .target = c.target,
+            .target = target,
             .optimize = c.optimize,
             .link_libc = true,
             .sanitize_thread = c.tsan,

@@ -12,10 +12,12 @@ const Objects = struct {
 
     fn compile(o: *Objects, path: []const u8, file: []const u8, headers: std.Build.LazyPath) ?std.Build.LazyPath {
         const b = o.b;
-        const flags = sources.flagsOf(b, file, b.graph.host.result.cpu.arch, &layers.flags) orelse return null;
+        const isa = sources.isaOf(file);
+        if (isa) |wanted| if (wanted.arch != b.graph.host.result.cpu.arch) return null;
         const run = b.addSystemCommand(&.{ compiler, "-c", "-g", "-O1" });
         run.setName(b.fmt("clang {s}", .{path}));
-        run.addArgs(flags);
+        run.addArgs(&layers.flags);
+        if (isa) |wanted| run.addArgs(wanted.flags);
         run.addArgs(o.extra);
         run.addPrefixedDirectoryArg("-I", headers);
         run.addPrefixedDirectoryArg("-I", b.path("tests"));

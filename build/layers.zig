@@ -2,6 +2,8 @@
 //! `sees`: each gets an include folder that holds nothing else, so a forbidden include does not compile.
 //! Sources are every `.c` file that lies directly in the folder.
 
+const std = @import("std");
+
 pub const Module = struct {
     /// Folder under the root, and the prefix of its includes ("core/error.h").
     name: []const u8,
@@ -40,11 +42,27 @@ pub const programs = [_]Module{
 };
 
 /// Instruction sets by the end of a file's name; everything else is built for the baseline machine, so that one
-/// binary runs anywhere and picks its kernels once, at start.
-pub const Isa = struct { suffix: []const u8, arch: []const u8, flags: []const []const u8 };
+/// binary runs anywhere and picks its kernels once, at start. Zig takes the features (its own list overrides -m flags),
+/// clang the flags.
+pub const Isa = struct {
+    suffix: []const u8,
+    arch: std.Target.Cpu.Arch,
+    features: std.Target.Cpu.Feature.Set,
+    flags: []const []const u8,
+};
 pub const isas = [_]Isa{
-    .{ .suffix = "_avx512.c", .arch = "x86_64", .flags = &.{ "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma", "-mprefer-vector-width=512" } },
-    .{ .suffix = "_avx2.c", .arch = "x86_64", .flags = &.{ "-mavx2", "-mfma" } },
+    .{
+        .suffix = "_avx512.c",
+        .arch = .x86_64,
+        .features = std.Target.x86.featureSet(&.{ .avx512f, .avx512bw, .avx512dq, .avx512vl, .avx2, .fma }),
+        .flags = &.{ "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma" },
+    },
+    .{
+        .suffix = "_avx2.c",
+        .arch = .x86_64,
+        .features = std.Target.x86.featureSet(&.{ .avx2, .fma }),
+        .flags = &.{ "-mavx2", "-mfma" },
+    },
 };
 
 /// Every translation unit. `-ffp-contract=off`: a fused multiply-add is written as one or isn't one (docs/numerics).

@@ -49,28 +49,18 @@ fn addHeaders(b: *std.Build, files: *std.Build.Step.WriteFile, name: []const u8)
     }
 }
 
-/// Adds the module's sources, each with the flags of its instruction set; files for another machine are left out.
-pub fn addModule(
-    b: *std.Build,
-    root: *std.Build.Module,
-    module: layers.Module,
-    arch: std.Target.Cpu.Arch,
-    flags: []const []const u8,
-) void {
+/// Adds the module's sources that are built for the baseline machine.
+pub fn addModule(b: *std.Build, root: *std.Build.Module, module: layers.Module, flags: []const []const u8) void {
     for (cFiles(b, module.name)) |file| {
-        const all = flagsOf(b, file, arch, flags) orelse continue;
-        root.addCSourceFile(.{ .file = b.path(b.fmt("{s}/{s}", .{ module.name, file })), .flags = all });
+        if (isaOf(file) != null) continue;
+        root.addCSourceFile(.{ .file = b.path(b.fmt("{s}/{s}", .{ module.name, file })), .flags = flags });
     }
 }
 
-/// The flags for one file, or null where this machine has no such instruction set.
-pub fn flagsOf(b: *std.Build, file: []const u8, arch: std.Target.Cpu.Arch, flags: []const []const u8) ?[]const []const u8 {
-    for (layers.isas) |isa| {
-        if (!std.mem.endsWith(u8, file, isa.suffix)) continue;
-        if (!std.mem.eql(u8, isa.arch, @tagName(arch))) return null;
-        return std.mem.concat(b.allocator, []const u8, &.{ flags, isa.flags }) catch @panic("OOM");
-    }
-    return flags;
+/// The instruction set that a file's name asks for, or null for the baseline.
+pub fn isaOf(file: []const u8) ?layers.Isa {
+    for (layers.isas) |isa| if (std.mem.endsWith(u8, file, isa.suffix)) return isa;
+    return null;
 }
 
 /// A test's run: in the root, always run, and silent unless it fails (tests/run-unit keeps its log).
