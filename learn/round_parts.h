@@ -20,7 +20,7 @@ enum {
     ROUND_LOST_MS = 30000,      // a contribution that nobody has sent for so long counts as lost
     ROUND_ENTER_MS = 2000,      // between words that this peer wants to enter or to leave
     ROUND_ENTER_OLD_MS = 15000,
-    ROUND_EVALUATE_MS = 3000,   // how long the others leave the first proposer to measure held-out loss
+    ROUND_EVALUATE_MS = 8000,   // how long the others leave the first proposer to measure held-out loss
     ROUND_RETRY_MS = 1000,      // before failed work is tried again
     ROUND_PULL_LIMIT = 16,      // decisions a pull asks for
     ROUND_HEADS = 8,            // members told of the head at a time
