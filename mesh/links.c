@@ -580,10 +580,13 @@ bool links_stats_of(const struct links *links, const struct core_id *id, struct 
 void links_stats(const struct links *links, struct links_stats *out)
 {
     *out = links->totals;
-    out->up = out->dialling = out->strangers = 0;
+    out->up = out->dialling = out->strangers = out->parked = 0;
     for (uint32_t i = 0; i < links->options.max_links; i++) {
         out->up += links->links[i].state == LINK_STATE_UP;
         out->dialling += links->links[i].state == LINK_STATE_DIALLING;
     }
-    for (uint32_t i = 0; i < links->conn_count; i++) out->strangers += links->conns[i].state == CONN_STRANGER;
+    for (uint32_t i = 0; i < links->conn_count; i++) {
+        out->strangers += links->conns[i].state == CONN_STRANGER;
+        out->parked += links->conns[i].state == CONN_PARKED;
+    }
 }

@@ -177,7 +177,8 @@ struct links_stats {
     uint64_t refused_total;
     uint32_t up;
     uint32_t dialling;
-    uint32_t strangers;
+    uint32_t strangers;  // connections that have not said who they are
+    uint32_t parked;     // dials of others that wait for how ours to them goes
     uint64_t tx_bytes[LANE_COUNT];  // since open, over all links that were
     uint64_t rx_bytes[LANE_COUNT];
 };

@@ -90,15 +90,19 @@ static void crossing_dials_leave_the_lower_ones(void **state)
     }
 }
 
+static uint32_t parked_at(int i)
+{
+    struct links_stats s;
+    links_stats(peers[i].links, &s);
+    return s.parked;
+}
+
 // The lower one cannot reach the higher: the higher's dial, parked meanwhile, is taken.
 static void a_parked_hello_is_taken_when_our_dial_fails(void **state)
 {
     (void)state;
-    struct links_options o = options_of(&peers[0]);
-    o.dial_timeout_ms = 300;
-    open_with(0, &o);
-    o = options_of(&peers[1]);
-    open_with(1, &o);
+    open_peer(0);
+    open_peer(1);
     // A socket that listens and never answers: the handshake of peer 0 hangs.
     void *context = zmq_ctx_new(), *mute = zmq_socket(context, ZMQ_STREAM);
     char endpoint[64];
@@ -110,13 +114,16 @@ static void a_parked_hello_is_taken_when_our_dial_fails(void **state)
     dial_port(0, 1, (uint16_t)port);
     pump();
     dial(1, 0);
-    until(joined(0, 1));
-    assert_false(peers[0].dialled);
-    assert_int_equal(peers[0].dial_failed, 0);
+    until(parked_at(0) == 1);
+    assert_false(links_is_up(peers[1].links, &peers[0].key.id));
     int zero = 0;
     zmq_setsockopt(mute, ZMQ_LINGER, &zero, sizeof zero);
     zmq_close(mute);
     zmq_ctx_term(context);
+    until(joined(0, 1));
+    assert_false(peers[0].dialled);
+    assert_int_equal(peers[0].address_failed, 1);
+    assert_int_equal(peers[0].dial_failed, 0);
 }
 
 static void a_dial_says_why_it_failed(void **state)
