@@ -5,11 +5,11 @@
 #include "node/daemon.h"
 #include "store/object.h"
 
-static bool have_chunk(void *context, const struct core_hash *hash)
+static bool have_chunk(void *context, const struct core_hash *hash, uint32_t size)
 {
     struct node *n = context;
     pthread_mutex_lock(&n->store.mutex);
-    bool has = store_has(n->store.store, hash);
+    bool has = store_has_size(n->store.store, hash, size);
     pthread_mutex_unlock(&n->store.mutex);
     return has;
 }

@@ -71,7 +71,7 @@ void store_close(struct store *s)
 static enum core_err put_hashed(struct store *s, const struct core_hash *hash, const void *data, size_t size)
 {
     // A file of another length under this name is one that a crash of the machine has spoilt.
-    if (disk_has(s, DISK_CHUNK, hash) && disk_size(s, DISK_CHUNK, hash) == size) return CORE_ERR_OK;
+    if (store_has_size(s, hash, size)) return CORE_ERR_OK;
     return disk_write(s, DISK_CHUNK, hash, data, size);
 }
 
@@ -103,6 +103,11 @@ enum core_err store_get(struct store *s, const struct core_hash *hash, void *out
 bool store_has(struct store *s, const struct core_hash *hash)
 {
     return disk_has(s, DISK_CHUNK, hash);
+}
+
+bool store_has_size(struct store *s, const struct core_hash *hash, size_t size)
+{
+    return disk_has(s, DISK_CHUNK, hash) && disk_size(s, DISK_CHUNK, hash) == size;
 }
 
 enum core_err store_remove(struct store *s, const struct core_hash *hash)

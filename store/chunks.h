@@ -41,6 +41,7 @@ CORE_MUST_USE enum core_err store_put_checked(struct store *s, const struct core
 CORE_MUST_USE enum core_err store_get(struct store *s, const struct core_hash *hash, void *out, size_t capacity,
                                       size_t *size);
 bool store_has(struct store *s, const struct core_hash *hash);
+bool store_has_size(struct store *s, const struct core_hash *hash, size_t size);
 // OK also when there was none.
 CORE_MUST_USE enum core_err store_remove(struct store *s, const struct core_hash *hash);
 

@@ -323,7 +323,7 @@ static enum fetch_verdict take_index(struct fetch *f, struct request *r, uint32_
     }
     f->state = FETCH_CHUNKS;
     for (uint32_t i = 0; f->options.have && i < index.chunk_count; i++) {
-        if (f->options.have(f->options.context, &index.chunks[i])) hold(f, i);
+        if (f->options.have(f->options.context, &index.chunks[i], object_chunk_size(&index, i))) hold(f, i);
     }
     finish_if_all_held(f);
     return FETCH_KEEP_INDEX;

@@ -19,8 +19,9 @@ struct fetch_options {
     uint32_t timeout_ms;    // for one answer; 0 for 10 000
     uint32_t retry_ms;      // pause before every peer is asked once more; 0 for 2 000
     uint32_t sweeps;        // times that every peer is asked for one chunk before giving up; 0 for 3
-    // Whether the caller holds a chunk already (store_has). NULL: none.
-    bool (*have)(void *context, const struct core_hash *hash);
+    // Whether the caller holds a chunk of this many bytes already (store_has_size): one of another size means that the
+    // index lies, which fetching it brings out. NULL: none.
+    bool (*have)(void *context, const struct core_hash *hash, uint32_t size);
     void *context;
 };
 

@@ -15,7 +15,7 @@
 #include "ledger/consensus.h"
 #include "ledger/consensus_state.h"
 
-enum { NODES = 7, HEIGHTS = 3, FLIGHT = 4096, DISK = 256, VOTES = 8192, VALUE = 24 };
+enum { NODES = 7, HEIGHTS = 3, FLIGHT = 4096, DISK = 256, VOTES = 8192, VALUE = 24, MOODS = 3 };
 
 struct flying {
     uint64_t at;
@@ -89,11 +89,10 @@ static enum consensus_validity judge(void *context, uint64_t height, struct slic
     return sscanf(text, "value of height %lu", &h) == 1 && h == height ? CONSENSUS_VALID : CONSENSUS_INVALID;
 }
 
-static struct slice value_of(const struct world *w, uint32_t i, uint64_t height, char text[VALUE + 16])
+// Members propose different values, and each another one after a restart; validity tells those of a height.
+static struct slice value_of(uint32_t i, uint64_t height, uint32_t mood, char text[VALUE + 16])
 {
-    // Members propose different values; validity tells those of a height.
-    (void)w;
-    int size = snprintf(text, VALUE + 16, "value of height %u/%u", (unsigned)height, (unsigned)i);
+    int size = snprintf(text, VALUE + 16, "value of height %u/%u%u", (unsigned)height, (unsigned)i, (unsigned)mood);
     return (struct slice){(uint8_t *)text, (size_t)size};
 }
 
@@ -218,8 +217,8 @@ static void note_decision(struct world *w, uint32_t i, uint64_t height, const st
     struct decided *mine = &n->log[height];
     char text[VALUE + 16];
     bool offered = false;
-    for (uint32_t k = 0; k < w->count; k++) {
-        struct slice s = value_of(w, k, height, text);
+    for (uint32_t k = 0; k < w->count * MOODS; k++) {
+        struct slice s = value_of(k / MOODS, height, k % MOODS, text);
         offered |= s.size == d->value.size && memcmp(s.data, d->value.data, s.size) == 0;
     }
     if (!offered) violate(w, "a value was decided that nobody offered");
@@ -351,7 +350,7 @@ static bool step(struct world *w, struct outbox *out)
         consensus_recheck(n->machine, w->now, out);
         after(w, node, out);
         if (!n->machine || n->height >= HEIGHTS || !n->offered) return true;
-        consensus_offer(n->machine, value_of(w, node, n->height, text), w->now, out);
+        consensus_offer(n->machine, value_of(node, n->height, rng_u32(&w->rng) % MOODS, text), w->now, out);
     } else if (w->now < w->calm && chance(w, 5)) {
         consensus_believe(n->machine, rng_u64(&w->rng), w->now, out);
     } else {

@@ -475,6 +475,42 @@ static void own_votes_are_repeated(void **state)
     drop(b);
 }
 
+// Line 55: one word from a later round is enough where nobody lies, liars + 1 where somebody may.
+static void later_rounds_are_joined(void **state)
+{
+    (void)state;
+    struct bench *b = make(MEMBERS);
+    vote(b, 1, 9, LEDGER_PREVOTE, "a", 1);
+    assert_int_equal(consensus_status(b->machine).round, 9);
+    drop(b);
+    b = make(MEMBERS);
+    consensus_close(b->machine);
+    struct consensus_options o = {.run = b->run, .key = &b->keys[SELF], .model = LEDGER_BYZANTINE, .value_limit = 64,
+                                  .judge = judge, .context = b};
+    assert_int_equal(consensus_open(&b->machine, &o), CORE_ERR_OK);
+    consensus_start(b->machine, 5, b->ids, MEMBERS, 0, &b->out);
+    vote(b, 1, 90, LEDGER_PREVOTE, "a", 1);  // beyond what is kept, too
+    assert_int_equal(consensus_status(b->machine).round, 0);
+    vote(b, 2, 7, LEDGER_PRECOMMIT, NULL, 1);
+    assert_int_equal(consensus_status(b->machine).round, 7);
+    drop(b);
+}
+
+// Whoever is still in the round before needs the precommit that let this member leave it.
+static void last_rounds_precommit_is_repeated(void **state)
+{
+    (void)state;
+    struct bench *b = locked_on_a();
+    consensus_tick(b->machine, 20, &b->out);
+    assert_int_equal(b->out.count, MEMBERS - 1);
+    struct reader r = reader_over(b->out.effects[0].message.run_vote.vote.data, LEDGER_VOTE_SIZE);
+    struct ledger_vote v;
+    assert_int_equal(ledger_vote_read(&r, &v), CORE_ERR_OK);
+    assert_int_equal(v.round, 0);
+    assert_int_equal(v.step, LEDGER_PRECOMMIT);
+    drop(b);
+}
+
 static void quorums(void **state)
 {
     (void)state;
@@ -554,6 +590,8 @@ int main(void)
         cmocka_unit_test(lone_member_decides_at_once),
         cmocka_unit_test(early_messages_are_replayed),
         cmocka_unit_test(own_votes_are_repeated),
+        cmocka_unit_test(later_rounds_are_joined),
+        cmocka_unit_test(last_rounds_precommit_is_repeated),
         cmocka_unit_test(quorums),
         cmocka_unit_test(proposers_take_turns),
         cmocka_unit_test(certificates_are_checked),
