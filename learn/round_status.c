@@ -60,6 +60,8 @@ enum round_stage round_stage_now(const struct round *r)
     if (r->head.state == RUN_PAUSED) return ROUND_PAUSED;
     if (r->held && !t->cut_valid) return ROUND_QUEUED;
     if (t->self == UINT32_MAX) return !r->dataset_here && !r->options.observe ? ROUND_FETCHING : ROUND_WATCHING;
+    const struct turn *before = r->before;
+    if (!r->params_here && before->valid && before->apply == STEP_RUNNING) return ROUND_APPLYING;
     if (!r->params_here || !r->dataset_here) return ROUND_FETCHING;
     if (t->cut_valid) {
         if (t->apply == STEP_DONE) return ROUND_AGREEING;

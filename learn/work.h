@@ -42,7 +42,7 @@ enum work_kind {
 
 // The round's inner steps from the parameters of manifest `round`. Afterwards each shard s of the update lies in the blob
 // store under (run, round, 0, ROUND_CONTRIBUTION, 0, 0, s, slot): elements tree_shard_range(elements, shards, s), int8.
-// The new inner state is pending: kept apart until WORK_APPLY says whether it counts.
+// The new inner state is pending: kept apart, by round, until WORK_APPLY says whether it counts.
 struct work_train {
     struct core_hash run;
     struct core_hash params_hash;
@@ -79,7 +79,8 @@ struct work_reduce {
 // The outer step: the result's shards (blobs `top` with shard 0 to shards - 1, `bits` wide) over the parameters of manifest
 // `round` give those of `round` + 1. Report only when parameters, outer state and, with keep_inner, the pending inner
 // state of `round` are durable (fsynced), filed under (round + 1, attempt, params_hash); those of `round` stay until a
-// WORK_DROP names a later one. An attempt's result replaces an earlier attempt's.
+// WORK_DROP names a later one. Asked again for what is filed already (the same params_hash comes out): nothing changes, the
+// inner state that was kept stays. It need not wait for training that runs: without keep_inner that may be stopped.
 struct work_apply {
     struct blob_key top;
     struct core_hash params_hash;  // of manifest `round`
@@ -97,8 +98,9 @@ struct work_apply {
 
 enum work_fetched {
     FETCH_DATASET = 1,  // `object` is the spec's dataset; report once training could start
-    FETCH_PARAMS = 2,   // `object` and `outer` are the head manifest's; durable before the report; inner state is gone.
-                        // Round 0: make them from the spec's seed instead, and check the hash.
+    FETCH_PARAMS = 2,   // `object` and `outer` are the head manifest's; durable before the report. Round 0: make them
+                        // from the spec's seed instead, and check the hash. Filed without inner state, unless the same
+                        // parameters came to be here by WORK_APPLY meanwhile: then nothing changes.
 };
 
 struct work_fetch {

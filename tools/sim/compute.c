@@ -59,10 +59,12 @@ static void train(struct node *n, const struct work_train *work)
     const uint64_t state = work->fresh ? 0 : p->state;
     int8_t *update = malloc(work->elements);
     check(update);
-    toy_train(work, state, update, &n->pending_state);
+    uint64_t next_state;
+    toy_train(work, state, update, &next_state);
     if (w->options.broken == BREAK_TRAINING && n->life > 1) update[0] ^= 1;
-    n->pending = true;
-    n->pending_round = work->round;
+    n->pending[work->round % 2].here = true;
+    n->pending[work->round % 2].round = work->round;
+    n->pending[work->round % 2].state = next_state;
     for (uint32_t shard = 0; shard < work->shards; shard++) {
         uint64_t first;
         const uint64_t count = tree_shard_range(work->elements, work->shards, shard, &first);
@@ -75,7 +77,7 @@ static void train(struct node *n, const struct work_train *work)
     watch_trained(w->watch, n, work, update);
     result.train.update_root = hash_bytes(update, work->elements);
     result.train.state_in = toy_state_hash(state);
-    result.train.state_out = toy_state_hash(n->pending_state);
+    result.train.state_out = toy_state_hash(next_state);
     result.train.weight = toy_weight(work->slot);
     result.train.tokens = result.train.weight * work->steps;
     result.train.loss = 1.0 + result.train.update_root.bytes[0] / 256.0;
@@ -150,9 +152,14 @@ static void apply(struct node *n, const struct work_apply *work)
         if (w->options.broken == BREAK_APPLY && n->index == 2) params[0] ^= 1;
         const struct core_hash hash = toy_hash(params, work->elements);
         watch_applied(w->watch, n, work, sums, &hash);
-        if (work->keep_inner && (!n->pending || n->pending_round != work->round))
-            world_fail(w, "restart: peer %u keeps an inner state that it does not have", n->index);
-        disk_params_put(&n->disk, work->round + 1, &hash, params, work->elements, work->keep_inner, n->pending_state);
+        const bool pending = n->pending[work->round % 2].here && n->pending[work->round % 2].round == work->round;
+        const struct stored_params *filed = disk_params_get(&n->disk, work->round + 1, &hash);
+        if (!filed || !filed->inner) {
+            if (work->keep_inner && !pending)
+                world_fail(w, "restart: peer %u keeps an inner state that it does not have", n->index);
+            disk_params_put(&n->disk, work->round + 1, &hash, params, work->elements, work->keep_inner,
+                            n->pending[work->round % 2].state);
+        }
         result.apply.params_hash = hash;
         result.apply.outer_hash = hash_bytes(hash.bytes, sizeof hash.bytes);
         result.apply.evaluated = work->evaluate;
@@ -173,6 +180,8 @@ static void fetch(struct node *n, const struct work_fetch *work)
         result.err = CORE_ERR_NO_SPACE;
     } else if (work->what == FETCH_DATASET) {
         n->disk.dataset = true;
+    } else if (disk_params_get(&n->disk, work->round, &work->object)) {
+        result.err = CORE_ERR_OK;
     } else if (work->round == 0) {
         uint32_t *params = malloc(w->spec.elements * sizeof *params);
         check(params);

@@ -83,7 +83,7 @@ void node_boot(struct node *n)
     n->life++;
     n->crash_in = 0;
     n->tick_us = 0;
-    n->pending = false;
+    memset(n->pending, 0, sizeof n->pending);
     n->stage = ROUND_WATCHING;
     char name[16], address[16];
     snprintf(name, sizeof name, "p%u", n->index);

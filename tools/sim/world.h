@@ -60,8 +60,10 @@ struct node {
     uint32_t down_ms;     // then it stays down for so long
     bool persist_broken;  // of this outbox
     struct disk disk;
-    uint64_t pending_round, pending_state;  // inner state that waits for its cut
-    bool pending;
+    struct {
+        bool here;
+        uint64_t round, state;
+    } pending[2];  // inner state that waits for its cut, by round % 2
     enum round_stage stage;
 };
 
