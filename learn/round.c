@@ -284,7 +284,8 @@ static void open_round(struct round *r, uint64_t now_ms)
 static void note_duration(struct round *r)
 {
     const struct turn *t = r->turn;
-    if (!t->valid || !t->cut_valid || !t->last_commit_ms) return;
+    // Rounds that this peer only heard about while it caught up say nothing of how long one takes.
+    if (!t->valid || !t->cut_valid || !t->last_commit_ms || !t->acknowledged) return;
     uint64_t took = t->last_commit_ms > t->started_ms ? t->last_commit_ms - t->started_ms : 0;
     r->durations[r->duration_count++ % ROUND_HISTORY] = took;
 }
