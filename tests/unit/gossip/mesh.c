@@ -172,6 +172,28 @@ static void a_stopped_peer_comes_back_and_accuses_nobody(void **state)
     }
 }
 
+// Woken up, but with a network that takes a second and a half to bring anything: everyone has a fresh interval.
+static void who_wakes_up_deaf_accuses_nobody(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 4; seed++) {
+        const uint32_t count = seed % 2 ? 8 : 2;
+        world_open(&world, count, 250 + seed);
+        world_join_all(&world);
+        world_run(&world, 15000);
+        world.peers[0].paused = true;
+        world_run(&world, 10000);
+        world.peers[0].paused = false;
+        world.peers[0].deaf_until_ms = world.now_ms + 1500;
+        world_run(&world, 10000);
+        struct gossip_counts counts;
+        gossip_counts_get(world.peers[0].gossip, &counts);
+        assert_int_equal(counts.accusations, 0);
+        assert_true(world_agrees(&world));
+        world_close(&world);
+    }
+}
+
 // Pauses shorter than the silence that is allowed, one peer after the other.
 static void short_pauses_cost_nobody(void **state)
 {
@@ -437,6 +459,7 @@ int main(void)
         cmocka_unit_test(a_killed_peer_is_seen_dead_in_3_s),
         cmocka_unit_test(a_silent_peer_is_seen_dead_in_5_s),
         cmocka_unit_test(a_stopped_peer_comes_back_and_accuses_nobody),
+        cmocka_unit_test(who_wakes_up_deaf_accuses_nobody),
         cmocka_unit_test(short_pauses_cost_nobody),
         cmocka_unit_test(a_lossy_network_accuses_nobody),
         cmocka_unit_test(one_broken_link_accuses_nobody),

@@ -35,7 +35,8 @@ struct world_peer {
     bool dialable, paused;
     uint32_t part;  // peers of different parts don't reach each other
     uint64_t starts;
-    uint32_t dialed;  // times that others dialled it
+    uint64_t deaf_until_ms;  // what is sent to it arrives no earlier
+    uint32_t dialed;         // times that others dialled it
     uint32_t got[WORLD_CASTS];
 };
 
@@ -301,7 +302,7 @@ static void world_handle(struct world *w, const struct world_event *e)
     struct world_peer *p = &w->peers[e->to];
     const struct core_id *from = &w->peers[e->from].key.id;
     if (!p->gossip) return;
-    if (p->paused) {  // it lies in the socket until the process goes on
+    if (p->paused || w->now_ms < p->deaf_until_ms) {  // it lies in the socket until the process goes on
         struct world_event again = *e;
         if (e->message) again.message = world_copy(e->message);
         world_push(w, again, 100);
