@@ -6,11 +6,11 @@
 
 // Events that are told unless the peer runs quietly; a trailing dot stands for everything below.
 static const char *const told[] = {
-    "node.",      "problem.",          "admission.",      "link.refused",  "gossip.member.dead", "gossip.member.alive",
-    "run.",       "round.closed",      "round.manifest",  "round.failed",  "consensus.convicted", "disk.",
-    "peer.run",   "members.state",     "monitor.dead",    "round.halted",
+    "node.",         "problem.",      "admission.",     "link.refused",    "gossip.member",      "gossip.accused", "gossip.refuted",
+    "gossip.left",   "run.",          "round.closed",   "round.diverged",  "round.lost",         "round.unfit",    "disk.",
+    "consensus.equivocation",
 };
-static const char *const told_quietly[] = {"node.failed", "problem.", "run.failed", "consensus.convicted", "disk."};
+static const char *const told_quietly[] = {"node.failed", "problem.", "round.diverged", "consensus.equivocation", "disk."};
 
 static bool listed(const char *name, const char *const *list, size_t count)
 {

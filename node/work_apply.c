@@ -10,7 +10,7 @@
 #include "node/daemon.h"
 
 // Windows of the held-out text that an evaluation reads: while the run goes on, and after its last round.
-enum { EVALUATE_WINDOWS = 256, EVALUATE_WINDOWS_LAST = 2048 };
+enum { EVALUATE_WINDOWS = 192, EVALUATE_WINDOWS_LAST = 1024 };
 
 struct apply_job {
     struct job job;
