@@ -452,7 +452,14 @@ enum core_err round_restore(struct round *r, uint32_t kind, struct slice payload
 void round_restore_params(struct round *r, uint64_t round, const struct core_hash *params_hash, bool inner)
 {
     const uint32_t room = sizeof r->durable / sizeof r->durable[0];
-    const uint32_t at = r->durable_count < room ? r->durable_count++ : room - 1;
+    uint32_t at = 0;
+    if (r->durable_count < room) {
+        at = r->durable_count++;
+    } else {  // the newest are kept, in whatever order the disk lists them
+        for (uint32_t i = 1; i < room; i++)
+            if (r->durable[i].round < r->durable[at].round) at = i;
+        if (r->durable[at].round >= round) return;
+    }
     r->durable[at].round = round;
     r->durable[at].hash = *params_hash;
     r->durable[at].inner = inner;
