@@ -82,7 +82,7 @@ struct links_options {
     uint64_t bulk_window_bytes;         // what we grant a peer; 0: 32 MiB
     int dial_timeout_ms;                // an address; 0: 3000
     int hello_timeout_ms;               // 0: 5000
-    int heartbeat_ms;                   // ZMTP's; 0: 2000, its timeout is 4 times that
+    int heartbeat_ms;                   // ZMTP's, on the control lane; 0: 2000; silent for 4 times that is down
     int penalty_ms;                     // how long a key that sent hostile bytes is kept out; 0: 30000
 };
 
@@ -177,8 +177,8 @@ struct links_stats {
     uint64_t refused_total;
     uint32_t up;
     uint32_t dialling;
-    uint32_t strangers;  // connections that have not said who they are
-    uint32_t parked;     // dials of others that wait for how ours to them goes
+    uint32_t strangers;             // connections that have not said who they are
+    uint32_t parked;                // dials of others that wait for how ours to them goes
     uint64_t tx_bytes[LANE_COUNT];  // since open, over all links that were
     uint64_t rx_bytes[LANE_COUNT];
 };

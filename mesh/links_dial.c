@@ -19,7 +19,10 @@ static bool dial_lane(struct links *l, struct link *link, uint32_t index)
     struct lane *lane = &link->lanes[index];
     char name[32];
     snprintf(name, sizeof name, "monitor-%llu", (unsigned long long)++l->next_name);
-    if (socket_dial(l->context, &l->sockets, &link->at, link->curve, name, &lane->dealer, &lane->monitor)) return false;
+    struct socket_options sockets = l->sockets;
+    // A heartbeat waits behind a large message: the control lane speaks for both.
+    if (index == LANE_BULK) sockets.heartbeat_ms = 0;
+    if (socket_dial(l->context, &sockets, &link->at, link->curve, name, &lane->dealer, &lane->monitor)) return false;
     lane->state = LANE_GREETING;
     return lane_greet(l, link, index);
 }

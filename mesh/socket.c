@@ -32,9 +32,17 @@ static bool set_common(void *s, const struct socket_options *o)
     int64_t max = WIRE_FRAME_MAX;
     return set_int(s, ZMQ_LINGER, o->linger_ms) && set_int(s, ZMQ_IPV6, 1) && set_int(s, ZMQ_SNDHWM, HIGH_WATER) &&
            set_int(s, ZMQ_RCVHWM, HIGH_WATER) && zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &max, sizeof max) == 0 &&
-           set_int(s, ZMQ_HANDSHAKE_IVL, o->handshake_ms) && set_int(s, ZMQ_HEARTBEAT_IVL, o->heartbeat_ms) &&
-           set_int(s, ZMQ_HEARTBEAT_TIMEOUT, 4 * o->heartbeat_ms) &&
+           set_int(s, ZMQ_HANDSHAKE_IVL, o->handshake_ms) &&
            zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, o->curve->secret_key, IDENTITY_CURVE_SIZE) == 0;
+}
+
+// ZMTP's PING: its sender closes when nothing comes back in time, and the other side when no further one comes (TTL,
+// from the first one on).
+static bool set_heartbeat(void *s, int interval_ms, int timeout_ms, int ttl_ms)
+{
+    if (interval_ms == 0) return true;
+    return set_int(s, ZMQ_HEARTBEAT_IVL, interval_ms) && set_int(s, ZMQ_HEARTBEAT_TIMEOUT, timeout_ms) &&
+           set_int(s, ZMQ_HEARTBEAT_TTL, ttl_ms);
 }
 
 // The monitor must read before anything happens on the socket, so that no event is lost.
@@ -89,8 +97,11 @@ enum core_err socket_listen(void *context, const struct socket_options *options,
     *monitor = NULL;
     *socket = zmq_socket(context, ZMQ_ROUTER);
     if (!*socket) return CORE_ERR_NO_MEMORY;
-    if (!set_common(*socket, options) || !set_int(*socket, ZMQ_ROUTER_MANDATORY, 1) ||
-        !set_int(*socket, ZMQ_CURVE_SERVER, 1) || !set_int(*socket, ZMQ_BACKLOG, BACKLOG) ||
+    // Bulk lanes come here too, where an answer may wait behind a large frame: the listener is patient.
+    if (!set_common(*socket, options) ||
+        !set_heartbeat(*socket, options->heartbeat_ms, 15 * options->heartbeat_ms, 0) ||
+        !set_int(*socket, ZMQ_ROUTER_MANDATORY, 1) || !set_int(*socket, ZMQ_CURVE_SERVER, 1) ||
+        !set_int(*socket, ZMQ_BACKLOG, BACKLOG) ||
         zmq_setsockopt(*socket, ZMQ_ZAP_DOMAIN, GATE_DOMAIN, strlen(GATE_DOMAIN)) != 0)
         return fail(socket, monitor, CORE_ERR_IO);
     *monitor = open_monitor(context, *socket, monitor_name);
@@ -114,8 +125,9 @@ enum core_err socket_dial(void *context, const struct socket_options *options, c
     *monitor = NULL;
     *socket = zmq_socket(context, ZMQ_DEALER);
     if (!*socket) return CORE_ERR_NO_MEMORY;
-    if (!set_common(*socket, options) || !set_int(*socket, ZMQ_RECONNECT_IVL, -1) ||
-        !set_int(*socket, ZMQ_CONNECT_TIMEOUT, options->connect_ms) ||
+    if (!set_common(*socket, options) ||
+        !set_heartbeat(*socket, options->heartbeat_ms, 4 * options->heartbeat_ms, 4 * options->heartbeat_ms) ||
+        !set_int(*socket, ZMQ_RECONNECT_IVL, -1) || !set_int(*socket, ZMQ_CONNECT_TIMEOUT, options->connect_ms) ||
         zmq_setsockopt(*socket, ZMQ_CURVE_PUBLICKEY, options->curve->public_key, IDENTITY_CURVE_SIZE) != 0 ||
         zmq_setsockopt(*socket, ZMQ_CURVE_SERVERKEY, server, IDENTITY_CURVE_SIZE) != 0)
         return fail(socket, monitor, CORE_ERR_IO);

@@ -20,6 +20,8 @@ struct socket_options {
     const struct identity_curve *curve;
     int handshake_ms;
     int connect_ms;
+    // A connection that we dial and that is silent for 4 times this is closed by either side; one that a listener
+    // accepted, by it, after 15 times this. 0: none.
     int heartbeat_ms;
     int linger_ms;
 };

@@ -1,7 +1,9 @@
 // Links between peers of one mesh, over real sockets on loopback: handshake, crossing, credit, closing.
 #include "unit/mesh/peers.h"
 
-#include "mesh/gate.h"
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void two_peers_meet_and_talk(void **state)
 {
@@ -60,6 +62,64 @@ static void a_peer_that_goes_is_seen(void **state)
     dial(1, 0);
     dial(2, 1);
     until(joined(0, 1) && joined(1, 2));
+}
+
+// A process that dies by SIGKILL says nothing; its TCP connections do. Both sides of a dial see it.
+static void end_process_with_links(bool it_dials, int with)
+{
+    int to_parent[2], to_child[2];
+    uint16_t port;
+    assert_int_equal(pipe(to_parent) | pipe(to_child), 0);
+    pid_t child = fork();  // no thread runs now: each test closes its links
+    assert_true(child >= 0);
+    int me = child == 0;
+    struct links_options o = options_of(&peers[me]);
+    if (with == SIGSTOP) o.heartbeat_ms = 500;
+    open_with(me, &o);
+    port = links_port(peers[me].links);
+    int out = me ? to_parent[1] : to_child[1], in = me ? to_child[0] : to_parent[0];
+    bool exchanged = write(out, &port, sizeof port) == sizeof port && read(in, &port, sizeof port) == sizeof port;
+    if (exchanged && (bool)me == it_dials) dial_port(me, !me, port);
+    if (me) {
+        for (uint64_t end = mono_ms() + GUARD_MS; exchanged && mono_ms() < end;) pump();
+        _exit(1);
+    }
+    assert_true(exchanged);
+    until(links_is_up(peers[0].links, &peers[1].key.id) && bulk_open(0, 1));
+    assert_int_equal(kill(child, with), 0);
+    until(peers[0].down == 1);
+    assert_int_equal(peers[0].last_down, LINK_CLOSED);
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+    for (int i = 0; i < 2; i++) {
+        close(to_parent[i]);
+        close(to_child[i]);
+    }
+}
+
+static void a_killed_process_that_we_dialled_is_seen(void **state)
+{
+    (void)state;
+    end_process_with_links(false, SIGKILL);
+}
+
+static void a_killed_process_that_dialled_us_is_seen(void **state)
+{
+    (void)state;
+    end_process_with_links(true, SIGKILL);
+}
+
+// A stopped one keeps its connections: the heartbeat finds it, on both sides of a dial.
+static void a_stopped_process_that_we_dialled_is_seen(void **state)
+{
+    (void)state;
+    end_process_with_links(false, SIGSTOP);
+}
+
+static void a_stopped_process_that_dialled_us_is_seen(void **state)
+{
+    (void)state;
+    end_process_with_links(true, SIGSTOP);
 }
 
 static void crossing_dials_leave_the_lower_ones(void **state)
@@ -213,9 +273,12 @@ static void bulk_waits_for_credit(void **state)
     assert_true(s.bulk_credit <= 0);
     // What was granted arrives, one message over at most; control is not held up by what waits.
     until(peers[1].bulk_bytes >= WINDOW);
-    assert_int_equal(send_ping(0, 1, 0), CORE_ERR_OK);
-    uint32_t before = peers[1].messages;
-    until(peers[1].messages > before);
+    for (uint64_t i = 0; i < 20; i++) {
+        assert_int_equal(send_ping(0, 1, i), CORE_ERR_OK);
+        until(peers[1].next_nonce == i + 1);
+        assert_int_equal(send_ping(1, 0, i), CORE_ERR_OK);
+        until(peers[0].next_nonce == i + 1);
+    }
     assert_true(peers[1].bulk_bytes <= WINDOW + SIZE);
     assert_true(sent * (uint64_t)SIZE > WINDOW + SIZE);
     links_bulk_hold(peers[1].links, false);
@@ -310,6 +373,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(two_peers_meet_and_talk, setup, teardown),
         cmocka_unit_test_setup_teardown(hangup_ends_both_sides, setup, teardown),
         cmocka_unit_test_setup_teardown(a_peer_that_goes_is_seen, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_killed_process_that_we_dialled_is_seen, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_killed_process_that_dialled_us_is_seen, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_stopped_process_that_we_dialled_is_seen, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_stopped_process_that_dialled_us_is_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(crossing_dials_leave_the_lower_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(a_parked_hello_is_taken_when_our_dial_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(a_dial_says_why_it_failed, setup, teardown),
