@@ -219,13 +219,16 @@ void gossip_link_up(struct gossip *g, const struct core_id *peer, uint64_t now_m
 {
     if (id_equal(peer, &g->self.id)) return;
     monitor_clock(&g->monitor, now_ms);
+    // Up again without a word that it was down: a new process perhaps, which then says so; a neighbour until it does.
     const struct link *old = link_table_find(&g->links, peer);
-    if (old && old->neighbor) g->view.changed = true;
+    const bool was_neighbor = old && old->neighbor;
     struct link *link = link_table_add(&g->links, peer, now_ms);
     if (!link) {
         outbox_hangup(out, peer);
         return;
     }
+    link->neighbor = was_neighbor;
+    if (was_neighbor) g->view.changed = true;
     monitor_heard(&g->monitor, link, now_ms);
     struct member *member = members_find(&g->members, peer);
     if (member) member->heard_ms = now_ms;

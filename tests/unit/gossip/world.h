@@ -19,7 +19,7 @@
 
 enum { WORLD_PEERS = 64, WORLD_EVENTS = 1 << 17, WORLD_CASTS = 256 };
 
-enum world_kind { WORLD_MESSAGE, WORLD_UP, WORLD_DOWN, WORLD_DIAL_FAILED };
+enum world_kind { WORLD_MESSAGE, WORLD_UP, WORLD_DOWN, WORLD_DIAL_FAILED, WORLD_HANGUP };
 
 struct world_event {
     uint64_t at_ms, order;
@@ -202,7 +202,10 @@ static void world_perform(struct world *w, uint32_t a)
         switch (e->kind) {
         case EFFECT_SEND: world_send(w, a, b, &e->message); break;
         case EFFECT_DIAL: world_dial(w, a, b); break;
-        case EFFECT_HANGUP: world_unlink(w, a, b, true); break;
+        case EFFECT_HANGUP:  // as the node does: once the link has been idle for a while
+            world_push(w, (struct world_event){.kind = WORLD_HANGUP, .from = b, .to = a, .epoch = w->epoch[a][b]},
+                       1000);
+            break;
         case EFFECT_DELIVER: w->peers[a].got[e->payload.data[0]]++; break;
         case EFFECT_MEMBER: break;
         default: check(false);
@@ -322,6 +325,12 @@ static void world_handle(struct world *w, const struct world_event *e)
         if (w->epoch[e->to][e->from] == e->epoch + 1 && !w->linked[e->to][e->from])
             gossip_link_down(p->gossip, from, w->now_ms, &w->out);
         break;
+    case WORLD_HANGUP: {
+        struct gossip_member m;
+        const bool wanted = gossip_member_find(p->gossip, from, &m) && m.neighbor;
+        if (!wanted && w->epoch[e->to][e->from] == e->epoch) world_unlink(w, e->to, e->from, true);
+        break;
+    }
     case WORLD_DIAL_FAILED: gossip_dial_failed(p->gossip, from, w->now_ms, &w->out); break;
     }
     world_perform(w, e->to);
