@@ -157,7 +157,8 @@ def full_disk_stops_votes(world):
     victim = world.peer("small/p4")
     victim.run("join", "-", "--name", "p4", "--listen", f"127.0.0.1:{free_port()}", "--detach", "--cpus", "1", stdin=token)
     until(lambda: peers[0].states().get("p4") == "alive", "the fourth is seen")
-    run = tiny_run(world, peers[0], 5000, steps=8)
+    # A peer that cannot write is alive: its rounds wait for it until the deadline, here a short one.
+    run = tiny_run(world, peers[0], 5000, "--deadline", "3s", steps=8)
     takes_part(peers[0], run, "p4")
     filler = os.path.join(small, "filler")
     with open(filler, "wb", buffering=0) as file:
