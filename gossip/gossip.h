@@ -5,7 +5,8 @@
 //   EFFECT_SEND     to a linked peer, or, for a probe, to one that has yet to be dialled
 //   EFFECT_DIAL     the view wants a link (payload: the addresses of the member's record). Answer it with
 //                   gossip_link_up once the peer is authenticated, or with gossip_dial_failed
-//   EFFECT_HANGUP   the view no longer needs this link: close it when nothing else uses it, then gossip_link_down
+//   EFFECT_HANGUP   the view no longer needs this link: once nothing else has used it for a while, and if it has not
+//                   become a neighbour's again (gossip_member.neighbor), close it, then gossip_link_down
 //   EFFECT_DELIVER  a broadcast of another peer (never TOPIC_MEMBER, TOPIC_SUSPICION, which end here)
 //   EFFECT_MEMBER   what gossip_member_find says of this member changed (state, record or link)
 //
