@@ -178,7 +178,10 @@ static void drop_idle(struct node *n)
 {
     for (int i = 0; i < NODE_LINKS_MAX; i++) {
         struct node_link *link = &n->link[i];
-        if (link->used && link->unwanted && n->now_ms >= link->used_ms + LINK_IDLE_MS) links_hangup(n->links, &link->id);
+        if (!link->used || !link->unwanted || n->now_ms < link->used_ms + LINK_IDLE_MS) continue;
+        struct gossip_member member;  // it may have become a neighbour again over the same link
+        if (gossip_member_find(peer_gossip(n->peer), &link->id, &member) && member.neighbor) link->unwanted = false;
+        else links_hangup(n->links, &link->id);
     }
 }
 
