@@ -21,14 +21,14 @@ static bool next_span(const struct model_config *config, uint64_t end, struct sp
     return true;
 }
 
-static bool apply_span(const struct outer_step *step, struct span s, const int64_t *sums, float *params,
-                       float *momentum, int64_t *largest)
+static enum core_err apply_span(const struct outer_step *step, struct span s, const int64_t *sums, float *params,
+                                float *momentum, int64_t *largest)
 {
     double weight = (double)step->weight, scale = ldexp(1, step->exponents[s.tensor]);
-    int64_t most = *largest;
+    uint64_t most = (uint64_t)*largest;
     bool finite = true;
     for (uint64_t i = s.first; i < s.end; i++, sums++) {
-        int64_t magnitude = *sums < 0 ? -*sums : *sums;
+        uint64_t magnitude = *sums < 0 ? 0 - (uint64_t)*sums : (uint64_t)*sums;
         if (magnitude > most) most = magnitude;
         float u = (float)((double)*sums / weight * scale);
         if (step->momentum > 0) {
@@ -38,8 +38,10 @@ static bool apply_span(const struct outer_step *step, struct span s, const int64
         params[i] = fmaf(-step->rate, u, params[i]);
         finite &= isfinite(params[i]) != 0;
     }
-    *largest = most;
-    return finite;
+    // Beyond it a sum is no double; no honest one comes near.
+    if (most >= 1ull << 53) return CORE_ERR_MALFORMED;
+    *largest = (int64_t)most;
+    return finite ? CORE_ERR_OK : CORE_ERR_NON_FINITE;
 }
 
 enum core_err outer_apply(const struct outer_step *step, const int64_t *sums, uint64_t first, uint64_t count,
@@ -47,11 +49,11 @@ enum core_err outer_apply(const struct outer_step *step, const int64_t *sums, ui
 {
     check(step->weight > 0 && first % TENSORS_ALIGN == 0 && count % TENSORS_ALIGN == 0);
     check(first + count <= tensors_elements(step->config) && (momentum || !(step->momentum > 0)));
-    bool finite = true;
+    enum core_err err = CORE_ERR_OK;
     struct span s = {.first = first, .end = first};
-    while (next_span(step->config, first + count, &s))
-        finite &= apply_span(step, s, sums + (s.first - first), params, momentum, &largest[s.tensor]);
-    return finite ? CORE_ERR_OK : CORE_ERR_NON_FINITE;
+    while (!err && next_span(step->config, first + count, &s))
+        err = apply_span(step, s, sums + (s.first - first), params, momentum, &largest[s.tensor]);
+    return err;
 }
 
 struct core_hash outer_hash(const struct model_config *config, float momentum_rate, const float *momentum)

@@ -18,7 +18,8 @@ struct outer_step {
 // Elements [first, first + count), both multiples of TENSORS_ALIGN. `sums` points at element `first`; `params` and
 // `momentum` are whole flat vectors, changed in place (`momentum` may be NULL when step->momentum is 0).
 // `largest` (one a tensor, zeroed by the caller before the first range) becomes the maximum of itself and |sum|.
-// NON_FINITE when a parameter would not be finite.
+// NON_FINITE when a parameter would not be finite, MALFORMED for a |sum| of 2^53 or more (nobody honest sent it);
+// `params` and `momentum` are then half changed.
 CORE_MUST_USE enum core_err outer_apply(const struct outer_step *step, const int64_t *sums, uint64_t first,
                                         uint64_t count, float *params, float *momentum, int64_t *largest);
 

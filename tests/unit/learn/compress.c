@@ -160,7 +160,12 @@ static void the_outer_step_is_an_average(void **state)
         assert_int_equal(largest[t], most);
         assert_int_equal(split_largest[t], most);
     }
-    sums[100] = INT64_MAX / 2;
+    static const int64_t lies[] = {INT64_MIN, INT64_MAX, 1ll << 53};
+    for (size_t i = 0; i < 3; i++) {
+        sums[100] = lies[i];
+        assert_int_equal(outer_apply(&step, sums, 0, n, params, momentum, largest), CORE_ERR_MALFORMED);
+    }
+    sums[100] = 1ll << 52;
     step.rate = 1e30f;
     exponents[0] = 20;
     assert_int_equal(outer_apply(&step, sums, 0, n, params, momentum, largest), CORE_ERR_NON_FINITE);
