@@ -27,6 +27,7 @@ enum sim_break {
     BREAK_SUM,       // one contribution is added twice
     BREAK_APPLY,     // one peer's outer step differs
     BREAK_PERSIST,   // votes are said to be durable and are not
+    BREAK_FORGET,    // they are durable, but not given back after a restart
     BREAK_TRAINING,  // training after a restart differs, and what was announced before is forgotten
     BREAK_PROGRESS,  // after the faults most messages are still lost
     BREAK_RECORD,    // a peer's decisions change on its disk
