@@ -159,6 +159,8 @@ struct run_status {
     uint32_t slot;                    // when a member
     uint32_t quorum;
     uint64_t committed;               // slots whose acknowledged commits of this round are here
+    uint64_t owners;                  // slots that own a shard at any level of this round's plan
+    struct core_id proposer;          // of the height in progress, in consensus' current round
     uint64_t stage_since_ms;
     uint64_t round_since_ms;          // the head was learned
 };

@@ -79,6 +79,16 @@ static uint32_t alive(const struct round *r)
     return count;
 }
 
+static uint64_t owner_slots(const struct tree_plan *plan)
+{
+    uint64_t slots = 0;
+    for (uint32_t level = 0; level < plan->levels; level++)
+        for (uint32_t group = 0; group < plan->group_count[level]; group++)
+            for (uint32_t shard = 0; shard < plan->shards; shard++)
+                slots |= SLOT(tree_plan_owner(plan, level, group, shard));
+    return slots;
+}
+
 void round_status(const struct round *r, struct run_status *status)
 {
     const struct turn *t = r->turn;
@@ -99,6 +109,9 @@ void round_status(const struct round *r, struct run_status *status)
         .round_since_ms = r->head_ms,
     };
     status->waiting = !round_ended(r) && alive(r) < status->quorum;
+    if (t->valid) status->owners = owner_slots(&t->plan);
+    const uint32_t proposer = consensus_status(r->consensus).proposer;
+    if (proposer < r->head.member_count) status->proposer = r->head.members[proposer].id;
 }
 
 // ---- waiting ----

@@ -68,6 +68,18 @@ static json_t *slots_json(struct node *n, const struct run_status *status)
     return list;
 }
 
+// Names of those who own a shard in the round in progress.
+static json_t *owners_json(struct node *n, const struct run_status *status)
+{
+    json_t *list = json_array();
+    for (uint32_t i = 0; status->head && i < status->head->member_count; i++) {
+        const struct run_member *m = &status->head->members[i];
+        char name[64];
+        if (status->owners >> m->slot & 1) json_array_append_new(list, json_string(member_name(n, &m->id, name)));
+    }
+    return list;
+}
+
 void verb_runs_show(struct node *n, struct session *s)
 {
     struct run_data *run;
@@ -95,6 +107,10 @@ void verb_runs_show(struct node *n, struct session *s)
         if (line) json_array_append_new(history, line);
     }
     json_object_set_new(o, "spec", spec_json(run));
+    char name[64];
+    bool ended = !status.head || status.head->state == RUN_DONE || status.head->state == RUN_CANCELLED;
+    json_object_set_new(o, "proposer", ended ? json_null() : json_string(member_name(n, &status.proposer, name)));
+    json_object_set_new(o, "owners", owners_json(n, &status));
     json_object_set_new(o, "slots", slots_json(n, &status));
     json_object_set_new(o, "history", history);
     session_end(s, 0, o);

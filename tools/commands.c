@@ -84,16 +84,19 @@ static const struct flag lab_run_flags[] = {
 };
 
 static const struct flag sim_flags[] = {
-    {"nodes", 0, FLAG_COUNT, "N", "peers", false},
-    {"seed", 0, FLAG_NUMBER, "N", "replays exactly this history", false},
-    {"seeds", 0, FLAG_COUNT, "N", "this many histories, from --seed on", false},
-    {"faults", 0, FLAG_TEXT, "LIST", "which faults: all, none, or a list of names", false},
-    {"rounds", 0, FLAG_COUNT, "N", "rounds to reach", false},
+    {"nodes", 0, FLAG_COUNT, "N", "peers (7)", false},
+    {"hosts", 0, FLAG_COUNT, "N", "they lie on so many machines (each on its own)", false},
+    {"seed", 0, FLAG_NUMBER, "N", "replays exactly this history (1)", false},
+    {"seeds", 0, FLAG_COUNT, "N", "this many histories, from --seed on (1)", false},
+    {"faults", 0, FLAG_TEXT, "LIST", "all, none, or names with commas (all)", false},
+    {"rounds", 0, FLAG_COUNT, "N", "rounds to reach (20)", false},
 };
 
 static const struct flag bench_flags[] = {
     {"threads", 0, FLAG_COUNT, "N", "measure with N threads only", false},
     {"seconds", 0, FLAG_REAL, "S", "time for one measurement", false},
+    {"full", 0, FLAG_SWITCH, NULL, "learn: every seed and round", false},
+    {"data", 0, FLAG_TEXT, "FILE", "learn: this text", false},
 };
 
 static const struct flag help_flags[] = {
