@@ -118,8 +118,10 @@ void consensus_start(struct consensus *c, uint64_t height, const struct core_id 
     c->resend_at = UINT64_MAX;
     c->resend_wait = c->options.resend_ms;
     consensus_round_start(c, 0, now_ms, out);  // lines 10 and 54
-    if (next) early_replay(c, now_ms, out);
-    else early_clear(c->early);
+    if (next)
+        early_replay(c, now_ms, out);
+    else
+        early_clear(c->early);
 }
 
 // What every call ends with: rules until none applies, then what was signed goes out.
@@ -260,11 +262,10 @@ static enum consensus_verdict take_proposal(struct consensus *c, const struct le
     }
     // Line 28: the quorum of prevotes of valid_round comes with the proposal.
     struct ledger_certificate certificate;
-    if (v->valid_round >= 0 &&
-        (ledger_certificate_read(p->certificate, &certificate) != CORE_ERR_OK ||
-         certificate.round != (uint32_t)v->valid_round ||
-         !ledger_certificate_valid(p->certificate, LEDGER_PREVOTE, &c->options.run, c->height, &v->value, c->members,
-                                   c->count, c->quorum))) {
+    if (v->valid_round >= 0 && (ledger_certificate_read(p->certificate, &certificate) != CORE_ERR_OK ||
+                                certificate.round != (uint32_t)v->valid_round ||
+                                !ledger_certificate_valid(p->certificate, LEDGER_PREVOTE, &c->options.run, c->height,
+                                                          &v->value, c->members, c->count, c->quorum))) {
         return CONSENSUS_REFUSED;
     }
     heard(c, (uint32_t)i, v->round);
@@ -311,8 +312,10 @@ enum consensus_verdict consensus_message(struct consensus *c, const struct core_
     }
     if (!hash_equal(&p.vote.run, &c->options.run)) return CONSENSUS_REFUSED;
     if (p.vote.height > c->height) {
-        if (is_vote) early_vote(c, from, &p.vote, bytes);
-        else early_proposal(c, from, &p.vote, bytes);
+        if (is_vote)
+            early_vote(c, from, &p.vote, bytes);
+        else
+            early_proposal(c, from, &p.vote, bytes);
         return CONSENSUS_BEHIND;
     }
     if (p.vote.height < c->height || c->decided) return CONSENSUS_STALE;

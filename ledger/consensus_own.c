@@ -58,8 +58,12 @@ static bool slot_take(struct consensus *c, enum ledger_step step)
 static struct ledger_vote vote_now(const struct consensus *c, enum ledger_step step, const struct core_hash *value,
                                    int32_t valid_round)
 {
-    struct ledger_vote v = {.run = c->options.run, .height = c->height, .round = c->round, .step = step,
-                            .valid_round = valid_round, .value = *value};
+    struct ledger_vote v = {.run = c->options.run,
+                            .height = c->height,
+                            .round = c->round,
+                            .step = step,
+                            .valid_round = valid_round,
+                            .value = *value};
     ledger_vote_sign(&v, c->options.key);
     return v;
 }
@@ -107,8 +111,8 @@ static void send_vote(struct consensus *c, const struct ledger_vote *v, uint64_t
 
 static void send_proposal(struct consensus *c, const struct tally_round *r, uint64_t to, struct outbox *out)
 {
-    struct ledger_proposal p = {.vote = r->proposal, .value = {r->value, r->value_size},
-                                .certificate = {r->certificate, r->certificate_size}};
+    struct ledger_proposal p = {
+        .vote = r->proposal, .value = {r->value, r->value_size}, .certificate = {r->certificate, r->certificate_size}};
     struct writer w = writer_over(c->scratch, LEDGER_PROPOSAL_LIMIT);
     ledger_proposal_write(&w, &p);
     check(!w.overflowed);
@@ -134,8 +138,10 @@ void consensus_own_flush(struct consensus *c, uint64_t now_ms, struct outbox *ou
     for (uint32_t i = 0; i < c->unsent_count; i++) {
         const struct ledger_vote *v = &c->unsent[i];
         struct tally_round *r = tally_find(&c->tally, v->round);
-        if (v->step != LEDGER_PROPOSE) send_vote(c, v, others(c), out);
-        else if (r && r->proposed) send_proposal(c, r, others(c), out);
+        if (v->step != LEDGER_PROPOSE)
+            send_vote(c, v, others(c), out);
+        else if (r && r->proposed)
+            send_proposal(c, r, others(c), out);
     }
     if (c->unsent_count && now_ms != UINT64_MAX && !c->decided && others(c)) {
         c->resend_wait = c->options.resend_ms;
@@ -150,8 +156,13 @@ static void resend_vote(struct consensus *c, struct tally_round *r, enum ledger_
 {
     const struct tally_step *s = tally_votes(r, step);
     if (c->self < 0 || !(s->voters >> c->self & 1)) return;
-    struct ledger_vote v = {.run = c->options.run, .height = c->height, .round = r->round, .step = step,
-                            .valid_round = -1, .value = s->value[c->self], .voter = c->members[c->self],
+    struct ledger_vote v = {.run = c->options.run,
+                            .height = c->height,
+                            .round = r->round,
+                            .step = step,
+                            .valid_round = -1,
+                            .value = s->value[c->self],
+                            .voter = c->members[c->self],
                             .signature = s->signature[c->self]};
     send_vote(c, &v, to, out);
 }
@@ -231,9 +242,12 @@ enum core_err consensus_restore(struct consensus *c, struct slice payload)
     enum core_err err = CORE_ERR_OK;
     while (!err && r.at < r.size) {
         uint8_t record = read_u8(&r);
-        if (record == RECORD_VOTE) err = restore_vote(c, &r);
-        else if (record == RECORD_LOCK) err = restore_lock(c, &r);
-        else err = CORE_ERR_MALFORMED;
+        if (record == RECORD_VOTE)
+            err = restore_vote(c, &r);
+        else if (record == RECORD_LOCK)
+            err = restore_lock(c, &r);
+        else
+            err = CORE_ERR_MALFORMED;
     }
     // A peer that forgot what it signed must not sign.
     if (err) c->halted = true;

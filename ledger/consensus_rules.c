@@ -1,5 +1,5 @@
-// The rules of arXiv 1807.04938, Algorithm 1; "line N" is its line. Where we differ, it is in when a timeout ends, which
-// the paper leaves open, never in what may be voted:
+// The rules of arXiv 1807.04938, Algorithm 1; "line N" is its line. Where we differ, it is in when a timeout ends,
+// which the paper leaves open, never in what may be voted:
 //   - a wait ends early when nothing more can come of it: the proposer is believed dead, a quorum precommitted nil, or
 //     everyone who is not believed dead has voted and no value has a quorum;
 //   - a member that has offered nothing yet does not time the proposer out;
@@ -48,7 +48,9 @@ void consensus_round_start(struct consensus *c, uint32_t round, uint64_t now_ms,
     tally_move(&c->tally, round);
     c->propose_at = c->prevote_at = c->precommit_at = UINT64_MAX;
     c->prevote_armed = c->precommit_armed = false;
-    if (round > 0) event_emit(&c->options.events, "consensus.round", EV_U64("height", c->height), EV_U64("round", round));
+    if (round > 0) {
+        event_emit(&c->options.events, "consensus.round", EV_U64("height", c->height), EV_U64("round", round));
+    }
     if (!votes_here(c)) return;
     if (round > 0 && c->count > 1) {
         c->resend_wait = c->options.resend_ms;

@@ -63,11 +63,11 @@ struct consensus {
     int64_t signed_slot;  // round * 3 + step; -1 for none. Only ever rises within a height.
     struct ledger_vote own_proposal;
     bool has_own_proposal;
-    uint8_t *journal;     // records not yet handed out as an EFFECT_PERSIST
+    uint8_t *journal;  // records not yet handed out as an EFFECT_PERSIST
     uint32_t journal_size, journal_limit;
     struct ledger_vote unsent[CONSENSUS_UNSENT_MAX];
     uint32_t unsent_count;
-    uint8_t *scratch;     // LEDGER_PROPOSAL_LIMIT bytes for encoding
+    uint8_t *scratch;  // LEDGER_PROPOSAL_LIMIT bytes for encoding
 
     struct consensus_early *early;
     struct consensus_value decided_value;

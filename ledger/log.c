@@ -43,7 +43,8 @@ struct ledger_reader ledger_reader_over(struct slice log)
 // lengthened the file by and never filled in.
 static bool is_torn(struct slice rest, uint32_t size)
 {
-    if (rest.size < 4 || (size >= ledger_entry_size(0, 0) && size <= LEDGER_ENTRY_LIMIT && size > rest.size)) return true;
+    bool plausible = size >= ledger_entry_size(0, 0) && size <= LEDGER_ENTRY_LIMIT;
+    if (rest.size < 4 || (plausible && size > rest.size)) return true;
     for (size_t i = rest.size; i > 0; i--) {
         if (rest.data[i - 1] != 0) return i <= 4;
     }

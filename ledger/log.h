@@ -19,9 +19,9 @@ enum {
 };
 
 struct ledger_entry {
-    uint8_t kind;    // the caller's: a cut, a manifest ..
-    uint64_t number; // 0, 1, 2 .. in the log
-    uint64_t height; // rises from entry to entry
+    uint8_t kind;     // the caller's: a cut, a manifest ..
+    uint64_t number;  // 0, 1, 2 .. in the log
+    uint64_t height;  // rises from entry to entry
     struct core_hash value_hash;
     struct core_hash previous;  // hash of the entry before; zero for the first
     struct slice value;         // when read: views of the log's bytes

@@ -21,13 +21,13 @@ struct tally_step {
 struct tally_round {
     bool used;
     uint32_t round;
-    bool proposed;               // proposal, value and certificate are there
-    uint8_t validity;            // enum consensus_validity; meaningful when `judged`
+    bool proposed;     // proposal, value and certificate are there
+    uint8_t validity;  // enum consensus_validity; meaningful when `judged`
     bool judged;
     struct ledger_vote proposal;
     uint8_t *value;
     uint32_t value_size;
-    uint8_t *certificate;        // prevotes of proposal.valid_round
+    uint8_t *certificate;  // prevotes of proposal.valid_round
     uint32_t certificate_size;
     struct tally_step prevotes, precommits;
 };

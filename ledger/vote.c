@@ -180,8 +180,13 @@ bool ledger_certificate_valid(struct slice bytes, enum ledger_step step, const s
     const uint8_t *at = c.signatures;
     for (uint32_t i = 0; i < count; i++) {
         if (!(c.signers >> i & 1)) continue;
-        struct ledger_vote v = {.run = *run, .height = height, .round = c.round, .step = c.step, .valid_round = -1,
-                                .value = *value, .voter = members[i]};
+        struct ledger_vote v = {.run = *run,
+                                .height = height,
+                                .round = c.round,
+                                .step = c.step,
+                                .valid_round = -1,
+                                .value = *value,
+                                .voter = members[i]};
         memcpy(v.signature.bytes, at, CORE_SIG_SIZE);
         if (!ledger_vote_signed(&v)) return false;
         at += CORE_SIG_SIZE;

@@ -12,9 +12,9 @@
 #include "core/sign.h"
 
 enum {
-    LEDGER_MEMBERS_MAX = 64,          // a member set is a uint64_t bitmap of indices
-    LEDGER_VALUE_LIMIT = 64 * 1024,   // bytes of a decided value
-    LEDGER_VOTE_SIZE = 178,           // bytes of a signed vote
+    LEDGER_MEMBERS_MAX = 64,         // a member set is a uint64_t bitmap of indices
+    LEDGER_VALUE_LIMIT = 64 * 1024,  // bytes of a decided value
+    LEDGER_VOTE_SIZE = 178,          // bytes of a signed vote
     // version, step, round, bitmap, then a signature a bit
     LEDGER_CERTIFICATE_HEAD = 1 + 1 + 4 + 8,
     LEDGER_CERTIFICATE_LIMIT = LEDGER_CERTIFICATE_HEAD + LEDGER_MEMBERS_MAX * CORE_SIG_SIZE,
@@ -33,10 +33,10 @@ enum ledger_step { LEDGER_PROPOSE = 0, LEDGER_PREVOTE = 1, LEDGER_PRECOMMIT = 2 
 struct ledger_vote {
     struct core_hash run;
     uint64_t height;
-    uint32_t round;         // the consensus round, not the run's
+    uint32_t round;  // the consensus round, not the run's
     enum ledger_step step;
-    int32_t valid_round;    // of a proposal: the round whose quorum of prevotes it carries, -1 for none; otherwise -1
-    struct core_hash value; // hash_bytes() of the value; zero is nil
+    int32_t valid_round;     // of a proposal: the round whose quorum of prevotes it carries, -1 for none; otherwise -1
+    struct core_hash value;  // hash_bytes() of the value; zero is nil
     struct core_id voter;
     struct core_sig signature;
 };
@@ -78,7 +78,7 @@ CORE_MUST_USE enum core_err ledger_proposal_read(struct slice bytes, struct ledg
 struct ledger_certificate {
     enum ledger_step step;
     uint32_t round;
-    uint64_t signers;  // bit i: members[i] signed
+    uint64_t signers;           // bit i: members[i] signed
     const uint8_t *signatures;  // in the bits' order
 };
 

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-
 static const char *const folders[DISK_KINDS] = {"chunks", "objects", "pins"};
 
 enum { HEX_SIZE = 2 * CORE_HASH_SIZE + 1, PATH_SIZE = 96 };
@@ -33,7 +32,8 @@ static enum core_err write_all(struct store *s, int fd, const uint8_t *data, siz
     while (size > 0) {
         int failure = failing(s, STORE_IO_WRITE);
         if (failure > 0) return core_error_from_errno(failure);
-        size_t want = failure < 0 && size > 1 ? size / 2 : size;  // the rest is tried again, as after a real short write
+        size_t want =
+            failure < 0 && size > 1 ? size / 2 : size;  // the rest is tried again, as after a real short write
         ssize_t n = write(fd, data, want);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return core_error_from_errno(errno);
@@ -100,9 +100,12 @@ enum core_err disk_read(struct store *s, enum disk_kind kind, const struct core_
     while (!err && at < (size_t)st.st_size) {
         ssize_t n = read(fd, (uint8_t *)out + at, (size_t)st.st_size - at);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) err = core_error_from_errno(errno);
-        else if (n == 0) break;  // shorter than it was: its hash will tell
-        else at += (size_t)n;
+        if (n < 0)
+            err = core_error_from_errno(errno);
+        else if (n == 0)
+            break;  // shorter than it was: its hash will tell
+        else
+            at += (size_t)n;
     }
     close(fd);
     *size = at;
@@ -168,8 +171,10 @@ enum core_err disk_sync(struct store *s)
         err = sync_singly(s);
     } else {
         int failure = failing(s, STORE_IO_FSYNC);
-        if (failure > 0) err = core_error_from_errno(failure);
-        else if (syncfs(s->dir_fd) != 0) err = core_error_from_errno(errno);
+        if (failure > 0)
+            err = core_error_from_errno(failure);
+        else if (syncfs(s->dir_fd) != 0)
+            err = core_error_from_errno(errno);
     }
     if (!err) s->pending_count = 0;
     return err;

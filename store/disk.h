@@ -24,7 +24,7 @@ struct store {
     uint64_t temporary;  // number of the next file in tmp/
     struct disk_pending *pending;
     uint32_t pending_count;
-    uint8_t *buffer;     // STORE_CHUNK_SIZE, for what is read inside the store
+    uint8_t *buffer;  // STORE_CHUNK_SIZE, for what is read inside the store
 };
 
 // Writes and renames; leaves nothing behind on failure.

@@ -21,8 +21,8 @@ enum { REQUESTS_MAX = 64, ITEM_INDEX = UINT32_MAX };
 enum item_state { ITEM_WANTED, ITEM_ASKED, ITEM_HELD };
 
 struct item {
-    uint64_t tried;    // peers asked in this sweep, as a bitmap
-    uint64_t retry_at; // not before
+    uint64_t tried;     // peers asked in this sweep, as a bitmap
+    uint64_t retry_at;  // not before
     uint8_t state;
     uint8_t sweeps;
 };
@@ -48,7 +48,7 @@ struct fetch {
     struct object_index index;
     uint32_t index_from;  // the peer that sent it
     struct item index_item;
-    struct item *items;   // one a chunk; as many as the (bounded) index has
+    struct item *items;  // one a chunk; as many as the (bounded) index has
     uint32_t held;
     uint64_t bytes_held;
     uint32_t first_wanted;  // no chunk before it is WANTED
@@ -236,8 +236,10 @@ static uint32_t peer_index(const struct fetch *f, const struct core_id *id)
 static void add_peer(struct fetch *f, const struct core_id *id)
 {
     uint32_t i = peer_index(f, id);
-    if (i != UINT32_MAX) f->peers[i].gone = f->peers[i].wrong > 0;
-    else if (f->peer_count < FETCH_PEERS_MAX) f->peers[f->peer_count++] = (struct fetch_peer){.id = *id};
+    if (i != UINT32_MAX)
+        f->peers[i].gone = f->peers[i].wrong > 0;
+    else if (f->peer_count < FETCH_PEERS_MAX)
+        f->peers[f->peer_count++] = (struct fetch_peer){.id = *id};
 }
 
 void fetch_start(struct fetch *f, const struct core_hash *root, const struct core_id *peers, uint32_t count,

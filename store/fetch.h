@@ -13,12 +13,12 @@
 enum { FETCH_PEERS_MAX = 64 };
 
 struct fetch_options {
-    uint64_t size_limit;    // bytes of the object in all; 0 for 32 GiB
-    uint32_t in_flight;     // requests at once, over all peers; 0 for 8, at most 64
-    uint32_t per_peer;      // requests at once to one peer; 0 for 2
-    uint32_t timeout_ms;    // for one answer; 0 for 10 000
-    uint32_t retry_ms;      // pause before every peer is asked once more; 0 for 2 000
-    uint32_t sweeps;        // times that every peer is asked for one chunk before giving up; 0 for 3
+    uint64_t size_limit;  // bytes of the object in all; 0 for 32 GiB
+    uint32_t in_flight;   // requests at once, over all peers; 0 for 8, at most 64
+    uint32_t per_peer;    // requests at once to one peer; 0 for 2
+    uint32_t timeout_ms;  // for one answer; 0 for 10 000
+    uint32_t retry_ms;    // pause before every peer is asked once more; 0 for 2 000
+    uint32_t sweeps;      // times that every peer is asked for one chunk before giving up; 0 for 3
     // Whether the caller holds a chunk of this many bytes already (store_has_size): one of another size means that the
     // index lies, which fetching it brings out. NULL: none.
     bool (*have)(void *context, const struct core_hash *hash, uint32_t size);
@@ -44,9 +44,9 @@ enum fetch_verdict {
 // Why a peer did not give what it was asked for.
 struct fetch_peer {
     struct core_id id;
-    uint64_t bytes;      // good ones
+    uint64_t bytes;  // good ones
     uint32_t asked, timeouts, refusals, wrong;
-    bool gone;           // fetch_peer_gone, or wrong bytes
+    bool gone;  // fetch_peer_gone, or wrong bytes
 };
 
 struct fetch;

@@ -10,7 +10,7 @@ struct object_writer {
     struct store *store;
     struct object_index index;
     uint32_t part_room, chunk_room;
-    uint8_t *chunk;     // the part's last bytes, not yet a chunk
+    uint8_t *chunk;  // the part's last bytes, not yet a chunk
     uint32_t held;
     enum core_err err;  // the first one; sticks
 };
@@ -207,8 +207,10 @@ enum core_err object_verify(struct store *s, const struct core_hash *root, uint3
         size_t held = 0;
         enum core_err got = store_get(s, &index.chunks[i], s->buffer, STORE_CHUNK_SIZE, &held);
         bool damaged = got == CORE_ERR_NOT_FOUND || got == CORE_ERR_VERIFY_FAILED || got == CORE_ERR_TOO_LARGE;
-        if (damaged || (!got && held != object_chunk_size(&index, i))) wrong++;
-        else err = got;
+        if (damaged || (!got && held != object_chunk_size(&index, i)))
+            wrong++;
+        else
+            err = got;
     }
     object_index_free(&index);
     if (bad) *bad = wrong;

@@ -16,9 +16,9 @@ enum {
 };
 
 struct object_part {
-    uint64_t size;     // bytes
-    uint32_t first;    // its first chunk's place in `chunks`
-    uint32_t count;    // chunks: ceil(size / STORE_CHUNK_SIZE), 0 for an empty part
+    uint64_t size;   // bytes
+    uint32_t first;  // its first chunk's place in `chunks`
+    uint32_t count;  // chunks: ceil(size / STORE_CHUNK_SIZE), 0 for an empty part
 };
 
 struct object_index {
@@ -27,7 +27,7 @@ struct object_index {
     uint32_t part_count;
     struct core_hash *chunks;
     uint32_t chunk_count;
-    uint64_t size;     // bytes in all
+    uint64_t size;  // bytes in all
 };
 
 // Decodes and computes the root. `index` owns memory until object_index_free. MALFORMED, UNKNOWN_VERSION, TOO_LARGE

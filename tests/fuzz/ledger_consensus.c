@@ -26,7 +26,8 @@ static void watch(struct said *s, const struct core_id *self, struct outbox *out
     for (size_t i = 0; i < out->count; i++) {
         const struct effect *e = &out->effects[i];
         if (e->kind != EFFECT_SEND) continue;
-        struct slice b = e->message.type == MESSAGE_RUN_VOTE ? e->message.run_vote.vote : e->message.run_proposal.proposal;
+        struct slice b =
+            e->message.type == MESSAGE_RUN_VOTE ? e->message.run_vote.vote : e->message.run_proposal.proposal;
         struct reader r = reader_over(b.data, b.size);
         struct ledger_vote v;
         enum core_err err = ledger_vote_read(&r, &v);
@@ -55,8 +56,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ids[i] = keys[i].id;
     }
     said.count = 0;
-    struct consensus_options o = {.key = &keys[0], .value_limit = 16, .timeout_ms = 20, .timeout_growth_ms = 5,
-                                  .resend_ms = 7, .judge = judge};
+    struct consensus_options o = {
+        .key = &keys[0], .value_limit = 16, .timeout_ms = 20, .timeout_growth_ms = 5, .resend_ms = 7, .judge = judge};
     struct consensus *c;
     struct outbox out;
     if (consensus_open(&c, &o)) return 0;

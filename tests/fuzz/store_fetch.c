@@ -46,7 +46,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     while (!r.failed && r.at < r.size) {
         uint8_t op = read_u8(&r), which = read_u8(&r);
         const struct core_id *peer = &ids[which % PEERS];
-        struct message m = {.type = MESSAGE_CHUNK, .chunk = {.hash = hashes[which / PEERS % (PARTS + 1)], .found = op & 1}};
+        struct message m = {.type = MESSAGE_CHUNK,
+                            .chunk = {.hash = hashes[which / PEERS % (PARTS + 1)], .found = op & 1}};
         outbox_reset(&out);
         switch (op >> 1 & 7) {
         case 0: fetch_tick(f, now += which, &out); continue;
@@ -55,9 +56,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         case 3: fetch_start(f, &root, ids, which % (PEERS + 1), now, &out); continue;
         case 4: m.bulk = read_slice(&r, 64); break;  // the input's own bytes
         case 5:                                      // right bytes for what is named
-        case 6: m.bulk = which / PEERS % (PARTS + 1) == PARTS ? (struct slice){index_bytes, w.size}
-                                                               : parts[which / PEERS % (PARTS + 1)]; break;
-        default:                                     // an index with another size in it
+        case 6:
+            m.bulk = which / PEERS % (PARTS + 1) == PARTS ? (struct slice){index_bytes, w.size}
+                                                          : parts[which / PEERS % (PARTS + 1)];
+            break;
+        default:  // an index with another size in it
             m.chunk.hash = root;
             m.chunk.found = 1;
             index_bytes[5] ^= 1;

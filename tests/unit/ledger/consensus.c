@@ -154,7 +154,8 @@ static void watch(struct world *w, uint32_t from, const struct message *m)
     }
     for (uint32_t i = 0; i < w->vote_count; i++) {
         struct ledger_vote *o = &w->votes[i];
-        if (o->height != v.height || o->round != v.round || o->step != v.step || !id_equal(&o->voter, &v.voter)) continue;
+        if (o->height != v.height || o->round != v.round || o->step != v.step || !id_equal(&o->voter, &v.voter))
+            continue;
         if (!hash_equal(&o->value, &v.value) || o->valid_round != v.valid_round) violate(w, "two votes for one slot");
         return;
     }
@@ -262,8 +263,15 @@ static void restart(struct world *w, uint32_t i, struct outbox *out)
 {
     struct node *n = &w->nodes[i];
     struct consensus_options options = {
-        .run = w->run, .key = &n->key, .model = w->model, .value_limit = VALUE, .timeout_ms = 300,
-        .timeout_growth_ms = 100, .resend_ms = 100, .judge = judge, .context = n,
+        .run = w->run,
+        .key = &n->key,
+        .model = w->model,
+        .value_limit = VALUE,
+        .timeout_ms = 300,
+        .timeout_growth_ms = 100,
+        .resend_ms = 100,
+        .judge = judge,
+        .context = n,
     };
     assert_int_equal(consensus_open(&n->machine, &options), CORE_ERR_OK);
     uint64_t height = n->height < HEIGHTS ? n->height : HEIGHTS - 1;
@@ -297,8 +305,10 @@ static void deliver(struct world *w, struct flying f, struct outbox *out)
                 assert_int_equal(consensus_adopt(n->machine, value, certificate), CORE_ERR_OK);
             }
         } else {
-            if (f.type == MESSAGE_RUN_VOTE) m.run_vote.run = w->run, m.run_vote.vote = s;
-            else m.run_proposal.run = w->run, m.run_proposal.proposal = s;
+            if (f.type == MESSAGE_RUN_VOTE)
+                m.run_vote.run = w->run, m.run_vote.vote = s;
+            else
+                m.run_proposal.run = w->run, m.run_proposal.proposal = s;
             enum consensus_verdict verdict = consensus_message(n->machine, &w->ids[f.from], &m, w->now, out);
             if (verdict == CONSENSUS_REFUSED) violate(w, "an honest member's message was refused");
             if (verdict == CONSENSUS_STALE) {
@@ -425,7 +435,8 @@ static void test_many_seeds(void **state)
         uint32_t count = 1 + (uint32_t)(seed % NODES);
         enum ledger_fault_model model = seed % 3 ? LEDGER_TRUSTED : LEDGER_BYZANTINE;
         const char *wrong = run_seed(seed, count, model, BREAK_NOTHING, w);
-        if (wrong) fail_msg("seed %lu, %u members: %s at %lu ms", (unsigned long)seed, count, wrong, (unsigned long)w->now);
+        if (wrong)
+            fail_msg("seed %lu, %u members: %s at %lu ms", (unsigned long)seed, count, wrong, (unsigned long)w->now);
         crashes += w->crashes;
         drops += w->drops;
         if (w->rounds > rounds) rounds = w->rounds;

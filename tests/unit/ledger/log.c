@@ -30,8 +30,12 @@ static void make(struct sample *s)
     struct writer w = writer_over(s->bytes, sizeof s->bytes);
     struct core_hash previous = {{0}};
     for (uint32_t i = 0; i < ENTRIES; i++) {
-        struct ledger_entry e = {.kind = (uint8_t)(i % 2), .number = i, .height = 10 + 2 * i, .previous = previous,
-                                 .value = text(values[i]), .certificate = text("quorum")};
+        struct ledger_entry e = {.kind = (uint8_t)(i % 2),
+                                 .number = i,
+                                 .height = 10 + 2 * i,
+                                 .previous = previous,
+                                 .value = text(values[i]),
+                                 .certificate = text("quorum")};
         size_t before = w.size;
         previous = ledger_entry_write(&w, &e);
         assert_int_equal(w.size - before, ledger_entry_size(e.value.size, e.certificate.size));
@@ -101,8 +105,10 @@ static void changed_bytes_are_found(void **state)
             struct ledger_reader r = ledger_reader_over((struct slice){s.bytes, s.size});
             enum core_err err = ledger_log_check(&r, NULL);
             // A changed size may look like an entry that is being written; the head, below, knows better.
-            if (i - start >= 4) assert_true(err != CORE_ERR_OK && err != CORE_ERR_TRUNCATED);
-            else assert_int_not_equal(err, CORE_ERR_OK);
+            if (i - start >= 4)
+                assert_true(err != CORE_ERR_OK && err != CORE_ERR_TRUNCATED);
+            else
+                assert_int_not_equal(err, CORE_ERR_OK);
             assert_int_equal(r.count, entry);
             struct ledger_head head = {.count = ENTRIES, .height = 16, .last = s.last[ENTRIES - 1]};
             r = ledger_reader_over((struct slice){s.bytes, s.size});
@@ -193,8 +199,11 @@ int main(void)
 {
     if (sign_start() != CORE_ERR_OK) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_what_was_written), cmocka_unit_test(torn_tails_are_cut),
-        cmocka_unit_test(changed_bytes_are_found), cmocka_unit_test(order_matters), cmocka_unit_test(heads),
+        cmocka_unit_test(reads_what_was_written),
+        cmocka_unit_test(torn_tails_are_cut),
+        cmocka_unit_test(changed_bytes_are_found),
+        cmocka_unit_test(order_matters),
+        cmocka_unit_test(heads),
         cmocka_unit_test(documented_example),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -45,8 +45,14 @@ static void convict(void *context, const struct ledger_vote *first, const struct
 
 static void open_machine(struct bench *b, uint32_t members)
 {
-    struct consensus_options o = {.run = b->run, .key = &b->keys[SELF], .value_limit = 64, .timeout_ms = 100,
-                                  .timeout_growth_ms = 50, .resend_ms = 10, .judge = judge, .convict = convict,
+    struct consensus_options o = {.run = b->run,
+                                  .key = &b->keys[SELF],
+                                  .value_limit = 64,
+                                  .timeout_ms = 100,
+                                  .timeout_growth_ms = 50,
+                                  .resend_ms = 10,
+                                  .judge = judge,
+                                  .convict = convict,
                                   .context = b};
     assert_int_equal(consensus_open(&b->machine, &o), CORE_ERR_OK);
     consensus_start(b->machine, 5, b->ids, members, 0, &b->out);
@@ -96,8 +102,8 @@ static struct core_hash hash_of(const char *s)
 static struct ledger_vote vote_of(struct bench *b, uint32_t member, uint32_t round, enum ledger_step step,
                                   const char *value)
 {
-    struct ledger_vote v = {.run = b->run, .height = 5, .round = round, .step = step, .valid_round = -1,
-                            .value = hash_of(value)};
+    struct ledger_vote v = {
+        .run = b->run, .height = 5, .round = round, .step = step, .valid_round = -1, .value = hash_of(value)};
     ledger_vote_sign(&v, &b->keys[member]);
     return v;
 }
@@ -135,8 +141,12 @@ static enum consensus_verdict propose(struct bench *b, uint32_t member, uint32_t
         ledger_certificate_write(&c, LEDGER_PREVOTE, (uint32_t)valid_round, signers, signatures);
         p.certificate = (struct slice){certificate, c.size};
     }
-    p.vote = (struct ledger_vote){.run = b->run, .height = 5, .round = round, .step = LEDGER_PROPOSE,
-                                  .valid_round = valid_round, .value = hash_of(value)};
+    p.vote = (struct ledger_vote){.run = b->run,
+                                  .height = 5,
+                                  .round = round,
+                                  .step = LEDGER_PROPOSE,
+                                  .valid_round = valid_round,
+                                  .value = hash_of(value)};
     ledger_vote_sign(&p.vote, &b->keys[member]);
     struct writer w = writer_over(bytes, sizeof bytes);
     ledger_proposal_write(&w, &p);
@@ -166,8 +176,8 @@ static void expect_votes(struct bench *b, uint32_t count, const struct ledger_vo
         assert_true(ledger_vote_signed(&v) && id_equal(&v.voter, &b->ids[SELF]));
         bool found = false;
         for (uint32_t k = 0; k < count; k++) {
-            found |= v.round == expected[k].round && v.step == expected[k].step &&
-                     hash_equal(&v.value, &expected[k].value);
+            found |=
+                v.round == expected[k].round && v.step == expected[k].step && hash_equal(&v.value, &expected[k].value);
         }
         assert_true(found);
         sends++;
@@ -485,8 +495,12 @@ static void later_rounds_are_joined(void **state)
     drop(b);
     b = make(MEMBERS);
     consensus_close(b->machine);
-    struct consensus_options o = {.run = b->run, .key = &b->keys[SELF], .model = LEDGER_BYZANTINE, .value_limit = 64,
-                                  .judge = judge, .context = b};
+    struct consensus_options o = {.run = b->run,
+                                  .key = &b->keys[SELF],
+                                  .model = LEDGER_BYZANTINE,
+                                  .value_limit = 64,
+                                  .judge = judge,
+                                  .context = b};
     assert_int_equal(consensus_open(&b->machine, &o), CORE_ERR_OK);
     consensus_start(b->machine, 5, b->ids, MEMBERS, 0, &b->out);
     vote(b, 1, 90, LEDGER_PREVOTE, "a", 1);  // beyond what is kept, too
@@ -515,7 +529,8 @@ static void quorums(void **state)
 {
     (void)state;
     // protocol.md: trusted 1 + floor(n/2), so 2 of 3; byzantine 1 + floor(2n/3) with n = 3f + 1.
-    static const uint32_t n[] = {1, 2, 3, 4, 5, 7, 10}, trusted[] = {1, 2, 2, 3, 3, 4, 6}, lying[] = {1, 2, 3, 3, 4, 5, 7};
+    static const uint32_t n[] = {1, 2, 3, 4, 5, 7, 10}, trusted[] = {1, 2, 2, 3, 3, 4, 6},
+                          lying[] = {1, 2, 3, 3, 4, 5, 7};
     for (size_t i = 0; i < sizeof n / sizeof n[0]; i++) {
         assert_int_equal(ledger_quorum(LEDGER_TRUSTED, n[i]), trusted[i]);
         assert_int_equal(ledger_quorum(LEDGER_BYZANTINE, n[i]), lying[i]);

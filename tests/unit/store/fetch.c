@@ -1,6 +1,6 @@
-// Fetching against a naive world of peers that hold all, part or none of an object and that answer, stay silent, refuse,
-// lie, leave and come back, over many seeds. Whatever they do: no byte is kept that does not hash to its name, and the
-// object is fetched whenever somebody honest holds all of it. Then each way to fail, by hand.
+// Fetching against a naive world of peers that hold all, part or none of an object and that answer, stay silent,
+// refuse, lie, leave and come back, over many seeds. Whatever they do: no byte is kept that does not hash to its name,
+// and the object is fetched whenever somebody honest holds all of it. Then each way to fail, by hand.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -160,9 +160,15 @@ static void answer(struct world *w, struct pending p)
     case SILENT: return;
     case REFUSES: reply(w, p.peer, p.hash, false, (struct slice){0}); return;
     case LIES: reply(w, p.peer, p.hash, true, (struct slice){junk, sizeof junk}); return;
-    case PARTIAL: reply(w, p.peer, p.hash, index || part % 3 != 0, index || part % 3 ? bytes : (struct slice){0}); return;
-    case LIES_ABOUT_SIZES: if (index) bytes.data = w->false_index; break;
-    case HONEST: case SLOW: case KINDS: break;
+    case PARTIAL:
+        reply(w, p.peer, p.hash, index || part % 3 != 0, index || part % 3 ? bytes : (struct slice){0});
+        return;
+    case LIES_ABOUT_SIZES:
+        if (index) bytes.data = w->false_index;
+        break;
+    case HONEST:
+    case SLOW:
+    case KINDS: break;
     }
     reply(w, p.peer, p.hash, true, bytes);
 }
@@ -201,8 +207,11 @@ static void many_seeds(void **state)
     uint32_t done = 0, failed = 0;
     for (uint64_t seed = 1; seed <= 3000; seed++) {
         struct rng rng = rng_from(seed, 1);
-        struct fetch_options options = {.in_flight = 1 + (uint32_t)rng_below(&rng, 8), .timeout_ms = 100,
-                                        .per_peer = 1 + (uint32_t)rng_below(&rng, 3), .retry_ms = 50, .sweeps = 3};
+        struct fetch_options options = {.in_flight = 1 + (uint32_t)rng_below(&rng, 8),
+                                        .timeout_ms = 100,
+                                        .per_peer = 1 + (uint32_t)rng_below(&rng, 3),
+                                        .retry_ms = 50,
+                                        .sweeps = 3};
         struct world *w = make(seed, 1 + (uint32_t)rng_below(&rng, PEERS), &options);
         bool honest = false;
         for (uint32_t i = 0; i < w->count; i++) {
@@ -218,7 +227,8 @@ static void many_seeds(void **state)
             done++;
             assert_true(w->index_held && p.chunks_done == PARTS && p.bytes_done == p.bytes);
             assert_true(p.bytes == w->index.size);  // no lie about sizes has lasted
-            for (uint32_t i = 0; i < PARTS; i++) assert_true(have(w, &w->index.chunks[i], (uint32_t)w->index.parts[i].size));
+            for (uint32_t i = 0; i < PARTS; i++)
+                assert_true(have(w, &w->index.chunks[i], (uint32_t)w->index.parts[i].size));
         } else {
             failed++;
             assert_int_not_equal(fetch_failure(w->fetch), CORE_ERR_OK);
@@ -228,7 +238,8 @@ static void many_seeds(void **state)
     assert_true(done > 1000 && failed > 300);  // both ends were seen
 }
 
-static const struct fetch_options plain = {.in_flight = 4, .per_peer = 2, .timeout_ms = 100, .retry_ms = 50, .sweeps = 2};
+static const struct fetch_options plain = {
+    .in_flight = 4, .per_peer = 2, .timeout_ms = 100, .retry_ms = 50, .sweeps = 2};
 
 static enum core_err fails_with(enum kind first, enum kind second, uint32_t count)
 {
@@ -239,8 +250,10 @@ static enum core_err fails_with(enum kind first, enum kind second, uint32_t coun
     fetch_start(w->fetch, &w->index.root, w->ids, count, 0, &w->out);
     for (uint32_t i = 0; i < 200 && fetch_progress(w->fetch).state != FETCH_FAILED; i++) {
         collect(w);
-        if (w->queue_count) answer(w, w->queue[--w->queue_count]);
-        else fetch_tick(w->fetch, w->now = fetch_next_ms(w->fetch), &w->out);
+        if (w->queue_count)
+            answer(w, w->queue[--w->queue_count]);
+        else
+            fetch_tick(w->fetch, w->now = fetch_next_ms(w->fetch), &w->out);
     }
     assert_int_equal(fetch_progress(w->fetch).state, FETCH_FAILED);
     enum core_err err = fetch_failure(w->fetch);
@@ -321,8 +334,8 @@ static void a_full_disk_ends_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(many_seeds),           cmocka_unit_test(failures_have_reasons),
-        cmocka_unit_test(size_limit),           cmocka_unit_test(liars_are_left_and_named),
+        cmocka_unit_test(many_seeds),          cmocka_unit_test(failures_have_reasons),
+        cmocka_unit_test(size_limit),          cmocka_unit_test(liars_are_left_and_named),
         cmocka_unit_test(a_full_disk_ends_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -100,7 +100,7 @@ static uint32_t temporary_files(const struct fixture *f)
     assert_non_null(p);
     assert_non_null(fgets(answer, sizeof answer, p));
     pclose(p);
-    return (uint32_t)atoi(answer);
+    return (uint32_t)strtoul(answer, NULL, 10);
 }
 
 static void chunks(void **state)
@@ -178,7 +178,8 @@ static void objects(void **state)
     assert_int_equal(object_missing(f->store, &x), 0);
     uint8_t *out = malloc(BIG);
     // Ranges around every edge.
-    static const uint64_t from[] = {0, 1, STORE_CHUNK_SIZE - 3, STORE_CHUNK_SIZE, 2 * STORE_CHUNK_SIZE - 1, BIG - 5, BIG};
+    static const uint64_t from[] = {0,       1,  STORE_CHUNK_SIZE - 3, STORE_CHUNK_SIZE, 2 * STORE_CHUNK_SIZE - 1,
+                                    BIG - 5, BIG};
     static const size_t sizes[] = {0, 1, 5, STORE_CHUNK_SIZE, STORE_CHUNK_SIZE + 7, BIG};
     for (size_t i = 0; i < sizeof from / sizeof from[0]; i++) {
         for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
