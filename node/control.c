@@ -92,7 +92,7 @@ enum core_err control_stream(struct control_client *c, const void *data, size_t 
         enum core_err err = send_all(c, head, sizeof head);
         if (!err) err = send_all(c, p, now);
         if (err) return err;
-        p += now;
+        if (now) p += now;  // data may be NULL for an end
         size -= now;
     } while (size);
     return CORE_ERR_OK;

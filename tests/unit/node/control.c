@@ -14,6 +14,8 @@
 #include <cmocka.h>
 #include <zmq.h>
 
+#include "tsan_start.h"
+
 #include "node/worker.h"
 
 static char folder[64];

@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "tsan_start.h"
+
 #include "node/journal.h"
 #include "node/settings.h"
 

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "tsan_start.h"
+
 #include "core/sign.h"
 #include "learn/outer.h"
 #include "node/blobs.h"
