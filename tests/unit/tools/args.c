@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include "tsan_start.h"
+
 #include "tools/commands.h"
 #include "tools/help.h"
 

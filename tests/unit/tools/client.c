@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "tsan_start.h"
+
 #include "tools/follow.h"
 #include "tools/spawn.h"
 

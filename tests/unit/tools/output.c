@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "tsan_start.h"
+
 #include "tools/client.h"
 
 static void numbers_have_three_digits(void **state)
