@@ -5,6 +5,7 @@
 
 #include "core/check.h"
 #include "learn/round.h"
+#include "learn/tensors.h"
 
 enum { PEER_RUNS = 64, PEER_FAILED = 64 };
 
@@ -35,6 +36,13 @@ bool peer_persist_lazy(uint32_t kind)
 
 // ---- what gossip asks, what rounds ask ----
 
+// A description that passed run_spec_decode.
+static bool spec_valid(const struct peer *p, const struct run_spec *spec)
+{
+    if (p->options.spec_valid) return p->options.spec_valid(p->options.context, spec);
+    return spec->elements == tensors_elements(&spec->model) && spec->tensors == tensors_count(&spec->model);
+}
+
 static bool payload_valid(void *context, const struct core_id *origin, enum cast_topic topic, struct slice payload)
 {
     struct peer *p = context;
@@ -48,7 +56,7 @@ static bool payload_valid(void *context, const struct core_id *origin, enum cast
     bool ok = false;
     check(u);
     switch (topic) {
-    case TOPIC_RUN: ok = !run_spec_decode(payload, &u->spec, &run); break;
+    case TOPIC_RUN: ok = !run_spec_decode(payload, &u->spec, &run) && spec_valid(p, &u->spec); break;
     case TOPIC_ENTER: ok = !run_enter_decode(payload, &u->enter); break;
     case TOPIC_RUN_COMMAND: ok = !run_command_decode(payload, &u->command); break;
     case TOPIC_COMMIT: ok = !commit_decode(payload, &u->commit); break;
@@ -127,6 +135,7 @@ static enum core_err add_run(struct peer *p, struct slice bytes, uint64_t now_ms
     struct core_hash run;
     if (!spec) return CORE_ERR_NO_MEMORY;
     enum core_err err = run_spec_decode(bytes, spec, &run);
+    if (!err && !spec_valid(p, spec)) err = CORE_ERR_REFUSED;
     free(spec);
     if (err) return err;
     if (find_run(p, &run)) return CORE_ERR_EXISTS;
@@ -479,6 +488,7 @@ enum core_err peer_run_start(struct peer *p, struct slice bytes, uint64_t now_ms
     struct core_hash run;
     if (!spec) return CORE_ERR_NO_MEMORY;
     enum core_err err = run_spec_decode(bytes, spec, &run);
+    if (!err && !spec_valid(p, spec)) err = CORE_ERR_REFUSED;
     free(spec);
     if (err) return err;
     if (find_run(p, &run)) return CORE_ERR_EXISTS;

@@ -33,6 +33,9 @@ struct peer_options {
     // As gossip.h says; key, name, certificate, addresses, host, incarnation, seed and events serve the rounds too.
     // callbacks.payload_valid is asked about topics that aren't this module's.
     struct gossip_options gossip;
+    // Whether this peer can train what the spec describes. NULL: its elements and tensors must be those of its model.
+    bool (*spec_valid)(void *context, const struct run_spec *spec);
+    void *context;
     bool observe;         // never trains, never asks to
     uint32_t weight;      // this peer's bandwidth class; 0 for 1
     uint32_t runs_max;    // known at a time; 0 for 64
@@ -105,7 +108,8 @@ void peer_persist_ok(struct peer *p, uint64_t now_ms, struct outbox *out);
 bool peer_persist_halted(const struct peer *p);
 
 // ---- requests ----
-// Starts a run from run_spec_encode's bytes: spread to all. EXISTS, LIMIT, MALFORMED, BAD_SIGNATURE.
+// Starts a run from run_spec_encode's bytes: spread to all. EXISTS, LIMIT, MALFORMED, BAD_SIGNATURE,
+// REFUSED (spec_valid), NO_SPACE.
 CORE_MUST_USE enum core_err peer_run_start(struct peer *p, struct slice spec, uint64_t now_ms, struct outbox *out);
 // NOT_FOUND; REFUSED when the run has ended or is in that state already.
 CORE_MUST_USE enum core_err peer_run_command(struct peer *p, const struct core_hash *run, enum run_command_kind kind,

@@ -375,7 +375,13 @@ static void take(struct round *r, struct slice value, struct slice certificate, 
 void round_take(struct round *r, uint64_t now_ms, struct outbox *out)
 {
     const struct consensus_decision *d;
-    while (!round_ended(r) && (d = consensus_decision(r->consensus)) && d->height == r->height) {
+    while (!r->broken && !round_ended(r) && (d = consensus_decision(r->consensus)) && d->height == r->height) {
+        if (!round_value_follows(r, d->height, d->value)) {
+            r->broken = true;
+            round_freeze(r);
+            event_emit(&r->options.events, "round.broken", EV_HASH("run", &r->run), EV_U64("height", d->height));
+            return;
+        }
         const size_t mark = out->count;
         take(r, d->value, d->certificate, now_ms, out);
         wrap_votes(r, mark, out);  // a height may begin with votes for messages that came early
@@ -716,7 +722,7 @@ static void ask_again(struct turn *t)
 
 void round_thaw(struct round *r, uint64_t now_ms, struct outbox *out)
 {
-    if (!r->frozen) return;
+    if (!r->frozen || r->broken) return;
     r->now_ms = now_ms;
     r->frozen = false;
     if (!r->started) return;

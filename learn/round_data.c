@@ -129,13 +129,29 @@ static bool read_set(const struct message_data *m, uint64_t *set)
     return reader_finished(&in);
 }
 
+// A copy lies with its owner or a replacement, or with whoever asked for it; with anyone where all of those are gone.
+static bool may_hold(const struct round *r, const struct turn *t, uint32_t slot, uint32_t shard)
+{
+    if (t->self == UINT32_MAX) return false;
+    const struct item *item = turn_item(t, 0, tree_plan_group_of(&t->plan, 0, slot), shard);
+    return item_candidate(item, t->self) || t->known[slot].pull[shard].tries || turn_acting(r, t, item) == UINT32_MAX;
+}
+
+// A result is everybody's; another sum is for the candidates of the sum above it.
+static bool may_use(const struct turn *t, const struct blob_key *key)
+{
+    if (key->level + 1 == t->plan.levels) return true;
+    const uint32_t parent = tree_plan_parent(&t->plan, key->level, key->group);
+    return item_candidate(turn_item(t, key->level + 1, parent, key->shard), t->self);
+}
+
 static enum peer_wanted wanted_contribution(struct round *r, struct turn *t, const struct core_id *from,
                                             const struct message_data *m, struct peer_expected *expected,
                                             struct outbox *out)
 {
     const struct blob_key *key = &expected->key;
     if (m->bits != 8 || key->shard >= t->shards) return PEER_REFUSED;
-    if (!turn_member(t, key->slot)) return PEER_UNWANTED;
+    if (!turn_member(t, key->slot) || !may_hold(r, t, key->slot, key->shard)) return PEER_UNWANTED;
     struct known *k = &t->known[key->slot];
     enum core_err err = turn_commit_add(r, t, m->proof, false);
     if (err && err != CORE_ERR_EXISTS && err != CORE_ERR_NOT_FOUND) return PEER_REFUSED;
@@ -162,7 +178,7 @@ static enum peer_wanted wanted_sum(struct round *r, struct turn *t, const struct
     struct item *item = turn_item(t, key->level, key->group, key->shard);
     expected->bits = (uint32_t)m->bits;
     expected->size = turn_shard_bytes(r, t, key->shard, expected->bits);
-    if (item->state != ITEM_NONE) return PEER_UNWANTED;
+    if (item->state != ITEM_NONE || !may_use(t, key)) return PEER_UNWANTED;
     if (t->cut_valid) return set == item->set && m->bits == item->bits ? PEER_WANTED : PEER_REFUSED;
     // The sender knows the cut already, this peer does not yet: keep it, and see then.
     return set && item->early_set != set ? PEER_WANTED : PEER_UNWANTED;

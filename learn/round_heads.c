@@ -104,8 +104,10 @@ static void heard_head(struct round *r, const struct core_id *from, const struct
         return;
     }
     if (round_ended(r)) return;
-    if (head->height > r->ahead) r->ahead = head->height;
-    r->ahead_ms = now_ms;
+    if (run_members_find(r->head.members, r->head.member_count, from) != UINT32_MAX) {
+        if (head->height > r->ahead) r->ahead = head->height;
+        r->ahead_ms = now_ms;
+    }
     round_pull(r, from, now_ms, out);
 }
 

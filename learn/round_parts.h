@@ -130,6 +130,7 @@ struct round {
     struct core_hash offered;  // at this height; zero: nothing
     bool mute;             // restoring: nothing is sent or asked
     bool started, frozen, held, leaving;
+    bool broken;           // a quorum decided what does not continue the chain: this peer does no more for the run
     struct slice *votes;       // this height's persisted payloads, for round_thaw
     uint32_t vote_count, vote_capacity;
 
@@ -189,6 +190,7 @@ void round_offer(struct round *r, struct slice value, uint64_t now_ms, struct ou
 
 // ---- round_values.c: what may be decided ----
 enum consensus_validity round_judge(void *context, uint64_t height, struct slice value);
+bool round_value_follows(const struct round *r, uint64_t height, struct slice value);
 void round_offer_cut(struct round *r, uint64_t slots, uint32_t attempt, uint64_t now_ms, struct outbox *out);
 void round_offer_manifest(struct round *r, uint64_t now_ms, struct outbox *out);
 void round_offer_state(struct round *r, enum run_state state, uint64_t now_ms, struct outbox *out);

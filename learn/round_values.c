@@ -58,6 +58,42 @@ void round_offer_cut(struct round *r, uint64_t slots, uint32_t attempt, uint64_t
     free(bytes);
 }
 
+// ---- what continues the chain at all ----
+
+static bool cut_follows(const struct round *r, uint64_t height, struct slice value)
+{
+    struct cut cut;
+    const struct turn *t = r->turn;
+    if (cut_decode(value, &cut) || cut.height != height || !hash_equal(&cut.run, &r->run) ||
+        cut.round != r->head.round || !hash_equal(&cut.manifest, &r->head_hash) ||
+        cut.attempt != (t->cut_valid ? t->attempt + 1 : 0))
+        return false;
+    for (uint32_t i = 0; i < cut.count; i++) {
+        struct commit c;
+        if (commit_read(cut.commits[i], &c) || !commit_fits(t, &c, &r->run)) return false;
+    }
+    return true;
+}
+
+static bool manifest_follows(const struct round *r, uint64_t height, struct slice value)
+{
+    struct manifest m;
+    if (manifest_decode(value, &m) || m.height != height || !hash_equal(&m.run, &r->run) ||
+        !hash_equal(&m.previous, &r->head_hash) || m.tensors != r->spec.tensors)
+        return false;
+    return m.round == r->head.round ? !r->turn->cut_valid : m.round == r->head.round + 1 && r->turn->cut_valid;
+}
+
+// What a decided value must be for the chain to go on, whoever decided it. round_judge asks for more before it votes.
+bool round_value_follows(const struct round *r, uint64_t height, struct slice value)
+{
+    switch (value_kind_of(value)) {
+    case VALUE_CUT: return cut_follows(r, height, value);
+    case VALUE_MANIFEST: return manifest_follows(r, height, value);
+    }
+    return false;
+}
+
 // ---- manifests ----
 
 // Mean loss of the cut, weighted by tokens; slots ascending, so that every peer gets the same bits.
