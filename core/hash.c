@@ -50,6 +50,18 @@ struct core_hash hash_node(const struct core_hash *left, const struct core_hash 
     return hash_end(&s);
 }
 
+struct core_hash hash_part(uint64_t size, const struct core_hash *chunks_root)
+{
+    uint8_t raw[8];
+    for (int i = 0; i < 8; i++) raw[i] = (uint8_t)(size >> (8 * i));
+    struct hash_state s;
+    hash_begin(&s);
+    hash_add(&s, "\2", 1);
+    hash_add(&s, raw, sizeof raw);
+    hash_add(&s, chunks_root->bytes, sizeof chunks_root->bytes);
+    return hash_end(&s);
+}
+
 struct core_hash hash_merkle_root(const struct core_hash *leaves, size_t count)
 {
     if (count == 0) return hash_bytes(NULL, 0);

@@ -31,6 +31,9 @@ struct core_hash hash_node(const struct core_hash *left, const struct core_hash 
 // hash of nothing, 1 leaf gives itself. Does not change `leaves`.
 struct core_hash hash_merkle_root(const struct core_hash *leaves, size_t count);
 
+// A part of an object: BLAKE2b(0x02 || u64 size in bytes || root of its chunks), so that a root says where parts end.
+struct core_hash hash_part(uint64_t size, const struct core_hash *chunks_root);
+
 bool hash_equal(const struct core_hash *a, const struct core_hash *b);
 bool hash_is_zero(const struct core_hash *h);
 int hash_compare(const struct core_hash *a, const struct core_hash *b);  // as memcmp

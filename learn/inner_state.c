@@ -92,7 +92,7 @@ struct core_hash inner_state_hash(const struct inner_state *state)
     uint8_t head[STATE_HEAD];
     encode_head(head, state);
     struct core_hash parts[4];
-    parts[0] = hash_leaf(head, sizeof head);
+    parts[0] = tensors_hash_part(head, sizeof head);
     parts[1] = tensors_hash_part(state->m, state->elements * sizeof *state->m);
     parts[2] = tensors_hash_part(state->v, state->elements * sizeof *state->v);
     parts[3] = tensors_hash_part(state->residual, state->elements * sizeof *state->residual);

@@ -25,8 +25,8 @@ void inner_state_encode(struct writer *w, const struct inner_state *state);
 // For bytes from disk: UNKNOWN_VERSION, TRUNCATED or MALFORMED (a number that is not finite); the state is then reset.
 CORE_MUST_USE enum core_err inner_state_decode(struct slice blob, struct inner_state *state);
 
-// state_in and state_out of a commit: the Merkle root of four parts, hash_leaf(version and steps) and tensors_hash_part
-// of m, v and residual.
+// state_in and state_out of a commit: the Merkle root of four parts, tensors_hash_part of version and steps, of m, of v
+// and of the residual.
 struct core_hash inner_state_hash(const struct inner_state *state);
 
 #endif

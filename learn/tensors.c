@@ -158,12 +158,11 @@ static struct core_hash part_root(const uint8_t *bytes, uint64_t size)
         pending[height] = h;
         leaves++;
     }
-    if (leaves == 0) return hash_merkle_root(NULL, 0);
-    uint32_t height = (uint32_t)__builtin_ctzll(leaves);
-    struct core_hash root = pending[height];
+    uint32_t height = leaves ? (uint32_t)__builtin_ctzll(leaves) : 0;
+    struct core_hash root = leaves ? pending[height] : hash_merkle_root(NULL, 0);
     for (height++; height < 44; height++)
         if (leaves >> height & 1) root = hash_node(&pending[height], &root);
-    return root;
+    return hash_part(size, &root);
 }
 
 struct core_hash tensors_hash_part(const void *bytes, uint64_t size)

@@ -174,7 +174,9 @@ static void name_difference(struct session *s, enum core_err err)
     const char *tensor = "unknown: the committed update can no longer be fetched";
     if (!err) {
         for (uint32_t i = 0; i < index.part_count && i < v->run->spec.tensors; i++) {
-            struct core_hash root = hash_merkle_root(index.chunks + index.parts[i].first, index.parts[i].count);
+            const struct object_part *part = &index.parts[i];
+            struct core_hash chunks = hash_merkle_root(index.chunks + part->first, part->count);
+            struct core_hash root = hash_part(part->size, &chunks);
             if (hash_equal(&root, &v->tensors[i])) continue;
             struct tensor t = tensors_at(&v->run->spec.model, i);
             json_object_set_new(o, "tensor", json_string(t.name));

@@ -17,7 +17,8 @@ enum core_err object_index_finish(struct object_index *index)
     index->size = 0;
     for (uint32_t i = 0; i < index->part_count; i++) {
         const struct object_part *p = &index->parts[i];
-        roots[i] = hash_merkle_root(index->chunks + p->first, p->count);
+        struct core_hash chunks = hash_merkle_root(index->chunks + p->first, p->count);
+        roots[i] = hash_part(p->size, &chunks);
         index->size += p->size;
     }
     index->root = hash_merkle_root(roots, index->part_count);
@@ -110,7 +111,8 @@ enum core_err object_root(const struct slice *parts, uint32_t count, struct core
             size_t at = c * STORE_CHUNK_SIZE, left = parts[i].size - at;
             hashes[c] = hash_leaf(parts[i].data + at, left < STORE_CHUNK_SIZE ? left : STORE_CHUNK_SIZE);
         }
-        roots[i] = hash_merkle_root(hashes, chunks);
+        struct core_hash whole = hash_merkle_root(hashes, chunks);
+        roots[i] = hash_part(parts[i].size, &whole);
         free(hashes);
     }
     if (!err) *root = hash_merkle_root(roots, count);

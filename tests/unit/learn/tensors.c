@@ -77,14 +77,15 @@ static void first_parameters_have_their_spread(void **state)
     free(params);
 }
 
-// The naive twin: all chunks' leaves in an array, core's Merkle root over them.
+// The naive twin: all chunks' leaves in an array, core's Merkle root over them, then the size.
 static struct core_hash naive_part(const uint8_t *bytes, size_t size)
 {
     struct core_hash leaves[16];
     size_t count = 0;
     for (size_t at = 0; at < size; at += TENSORS_CHUNK, count++)
         leaves[count] = hash_leaf(bytes + at, size - at < TENSORS_CHUNK ? size - at : TENSORS_CHUNK);
-    return hash_merkle_root(leaves, count);
+    struct core_hash whole = hash_merkle_root(leaves, count);
+    return hash_part(size, &whole);
 }
 
 static void hashes_are_the_stores_object_roots(void **state)

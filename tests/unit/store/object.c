@@ -233,7 +233,7 @@ static void index_bytes(void **state)
                               "4b44b5a5f9e6fafead231e4d609a8e88053a6053c087b68e24e31faf0fb8dfe70000000000000000";
     uint8_t bytes[53], out[64];
     assert_true(hex_decode(bytes, sizeof bytes, hex));
-    struct core_hash root = from_hex("10c46a5cc04c62d62e64492ecdf71e5b1076e735437cd7bdba2abb6c284160ca");
+    struct core_hash root = from_hex("29f534b1e11e922a8397b273d1574ed746712599a48900e926ed95c1bd73ab0c");
     struct object_index x;
     assert_int_equal(object_index_decode((struct slice){bytes, sizeof bytes}, 100, &x), CORE_ERR_OK);
     assert_true(hash_equal(&x.root, &root));
