@@ -165,7 +165,7 @@ static void objects(void **state)
 {
     struct fixture *f = *state;
     struct core_hash root = put_sample(f);
-    struct core_hash expected = from_hex("98352c54f6f061d72e704d7b1ea19f41fe9514664034fc9e4bbceb77c5bd2ecc");
+    struct core_hash expected = from_hex("897e2ce6c5dc95dca60f648ec06214ffd9661a7e75f6ed19f57026be672cbf2c");
     assert_true(hash_equal(&root, &expected));
     struct object_index x;
     assert_int_equal(object_open(f->store, &root, &x), CORE_ERR_OK);
