@@ -30,11 +30,11 @@ static void adamw(struct hip_stream *s)
 static float naive_tensor(const float *x, size_t count, int squares)
 {
     if (!count) return 0.0f;
-    size_t rows = (count + HIP_TENSOR_ROW - 1) / HIP_TENSOR_ROW;
+    size_t rows = (count + NAIVE_TENSOR_ROW - 1) / NAIVE_TENSOR_ROW;
     float *r = malloc(rows * sizeof *r);
     assert_non_null(r);
     for (size_t i = 0; i < rows; i++) {
-        size_t at = i * HIP_TENSOR_ROW, n = count - at < HIP_TENSOR_ROW ? count - at : HIP_TENSOR_ROW;
+        size_t at = i * NAIVE_TENSOR_ROW, n = count - at < NAIVE_TENSOR_ROW ? count - at : NAIVE_TENSOR_ROW;
         r[i] = naive_row(x + at, squares ? x + at : NULL, n);
     }
     float out = rows == 1 ? r[0] : naive_tensor(r, rows, 0);
@@ -68,7 +68,7 @@ static void reductions(struct hip_stream *s)
 static void a_large_sum_takes_three_passes(void **state)
 {
     (void)state;
-    size_t n = (size_t)HIP_TENSOR_ROW * HIP_TENSOR_ROW + 5;
+    size_t n = (size_t)NAIVE_TENSOR_ROW * NAIVE_TENSOR_ROW + 5;
     float *p = naive_random(n, 1, 1), got = 0, expected = naive_tensor(p, n, 1);
     struct hip_device *d;
     struct hip_stream *s;
