@@ -1,5 +1,5 @@
-// A trainer's signed word for one round: what its update is (by hash), from what state, at what loss. Announced while its
-// shards are handed over (it proves them), acknowledged when each shard lies on two peers. Pure; any thread.
+// A trainer's signed word for one round: what its update is (by hash), from what state, at what loss. Announced while
+// its shards are handed over (it proves them), acknowledged when each shard lies on two peers. Pure; any thread.
 #ifndef LEARN_COMMIT_H
 #define LEARN_COMMIT_H
 
@@ -15,10 +15,10 @@ struct commit {
     uint64_t round;
     struct core_id trainer;
     uint32_t slot;
-    uint64_t tokens;  // of the round
-    uint64_t weight;  // tokens a step
-    double loss;      // mean over the round, nats a token; finite
-    bool fresh;       // started without inner state
+    uint64_t tokens;                       // of the round
+    uint64_t weight;                       // tokens a step
+    double loss;                           // mean over the round, nats a token; finite
+    bool fresh;                            // started without inner state
     struct core_hash state_in, state_out;  // inner state before and after
     struct core_hash update_root;          // tensors_hash_update of the quantised update
     uint32_t shard_count;

@@ -10,16 +10,16 @@ struct cut {
     struct core_hash run;
     uint64_t height;
     uint64_t round;
-    uint32_t attempt;          // 0, then 1 more each time that a named shard was lost with all its holders
-    struct core_hash manifest; // the head that it continues
-    uint32_t count;            // of commits, ascending by slot, at least 1
+    uint32_t attempt;                       // 0, then 1 more each time that a named shard was lost with all its holders
+    struct core_hash manifest;              // the head that it continues
+    uint32_t count;                         // of commits, ascending by slot, at least 1
     struct slice commits[RUN_MEMBERS_MAX];  // signed bytes: views of whatever was encoded or decoded
-    uint64_t slots;            // decoded: the commits' slots
+    uint64_t slots;                         // decoded: the commits' slots
 };
 
 void cut_encode(struct writer *w, const struct cut *c);
-// Form only: commits are not read but for their slot's order, their signatures not checked (round.c does, for those that
-// it has not seen). UNKNOWN_VERSION, TRUNCATED, MALFORMED.
+// Form only: commits are not read but for their slot's order, their signatures not checked (round.c does, for those
+// that it has not seen). UNKNOWN_VERSION, TRUNCATED, MALFORMED.
 CORE_MUST_USE enum core_err cut_decode(struct slice bytes, struct cut *c);
 // VALUE_CUT, VALUE_MANIFEST, or 0 for neither.
 enum value_kind value_kind_of(struct slice value);

@@ -14,16 +14,16 @@ enum value_kind { VALUE_CUT = 1, VALUE_MANIFEST = 2 };
 
 struct manifest {
     struct core_hash run;
-    uint64_t height;              // at which it is decided; 0 for the genesis, which the spec implies
-    uint64_t round;               // parameters after so many rounds; a change of state keeps it
-    uint32_t attempt;             // of the cut that made it
-    struct core_hash previous;    // hash of the previous manifest's bytes; zero for the genesis
-    struct core_hash cut;         // hash of the cut's bytes; zero for the genesis
-    struct core_hash params;      // params_hash
-    struct core_hash outer;       // outer state's hash
-    uint64_t tokens;              // trained on so far
-    double loss;                  // mean training loss of the last round, nats a token; 0 for the genesis
-    uint64_t val_round;           // round after which held-out loss was last measured; 0: never
+    uint64_t height;            // at which it is decided; 0 for the genesis, which the spec implies
+    uint64_t round;             // parameters after so many rounds; a change of state keeps it
+    uint32_t attempt;           // of the cut that made it
+    struct core_hash previous;  // hash of the previous manifest's bytes; zero for the genesis
+    struct core_hash cut;       // hash of the cut's bytes; zero for the genesis
+    struct core_hash params;    // params_hash
+    struct core_hash outer;     // outer state's hash
+    uint64_t tokens;            // trained on so far
+    double loss;                // mean training loss of the last round, nats a token; 0 for the genesis
+    uint64_t val_round;         // round after which held-out loss was last measured; 0: never
     double val_loss;
     enum run_state state;
     uint32_t tensors;

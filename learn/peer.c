@@ -61,8 +61,7 @@ static bool payload_valid(void *context, const struct core_id *origin, enum cast
     case TOPIC_RUN_COMMAND: ok = !run_command_decode(payload, &u->command); break;
     case TOPIC_COMMIT: ok = !commit_decode(payload, &u->commit); break;
     default:
-        ok = !p->callbacks.payload_valid ||
-             p->callbacks.payload_valid(p->callbacks.context, origin, topic, payload);
+        ok = !p->callbacks.payload_valid || p->callbacks.payload_valid(p->callbacks.context, origin, topic, payload);
     }
     free(u);
     return ok;
@@ -288,8 +287,8 @@ enum core_err peer_restore(struct peer *p, uint32_t kind, struct slice payload, 
     return r ? round_restore(r, kind, payload, now_ms) : CORE_ERR_NOT_FOUND;
 }
 
-void peer_restore_params(struct peer *p, const struct core_hash *run, uint64_t round, const struct core_hash *params_hash,
-                         bool inner)
+void peer_restore_params(struct peer *p, const struct core_hash *run, uint64_t round,
+                         const struct core_hash *params_hash, bool inner)
 {
     struct round *r = find_run(p, run);
     if (r) round_restore_params(r, round, params_hash, inner);
@@ -373,9 +372,12 @@ enum core_err peer_message(struct peer *p, const struct core_id *from, const str
         gossip_heard(p->gossip, from, now_ms);
         const struct core_hash *run = run_of(m);
         struct round *r = run ? find_run(p, run) : NULL;
-        if (r) err = round_message(r, from, m, now_ms, box);
-        else if (run) err = unknown_run(p, from, run, m, now_ms);
-        else err = CORE_ERR_UNKNOWN_TYPE;
+        if (r)
+            err = round_message(r, from, m, now_ms, box);
+        else if (run)
+            err = unknown_run(p, from, run, m, now_ms);
+        else
+            err = CORE_ERR_UNKNOWN_TYPE;
     }
     if (err && err != CORE_ERR_UNKNOWN_TYPE) p->counts.refused++;
     finish(p, now_ms, out);
@@ -557,7 +559,8 @@ void peer_recheck(struct peer *p, uint64_t now_ms, struct outbox *out)
     finish(p, now_ms, out);
 }
 
-enum core_err peer_cast(struct peer *p, enum cast_topic topic, struct slice payload, uint64_t now_ms, struct outbox *out)
+enum core_err peer_cast(struct peer *p, enum cast_topic topic, struct slice payload, uint64_t now_ms,
+                        struct outbox *out)
 {
     enum core_err err = gossip_cast(p->gossip, topic, payload, now_ms, begin(p, now_ms));
     finish(p, now_ms, out);

@@ -34,8 +34,8 @@
 //      candidate each time, and round_status.c names it.
 //   8. On the way without faults nothing waits for a timer.
 //
-// Files: round_values.c what may be decided; round_collect.c training to cut; round_sum.c cut to parameters; round_data.c
-// bulk by key; round_heads.c catching up, entering; round_status.c for people.
+// Files: round_values.c what may be decided; round_collect.c training to cut; round_sum.c cut to parameters;
+// round_data.c bulk by key; round_heads.c catching up, entering; round_status.c for people.
 #include "learn/round.h"
 
 #include <stdlib.h>
@@ -439,13 +439,15 @@ enum core_err round_restore(struct round *r, uint32_t kind, struct slice payload
     } else if (kind == RUN_PERSIST_VOTE) {
         const uint64_t height = read_u64(&in);
         const struct slice bytes = {payload.data + in.at, payload.size - in.at};
-        if (in.failed || height > r->height) err = CORE_ERR_MALFORMED;
+        if (in.failed || height > r->height)
+            err = CORE_ERR_MALFORMED;
         else if (height == r->height) {
             err = consensus_restore(r->consensus, bytes);
             if (!err) keep_vote(r, bytes);
         }
     } else if (kind == RUN_PERSIST_COMMIT) {
-        if (payload.size > sizeof r->restored_commit) err = CORE_ERR_TOO_LARGE;
+        if (payload.size > sizeof r->restored_commit)
+            err = CORE_ERR_TOO_LARGE;
         else {
             memcpy(r->restored_commit, payload.data, payload.size);
             r->restored_commit_size = (uint32_t)payload.size;
@@ -568,8 +570,10 @@ enum core_err round_message(struct round *r, const struct core_id *from, const s
         uint32_t index = t ? run_members_find(t->manifest.members, t->manifest.member_count, from) : UINT32_MAX;
         if (index == UINT32_MAX) break;
         const uint32_t slot = t->manifest.members[index].slot;
-        if (m->data_ack.have) round_acked(r, t, slot, &key, now_ms, out);
-        else if (key.kind == ROUND_CONTRIBUTION) t->known[key.slot].negative[key.shard] |= SLOT(slot);
+        if (m->data_ack.have)
+            round_acked(r, t, slot, &key, now_ms, out);
+        else if (key.kind == ROUND_CONTRIBUTION)
+            t->known[key.slot].negative[key.shard] |= SLOT(slot);
         break;
     }
     case MESSAGE_RUN_COMMIT: {
@@ -578,8 +582,7 @@ enum core_err round_message(struct round *r, const struct core_id *from, const s
         if (!err) round_commit_heard(r, m->run_commit.commit, now_ms, out);
         return err;
     }
-    default:
-        err = round_heads_message(r, from, m, now_ms, out);
+    default: err = round_heads_message(r, from, m, now_ms, out);
     }
     round_advance(r, now_ms, out);
     return err;
@@ -608,8 +611,10 @@ static void fetched(struct round *r, const struct work_result *result, uint64_t 
 {
     if (result->fetch.what == FETCH_DATASET) {
         r->dataset_asked = false;
-        if (result->err) r->dataset_retry_ms = now_ms + ROUND_RETRY_MS;
-        else r->dataset_here = true;
+        if (result->err)
+            r->dataset_retry_ms = now_ms + ROUND_RETRY_MS;
+        else
+            r->dataset_here = true;
         return;
     }
     r->fetching = false;
@@ -754,7 +759,8 @@ static void ask_fetch(struct round *r, enum work_fetched what, struct outbox *ou
     outbox_work(out, WORK_FETCH, &fetch, sizeof fetch);
 }
 
-// Dataset and parameters. A straggler first tries to finish the round that the others closed: that keeps its inner state.
+// Dataset and parameters. A straggler first tries to finish the round that the others closed: that keeps its inner
+// state.
 static void fetch(struct round *r, uint64_t now_ms, struct outbox *out)
 {
     if (r->options.observe) return;
@@ -769,9 +775,10 @@ static void fetch(struct round *r, uint64_t now_ms, struct outbox *out)
     const struct turn *t = r->before;
     if (r->params_here || r->turn->self == UINT32_MAX || r->head.state == RUN_CANCELLED) return;
     if (r->fetching) return;
-    const bool may_finish = t->valid && t->cut_valid && t->round + 1 == r->head.round && t->self != UINT32_MAX &&
-                            t->apply != STEP_DONE;
-    const bool working = may_finish && (t->train == STEP_RUNNING || t->apply == STEP_RUNNING || turn_results_here(r, t));
+    const bool may_finish =
+        t->valid && t->cut_valid && t->round + 1 == r->head.round && t->self != UINT32_MAX && t->apply != STEP_DONE;
+    const bool working =
+        may_finish && (t->train == STEP_RUNNING || t->apply == STEP_RUNNING || turn_results_here(r, t));
     if (working && now_ms < r->head_ms + 10 * ROUND_STRAGGLE_MS) {
         round_wake(r, r->head_ms + 10 * ROUND_STRAGGLE_MS);
         return;

@@ -16,8 +16,8 @@ uint64_t turn_committed(const struct turn *t)
     return slots;
 }
 
-// Keeps a commit of this turn's round, announced or acknowledged. OK also when it was known; NOT_FOUND for another round
-// or a stranger; EXISTS when it contradicts a better one.
+// Keeps a commit of this turn's round, announced or acknowledged. OK also when it was known; NOT_FOUND for another
+// round or a stranger; EXISTS when it contradicts a better one.
 enum core_err turn_commit_add(struct round *r, struct turn *t, struct slice bytes, bool checked)
 {
     struct commit c;
@@ -156,7 +156,8 @@ static const struct run_member *hand_target(const struct round *r, const struct 
     const struct item *item = turn_item(t, 0, tree_plan_group_of(&t->plan, 0, t->self), shard);
     uint32_t slots[TREE_CANDIDATE_MAX], count = 0;
     for (uint32_t i = 0; i < item->candidates; i++)
-        if (item->candidate[i] != t->self && !round_slot_gone(r, t, item->candidate[i])) slots[count++] = item->candidate[i];
+        if (item->candidate[i] != t->self && !round_slot_gone(r, t, item->candidate[i]))
+            slots[count++] = item->candidate[i];
     for (uint32_t i = 0; count == 0 && i < t->manifest.member_count; i++)
         if (t->manifest.members[i].slot != t->self && !round_gone(r, &t->manifest.members[i].id))
             slots[count++] = t->manifest.members[i].slot;
@@ -220,8 +221,8 @@ static uint64_t median(uint64_t *values, uint32_t count)
     return values[count / 2];
 }
 
-// How long after the manifest the cut goes without who is missing, in ms; UINT64_MAX: not at all. With a quorum of commits
-// in, it follows how long earlier rounds took: median + k * MAD (median absolute deviation).
+// How long after the manifest the cut goes without who is missing, in ms; UINT64_MAX: not at all. With a quorum of
+// commits in, it follows how long earlier rounds took: median + k * MAD (median absolute deviation).
 uint64_t round_deadline(const struct round *r, bool quorum)
 {
     const uint64_t most = r->spec.deadline_ms;

@@ -85,7 +85,8 @@ static void pulled_contribution(struct round *r, struct turn *t, const struct co
         round_send_data(r, t, key, from, out);
         return;
     }
-    // Its trainer can still make it again: no answer yet. Anyone else, or a trainer that came out unfit, has not got it.
+    // Its trainer can still make it again: no answer yet. Anyone else, or a trainer that came out unfit, has not got
+    // it.
     if (key->slot == t->self && !t->unfit) return;
     round_send_ack(r, key, from, false, out);
 }
@@ -93,7 +94,8 @@ static void pulled_contribution(struct round *r, struct turn *t, const struct co
 static void pulled_sum(struct round *r, struct turn *t, uint32_t slot, const struct core_id *from,
                        const struct blob_key *key, struct outbox *out)
 {
-    if (!t->cut_valid || key->attempt != t->attempt || !tree_plan_has(&t->plan, key->level, key->group, key->shard)) return;
+    if (!t->cut_valid || key->attempt != t->attempt || !tree_plan_has(&t->plan, key->level, key->group, key->shard))
+        return;
     struct item *item = turn_item(t, key->level, key->group, key->shard);
     if (!item->set) return;
     if (item->state == ITEM_HERE) {
@@ -110,14 +112,18 @@ void round_pulled(struct round *r, const struct core_id *from, const struct blob
 {
     struct turn *t = round_turn(r, key->round);
     if (!t) {
-        if (key->round > r->head.round) round_pull(r, from, now_ms, out);
-        else round_send_head(r, from, out);  // a straggler: that round is closed
+        if (key->round > r->head.round)
+            round_pull(r, from, now_ms, out);
+        else
+            round_send_head(r, from, out);  // a straggler: that round is closed
         return;
     }
     const uint32_t index = run_members_find(t->manifest.members, t->manifest.member_count, from);
     if (index == UINT32_MAX) return;
-    if (key->kind == ROUND_CONTRIBUTION) pulled_contribution(r, t, from, key, out);
-    else pulled_sum(r, t, t->manifest.members[index].slot, from, key, out);
+    if (key->kind == ROUND_CONTRIBUTION)
+        pulled_contribution(r, t, from, key, out);
+    else
+        pulled_sum(r, t, t->manifest.members[index].slot, from, key, out);
 }
 
 // ---- what arrives ----
@@ -213,7 +219,8 @@ void round_stored(struct round *r, const struct core_id *from, const struct mess
     if (key.kind == ROUND_CONTRIBUTION) {
         struct commit c;  // what was stored is what the proof said, unless the known commit changed meanwhile
         struct known *k = &t->known[key.slot];
-        if (!k->here || key.shard >= t->shards || commit_read(m->proof, &c) || !commit_same_work(&k->commit, &c)) return;
+        if (!k->here || key.shard >= t->shards || commit_read(m->proof, &c) || !commit_same_work(&k->commit, &c))
+            return;
         k->holds |= (uint16_t)(1u << key.shard);
         round_send_ack(r, &key, from, true, out);
         round_advance(r, now_ms, out);

@@ -1,5 +1,5 @@
-// Catching up and coming in: heads are told to each other, decisions are pulled by height, commits that a broadcast lost are
-// sent again; who wants to enter, leave or command says so until it has happened.
+// Catching up and coming in: heads are told to each other, decisions are pulled by height, commits that a broadcast
+// lost are sent again; who wants to enter, leave or command says so until it has happened.
 #include <string.h>
 
 #include "core/check.h"
@@ -90,8 +90,8 @@ static void same_height(struct round *r, const struct core_id *from, const struc
     }
 }
 
-static void heard_head(struct round *r, const struct core_id *from, const struct message_run_head *head, uint64_t now_ms,
-                       struct outbox *out)
+static void heard_head(struct round *r, const struct core_id *from, const struct message_run_head *head,
+                       uint64_t now_ms, struct outbox *out)
 {
     const uint64_t height = r->log_count + 1;
     if (head->height < height) {
@@ -139,9 +139,7 @@ enum core_err round_heads_message(struct round *r, const struct core_id *from, c
 {
     switch (m->type) {
     case MESSAGE_RUN_HEAD: heard_head(r, from, &m->run_head, now_ms, out); return CORE_ERR_OK;
-    case MESSAGE_RUN_PULL:
-        send_decisions(r, from, m->run_pull.from_height, m->run_pull.limit, out);
-        return CORE_ERR_OK;
+    case MESSAGE_RUN_PULL: send_decisions(r, from, m->run_pull.from_height, m->run_pull.limit, out); return CORE_ERR_OK;
     case MESSAGE_RUN_DECISION: return heard_decision(r, from, &m->run_decision, now_ms, out);
     default: return CORE_ERR_UNKNOWN_TYPE;
     }

@@ -8,8 +8,8 @@
 #include "learn/round.h"
 
 enum {
-    ROUND_HISTORY = 16,         // rounds whose duration the deadline is made of
-    ROUND_DEADLINE_FROM = 3,    // rounds before the deadline follows the median
+    ROUND_HISTORY = 16,       // rounds whose duration the deadline is made of
+    ROUND_DEADLINE_FROM = 3,  // rounds before the deadline follows the median
     ROUND_MAD_FACTOR = 6,
     ROUND_DEADLINE_SLACK_MS = 1000,
     ROUND_ABSENT_MAX = 3,       // rounds in a row; then a member leaves
@@ -20,11 +20,11 @@ enum {
     ROUND_LOST_MS = 30000,      // a contribution that nobody has sent for so long counts as lost
     ROUND_ENTER_MS = 2000,      // between words that this peer wants to enter or to leave
     ROUND_ENTER_OLD_MS = 15000,
-    ROUND_EVALUATE_MS = 8000,   // how long the others leave the first proposer to measure held-out loss
-    ROUND_RETRY_MS = 1000,      // before failed work is tried again
-    ROUND_PULL_LIMIT = 16,      // decisions a pull asks for
-    ROUND_HEADS = 8,            // members told of the head at a time
-    ROUND_BACKOFF = 8,          // repetitions slow down to so many times the first
+    ROUND_EVALUATE_MS = 8000,  // how long the others leave the first proposer to measure held-out loss
+    ROUND_RETRY_MS = 1000,     // before failed work is tried again
+    ROUND_PULL_LIMIT = 16,     // decisions a pull asks for
+    ROUND_HEADS = 8,           // members told of the head at a time
+    ROUND_BACKOFF = 8,         // repetitions slow down to so many times the first
 };
 
 // Repeats a request or a push until it is answered.
@@ -45,8 +45,8 @@ struct item {
     uint64_t early_set;  // arrived before the cut did
     uint32_t bits;
     uint8_t early_bits;
-    uint8_t state;       // enum item_state
-    bool duty;           // somebody pulled it from this peer: it computes it
+    uint8_t state;  // enum item_state
+    bool duty;      // somebody pulled it from this peer: it computes it
     uint8_t candidates;
     uint8_t candidate[TREE_CANDIDATE_MAX];  // slots
     struct retry pull;
@@ -54,8 +54,8 @@ struct item {
 
 // What is known of one slot's contribution to the turn's round.
 struct known {
-    bool here;            // commit and bytes are valid
-    uint16_t holds;       // shards whose blob is here
+    bool here;       // commit and bytes are valid
+    uint16_t holds;  // shards whose blob is here
     uint16_t size;
     uint8_t bytes[COMMIT_LIMIT];  // signed: acknowledged if commit.phase says so
     struct commit commit;
@@ -70,8 +70,8 @@ struct turn {
     struct manifest manifest;  // that opened it (a change of state keeps the first)
     uint32_t self;             // own slot, UINT32_MAX: not a member
     uint64_t started_ms;
-    uint64_t last_commit_ms;   // the last acknowledged commit came in
-    struct tree_plan plan;     // of (round, attempt)
+    uint64_t last_commit_ms;  // the last acknowledged commit came in
+    struct tree_plan plan;    // of (round, attempt)
     bool plan_made;
     uint32_t shards;
     struct known known[RUN_MEMBERS_MAX];
@@ -79,10 +79,10 @@ struct turn {
     // own training
     enum work_step train;
     uint64_t train_retry_ms;
-    bool train_fresh;          // what was asked for
-    bool params_here;          // the round's first parameters are (or were) here
-    bool unfit;                // own result differs from what was announced before a crash: it sits this round out
-    bool acknowledged;         // own commit was cast as such
+    bool train_fresh;   // what was asked for
+    bool params_here;   // the round's first parameters are (or were) here
+    bool unfit;         // own result differs from what was announced before a crash: it sits this round out
+    bool acknowledged;  // own commit was cast as such
     struct retry hand[TREE_SHARD_MAX];
     uint64_t acked[TREE_SHARD_MAX];  // slots that hold a copy
 
@@ -123,20 +123,20 @@ struct round {
     uint8_t *spec_bytes;
     uint32_t spec_size;
 
-    struct decided *log;   // log[h - 1] is height h's
+    struct decided *log;  // log[h - 1] is height h's
     uint64_t log_count, log_capacity;
     struct consensus *consensus;
-    uint64_t height;       // next to be decided: log_count + 1
+    uint64_t height;           // next to be decided: log_count + 1
     struct core_hash offered;  // at this height; zero: nothing
-    bool mute;             // restoring: nothing is sent or asked
+    bool mute;                 // restoring: nothing is sent or asked
     bool started, frozen, held, leaving;
-    bool broken;           // a quorum decided what does not continue the chain: this peer does no more for the run
-    struct slice *votes;       // this height's persisted payloads, for round_thaw
+    bool broken;          // a quorum decided what does not continue the chain: this peer does no more for the run
+    struct slice *votes;  // this height's persisted payloads, for round_thaw
     uint32_t vote_count, vote_capacity;
 
     struct manifest head;
     struct core_hash head_hash;
-    uint64_t head_ms;      // when it was learned
+    uint64_t head_ms;            // when it was learned
     struct turn *turn, *before;  // of head.round, and of the round before
     uint64_t opened_ms, listen_until_ms, stage_ms;
     enum round_stage stage;
@@ -148,24 +148,32 @@ struct round {
     bool dataset_here, dataset_asked;
     uint64_t dataset_retry_ms;
     enum core_err work_error;  // of the last failed work
-    struct { uint64_t round; struct core_hash hash; bool inner; } durable[4];
+    struct {
+        uint64_t round;
+        struct core_hash hash;
+        bool inner;
+    } durable[4];
     uint32_t durable_count;
     uint8_t restored_commit[COMMIT_LIMIT];
     uint32_t restored_commit_size;
 
     // others
-    uint64_t ahead, ahead_ms;          // the latest height heard of
+    uint64_t ahead, ahead_ms;  // the latest height heard of
     uint64_t pull_until, pull_ms;
     uint64_t next_head_ms;
     uint32_t head_turn;
-    struct { struct run_enter enter; uint64_t heard_ms; bool used; } enters[RUN_MEMBERS_MAX];
+    struct {
+        struct run_enter enter;
+        uint64_t heard_ms;
+        bool used;
+    } enters[RUN_MEMBERS_MAX];
     uint64_t next_enter_ms;
     struct run_command wanted;
     bool wanted_valid, wanted_mine;
     uint64_t next_command_ms;
     uint64_t durations[ROUND_HISTORY];
     uint32_t duration_count;
-    uint64_t clear_ms;                 // ended: when blobs go
+    uint64_t clear_ms;  // ended: when blobs go
     uint64_t wake_ms;
     uint64_t now_ms;
 };
@@ -233,8 +241,8 @@ void round_send_head(struct round *r, const struct core_id *to, struct outbox *o
 void round_send_heads(struct round *r, struct outbox *out);
 void round_send_decision(struct round *r, const struct core_id *to, uint64_t height, struct outbox *out);
 void round_pull(struct round *r, const struct core_id *from, uint64_t now_ms, struct outbox *out);
-enum core_err round_heads_message(struct round *r, const struct core_id *from, const struct message *m,
-                                  uint64_t now_ms, struct outbox *out);
+enum core_err round_heads_message(struct round *r, const struct core_id *from, const struct message *m, uint64_t now_ms,
+                                  struct outbox *out);
 void round_heads_tick(struct round *r, uint64_t now_ms, struct outbox *out);
 
 // ---- round_status.c ----

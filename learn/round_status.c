@@ -182,8 +182,10 @@ static void add_sums(struct list *list, const struct turn *t)
         const struct item *item = turn_item(t, top, 0, shard);
         if (item->state == ITEM_HERE || !turn_shard_elements(r, t, shard)) continue;
         const uint32_t slot = turn_acting(r, t, item);
-        if (slot != t->self) add_slot(list, t, slot, WAIT_DATA, t->cut_ms);
-        else if (item->state == ITEM_BUSY) add(list, &r->options.key->id, WAIT_WORK, t->cut_ms);
+        if (slot != t->self)
+            add_slot(list, t, slot, WAIT_DATA, t->cut_ms);
+        else if (item->state == ITEM_BUSY)
+            add(list, &r->options.key->id, WAIT_WORK, t->cut_ms);
     }
     if (turn_results_here(r, t)) add(list, &r->options.key->id, WAIT_WORK, t->cut_ms);
 }

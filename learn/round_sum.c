@@ -1,9 +1,9 @@
 // From the cut to the parameters: reduce-scatter up the plan's levels, all-gather down, the outer step.
 //
-// The sum (level, group, shard) is computed by its acting owner: the first of the plan's candidates that isn't gone. Who
-// disagrees about that computes the same bits. A sum goes up to the acting owner of the parent group; the result goes
-// down to the acting owners of the child groups, and by them on to the members. What doesn't come is pulled, from the
-// next candidate each time; a candidate that is asked for a sum makes it its duty.
+// The sum (level, group, shard) is computed by its acting owner: the first of the plan's candidates that isn't gone.
+// Who disagrees about that computes the same bits. A sum goes up to the acting owner of the parent group; the result
+// goes down to the acting owners of the child groups, and by them on to the members. What doesn't come is pulled, from
+// the next candidate each time; a candidate that is asked for a sum makes it its duty.
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,8 +38,8 @@ enum core_err turn_plan(struct round *r, struct turn *t, uint32_t attempt)
     struct tree_member members[RUN_MEMBERS_MAX];
     for (uint32_t i = 0; i < t->manifest.member_count; i++) {
         const struct run_member *m = &t->manifest.members[i];
-        members[i] = (struct tree_member){
-            .slot = m->slot, .host = m->host, .weight = m->weight, .reachable = m->dialable};
+        members[i] =
+            (struct tree_member){.slot = m->slot, .host = m->host, .weight = m->weight, .reachable = m->dialable};
     }
     enum core_err err = tree_plan_make(&t->plan, members, t->manifest.member_count, &r->run, t->round, attempt);
     if (err) return err;
@@ -153,8 +153,13 @@ void turn_cut(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *o
 static struct blob_key item_key(const struct round *r, const struct turn *t, uint32_t level, uint32_t group,
                                 uint32_t shard)
 {
-    return (struct blob_key){.run = r->run, .round = t->round, .attempt = t->attempt, .kind = ROUND_PARTIAL,
-                             .level = level, .group = group, .shard = shard};
+    return (struct blob_key){.run = r->run,
+                             .round = t->round,
+                             .attempt = t->attempt,
+                             .kind = ROUND_PARTIAL,
+                             .level = level,
+                             .group = group,
+                             .shard = shard};
 }
 
 static void send_to(struct round *r, struct turn *t, const struct blob_key *key, uint64_t slots, struct outbox *out)
@@ -292,8 +297,8 @@ static void pull_sum(struct round *r, struct turn *t, uint32_t level, uint32_t g
 
 // ---- computing ----
 
-static bool inputs_here(struct round *r, struct turn *t, uint32_t level, uint32_t group, uint32_t shard, uint64_t now_ms,
-                        struct outbox *out)
+static bool inputs_here(struct round *r, struct turn *t, uint32_t level, uint32_t group, uint32_t shard,
+                        uint64_t now_ms, struct outbox *out)
 {
     bool all = true;
     const struct item *item = turn_item(t, level, group, shard);
@@ -341,8 +346,8 @@ static void ask_reduce(struct round *r, struct turn *t, uint32_t level, uint32_t
         for (uint32_t child = first; child < first + count; child++) {
             const struct item *input = turn_item(t, level - 1, child, shard);
             if (!input->set) continue;
-            work.inputs[work.count++] = (struct work_input){
-                .key = item_key(r, t, level - 1, child, shard), .bits = input->bits, .weight = 1};
+            work.inputs[work.count++] =
+                (struct work_input){.key = item_key(r, t, level - 1, child, shard), .bits = input->bits, .weight = 1};
         }
     }
     item->state = ITEM_BUSY;
@@ -373,7 +378,7 @@ void round_reduced(struct round *r, const struct work_result *result, uint64_t n
     }
     item->state = ITEM_NONE;  // an input is not where it was thought to be: ask for all of them again
     for (uint32_t slot = 0; key->level == 0 && slot < RUN_MEMBERS_MAX; slot++)
-        if (item->set & SLOT(slot)) t->known[slot].holds &= (uint16_t)~(1u << key->shard);
+        if (item->set & SLOT(slot)) t->known[slot].holds &= (uint16_t) ~(1u << key->shard);
     if (item->set & (t->self < RUN_MEMBERS_MAX ? SLOT(t->self) : 0)) t->train = STEP_NONE;
     t->train_retry_ms = now_ms + ROUND_RETRY_MS;
     for (uint32_t child = 0; key->level > 0 && child < t->plan.group_count[key->level - 1]; child++)
@@ -390,7 +395,8 @@ bool turn_results_here(const struct round *r, const struct turn *t)
     return true;
 }
 
-// Held-out loss is due after this round, and this peer is the one to measure it: the first live proposer of its manifest.
+// Held-out loss is due after this round, and this peer is the one to measure it: the first live proposer of its
+// manifest.
 static bool evaluation_due(const struct round *r, const struct turn *t, bool *mine)
 {
     const uint64_t after = t->round + 1;
@@ -485,6 +491,8 @@ void round_sum(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *
     }
     ask_apply(r, t, now_ms, out);
     if (t != r->turn) return;
-    if (t->apply == STEP_DONE) propose_manifest(r, t, now_ms, out);
-    else propose_attempt(r, t, now_ms, out);
+    if (t->apply == STEP_DONE)
+        propose_manifest(r, t, now_ms, out);
+    else
+        propose_attempt(r, t, now_ms, out);
 }

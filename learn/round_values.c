@@ -191,8 +191,7 @@ static enum consensus_validity judge_manifest(struct round *r, struct slice valu
         state_manifest(r, m.state, &expected);
         return encodes_to(&expected, value) ? CONSENSUS_VALID : CONSENSUS_INVALID;
     }
-    if (!t->cut_valid || m.round != r->head.round + 1 || m.attempt != t->attempt ||
-        !hash_equal(&m.cut, &t->cut_hash))
+    if (!t->cut_valid || m.round != r->head.round + 1 || m.attempt != t->attempt || !hash_equal(&m.cut, &t->cut_hash))
         return CONSENSUS_INVALID;
     if (t->apply != STEP_DONE) return CONSENSUS_UNKNOWN;
     next_manifest(r, &expected);

@@ -14,8 +14,8 @@
 #include "learn/config.h"
 
 enum {
-    RUN_MEMBERS_MAX = 64,       // a run's electorate; a set of slots is a uint64_t, so slots are below 64
-    RUN_SPEC_LIMIT = 16 * 1024, // bytes, signature included
+    RUN_MEMBERS_MAX = 64,        // a run's electorate; a set of slots is a uint64_t, so slots are below 64
+    RUN_SPEC_LIMIT = 16 * 1024,  // bytes, signature included
     RUN_DEADLINE_MS = 60000,
 };
 
@@ -27,7 +27,7 @@ struct run_member {
     uint32_t weight;        // bandwidth class for the aggregation plan, 1 to 65535
     uint32_t absent;        // rounds in a row that the cut went without it
     bool dialable;
-    bool fresh;             // starts this round without inner state
+    bool fresh;  // starts this round without inner state
 };
 
 struct run_spec {
@@ -40,8 +40,8 @@ struct run_spec {
     struct core_hash kernel_spec;  // which numerics
     struct model_config model;
     struct hyper_parameters hyper;
-    uint64_t elements;     // tensors_elements(model)
-    uint32_t tensors;      // tensors_count(model)
+    uint64_t elements;  // tensors_elements(model)
+    uint32_t tensors;   // tensors_count(model)
     uint32_t rounds;
     uint32_t deadline_ms;  // of rounds 1 to 3; an upper bound later. 0: wait for everyone who is alive
     uint32_t val_every;    // held-out loss each so many rounds and after the last; 0: never

@@ -21,7 +21,7 @@
 // A blob's kind: message.data.kind, data_pull.kind, data_ack.kind.
 enum round_data {
     ROUND_CONTRIBUTION = 1,  // shard `shard` of slot `slot`'s quantised update: int8; attempt, level, group are 0
-    ROUND_PARTIAL = 2,       // the sum (level, group, shard) of an attempt's cut; the last level's is the result; slot 0
+    ROUND_PARTIAL = 2,  // the sum (level, group, shard) of an attempt's cut; the last level's is the result; slot 0
 };
 
 struct blob_key {
@@ -40,16 +40,16 @@ enum work_kind {
     WORK_DROP = 5,    // struct work_drop; no result
 };
 
-// The round's inner steps from the parameters of manifest `round`. Afterwards each shard s of the update lies in the blob
-// store under (run, round, 0, ROUND_CONTRIBUTION, 0, 0, s, slot): elements tree_shard_range(elements, shards, s), int8.
-// The new inner state is pending: kept apart, by round, until WORK_APPLY says whether it counts.
+// The round's inner steps from the parameters of manifest `round`. Afterwards each shard s of the update lies in the
+// blob store under (run, round, 0, ROUND_CONTRIBUTION, 0, 0, s, slot): elements tree_shard_range(elements, shards, s),
+// int8. The new inner state is pending: kept apart, by round, until WORK_APPLY says whether it counts.
 struct work_train {
     struct core_hash run;
     struct core_hash params_hash;
     uint64_t round;
     uint64_t elements;
-    uint64_t first_step;  // of the run: round * steps
-    uint64_t total_steps; // of the run
+    uint64_t first_step;   // of the run: round * steps
+    uint64_t total_steps;  // of the run
     uint32_t slot;
     uint32_t steps;
     uint32_t shards;
@@ -58,8 +58,8 @@ struct work_train {
     int8_t exponents[CONFIG_TENSORS_MAX];
 };
 
-// out = sum of weight * input over the inputs, under `key` at `bits` (gossip/sum.h). An input: `weight` 1 and its own bits
-// for a partial, the contribution's weight and 8 bits otherwise.
+// out = sum of weight * input over the inputs, under `key` at `bits` (gossip/sum.h). An input: `weight` 1 and its own
+// bits for a partial, the contribution's weight and 8 bits otherwise.
 enum { WORK_INPUTS_MAX = 64 };
 
 struct work_input {
@@ -76,23 +76,24 @@ struct work_reduce {
     struct work_input inputs[WORK_INPUTS_MAX];
 };
 
-// The outer step: the result's shards (blobs `top` with shard 0 to shards - 1, `bits` wide) over the parameters of manifest
-// `round` give those of `round` + 1. Report only when parameters, outer state and, with keep_inner, the pending inner
-// state of `round` are durable (fsynced), filed under (round + 1, attempt, params_hash); those of `round` stay until a
-// WORK_DROP names a later one. Asked again for what is filed already (the same params_hash comes out): nothing changes, the
-// inner state that was kept stays. It need not wait for training that runs: without keep_inner that may be stopped.
+// The outer step: the result's shards (blobs `top` with shard 0 to shards - 1, `bits` wide) over the parameters of
+// manifest `round` give those of `round` + 1. Report only when parameters, outer state and, with keep_inner, the
+// pending inner state of `round` are durable (fsynced), filed under (round + 1, attempt, params_hash); those of `round`
+// stay until a WORK_DROP names a later one. Asked again for what is filed already (the same params_hash comes out):
+// nothing changes, the inner state that was kept stays. It need not wait for training that runs: without keep_inner
+// that may be stopped.
 struct work_apply {
     struct blob_key top;
     struct core_hash params_hash;  // of manifest `round`
     uint64_t round;
     uint64_t elements;
-    uint64_t weight;   // total, for the mean
+    uint64_t weight;  // total, for the mean
     uint32_t attempt;
     uint32_t shards;
     uint32_t bits;
     uint32_t tensors;
-    bool keep_inner;   // the pending inner state counts; otherwise forget it
-    bool evaluate;     // measure held-out loss too
+    bool keep_inner;  // the pending inner state counts; otherwise forget it
+    bool evaluate;    // measure held-out loss too
     int8_t exponents[CONFIG_TENSORS_MAX];
 };
 
@@ -131,9 +132,9 @@ struct work_result {
             struct core_hash update_root;  // tensors_hash_update
             struct core_hash state_in, state_out;
             struct core_hash shards[TREE_SHARD_MAX];  // hash_bytes of each shard's blob
-            double loss;      // mean, nats a token
-            uint64_t tokens;  // of the round
-            uint64_t weight;  // tokens a step
+            double loss;                              // mean, nats a token
+            uint64_t tokens;                          // of the round
+            uint64_t weight;                          // tokens a step
         } train;
         struct {
             struct blob_key key;
@@ -141,7 +142,7 @@ struct work_result {
         struct {
             struct core_hash params_hash, outer_hash;
             bool evaluated;
-            double val_loss;  // nats a token
+            double val_loss;                       // nats a token
             int8_t exponents[CONFIG_TENSORS_MAX];  // the next round's
         } apply;
         struct {

@@ -11,9 +11,8 @@ static const struct {
     const char *name;
     uint32_t fault;
 } fault_names[] = {
-    {"drop", FAULT_DROP},           {"delay", FAULT_DELAY},         {"reorder", FAULT_REORDER},
-    {"duplicate", FAULT_DUPLICATE}, {"partition", FAULT_PARTITION}, {"crash", FAULT_CRASH},
-    {"restart", FAULT_RESTART},     {"disk", FAULT_DISK},
+    {"drop", FAULT_DROP},           {"delay", FAULT_DELAY}, {"reorder", FAULT_REORDER}, {"duplicate", FAULT_DUPLICATE},
+    {"partition", FAULT_PARTITION}, {"crash", FAULT_CRASH}, {"restart", FAULT_RESTART}, {"disk", FAULT_DISK},
 };
 
 struct totals {
@@ -87,15 +86,21 @@ static int parse(struct arguments *a, int argc, char **argv)
         const char *value = i + 1 < argc ? argv[++i] : NULL;
         uint64_t n = 0;
         bool ok = value != NULL;
-        if (strcmp(flag, "--nodes") == 0) ok = ok && parse_number(value, 1, 64, &n), a->options.nodes = (uint32_t)n;
-        else if (strcmp(flag, "--hosts") == 0) ok = ok && parse_number(value, 0, 64, &n), a->options.hosts = (uint32_t)n;
-        else if (strcmp(flag, "--rounds") == 0) ok = ok && parse_number(value, 1, 10000, &n), a->options.rounds = (uint32_t)n;
-        else if (strcmp(flag, "--seed") == 0) ok = ok && parse_number(value, 0, UINT64_MAX, &a->options.seed);
-        else if (strcmp(flag, "--seeds") == 0) ok = ok && parse_number(value, 1, 1000000, &a->seeds);
+        if (strcmp(flag, "--nodes") == 0)
+            ok = ok && parse_number(value, 1, 64, &n), a->options.nodes = (uint32_t)n;
+        else if (strcmp(flag, "--hosts") == 0)
+            ok = ok && parse_number(value, 0, 64, &n), a->options.hosts = (uint32_t)n;
+        else if (strcmp(flag, "--rounds") == 0)
+            ok = ok && parse_number(value, 1, 10000, &n), a->options.rounds = (uint32_t)n;
+        else if (strcmp(flag, "--seed") == 0)
+            ok = ok && parse_number(value, 0, UINT64_MAX, &a->options.seed);
+        else if (strcmp(flag, "--seeds") == 0)
+            ok = ok && parse_number(value, 1, 1000000, &a->seeds);
         else if (strcmp(flag, "--faults") == 0) {
             ok = ok && strlen(value) < sizeof a->faults && parse_faults(value, &a->options.faults);
             if (ok) snprintf(a->faults, sizeof a->faults, "%s", value);
-        } else return usage("no such flag", flag);
+        } else
+            return usage("no such flag", flag);
         if (!ok) return usage(value ? "not a value for this flag" : "this flag wants a value", value ? value : flag);
     }
     return 0;
@@ -133,13 +138,13 @@ static void print_text(const struct totals *t, const struct core_hash *trace)
     const struct sim_report *s = &t->sum;
     char hex[2 * CORE_HASH_SIZE + 1];
     hex_encode(hex, trace->bytes, CORE_HASH_SIZE);
-    printf("%llu seeds, %llu failed; %llu rounds, %llu events, %llu messages, %.0f s of virtual time, a round %.0f ms\n",
-           (unsigned long long)t->seeds, (unsigned long long)t->failures, (unsigned long long)s->rounds,
-           (unsigned long long)s->events, (unsigned long long)s->messages, (double)s->virtual_ms / 1e3,
-           t->seeds ? (double)t->round_ms / (double)t->seeds : 0);
+    printf(
+        "%llu seeds, %llu failed; %llu rounds, %llu events, %llu messages, %.0f s of virtual time, a round %.0f ms\n",
+        (unsigned long long)t->seeds, (unsigned long long)t->failures, (unsigned long long)s->rounds,
+        (unsigned long long)s->events, (unsigned long long)s->messages, (double)s->virtual_ms / 1e3,
+        t->seeds ? (double)t->round_ms / (double)t->seeds : 0);
     printf("faults:");
-    for (int i = 0; i < FAULT_COUNT; i++)
-        printf(" %s %llu", fault_names[i].name, (unsigned long long)s->faults[i]);
+    for (int i = 0; i < FAULT_COUNT; i++) printf(" %s %llu", fault_names[i].name, (unsigned long long)s->faults[i]);
     printf("\nseen: attempts %llu, commands %llu, joins %llu, leaves %llu, fetches %llu, unfit %llu\ntransitions:\n",
            (unsigned long long)s->attempts, (unsigned long long)s->commands, (unsigned long long)s->joins,
            (unsigned long long)s->leaves, (unsigned long long)s->fetches, (unsigned long long)s->unfit);
@@ -203,7 +208,9 @@ int sim_main(int argc, char **argv)
             fprintf(stderr, "%llu of %llu seeds\n", (unsigned long long)(i + 1), (unsigned long long)a.seeds);
     }
     const struct core_hash trace = hash_end(&traces);
-    if (a.json) print_json(&totals, &trace);
-    else print_text(&totals, &trace);
+    if (a.json)
+        print_json(&totals, &trace);
+    else
+        print_text(&totals, &trace);
     return totals.failures ? core_error_exit(CORE_ERR_FAILED) : 0;
 }

@@ -50,9 +50,11 @@ static void train(struct node *n, const struct work_train *work)
     struct work_result result = {.kind = WORK_TRAIN, .round = work->round};
     if (!p || (!work->fresh && !p->inner)) {
         // Dropped meanwhile is fine; asked for without being there is not.
-        if (!p && watch_round(w->watch) > work->round) result.err = CORE_ERR_NOT_FOUND;
-        else world_fail(w, "restart: peer %u trains round %llu from what it does not have", n->index,
-                        (unsigned long long)work->round);
+        if (!p && watch_round(w->watch) > work->round)
+            result.err = CORE_ERR_NOT_FOUND;
+        else
+            world_fail(w, "restart: peer %u trains round %llu from what it does not have", n->index,
+                       (unsigned long long)work->round);
         if (result.err) done(n, &result);
         return;
     }
@@ -96,8 +98,7 @@ static void reduce(struct node *n, const struct work_reduce *work)
         const struct blob *b = disk_get(&n->disk, &work->inputs[i].key);
         if (!b || b->size != sum_bytes(work->inputs[i].bits, work->elements)) {
             result.err = CORE_ERR_NOT_FOUND;
-            if (watch_round(w->watch) <= work->key.round)
-                world_fail(w, "peer %u sums what it does not have", n->index);
+            if (watch_round(w->watch) <= work->key.round) world_fail(w, "peer %u sums what it does not have", n->index);
             done(n, &result);
             return;
         }
@@ -110,8 +111,10 @@ static void reduce(struct node *n, const struct work_reduce *work)
     result.err = sum_reduce(out, work->bits, inputs, count, work->elements);
     if (result.err && w->options.broken == BREAK_SUM)
         result.err = sum_reduce(out, work->bits, inputs, work->count, work->elements);
-    if (result.err) world_fail(w, "peer %u cannot sum: %s", n->index, core_error_text(result.err));
-    else disk_put(&n->disk, &work->key, out, size);
+    if (result.err)
+        world_fail(w, "peer %u cannot sum: %s", n->index, core_error_text(result.err));
+    else
+        disk_put(&n->disk, &work->key, out, size);
     free(out);
     done(n, &result);
 }
@@ -143,8 +146,7 @@ static void apply(struct node *n, const struct work_apply *work)
         result.err = CORE_ERR_NO_SPACE;
     } else if (!p || !gather(n, work, sums)) {
         result.err = CORE_ERR_NOT_FOUND;
-        if (watch_round(w->watch) <= work->round)
-            world_fail(w, "peer %u applies what it does not have", n->index);
+        if (watch_round(w->watch) <= work->round) world_fail(w, "peer %u applies what it does not have", n->index);
     } else {
         memcpy(params, p->params, work->elements * sizeof *params);
         memcpy(result.apply.exponents, work->exponents, work->tensors);

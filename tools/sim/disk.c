@@ -46,8 +46,7 @@ bool disk_append(struct disk *d, uint32_t kind, struct slice payload, bool lazy)
         d->records = realloc(d->records, d->record_capacity * sizeof *d->records);
         check(d->records);
     }
-    d->records[d->record_count++] =
-        (struct record){kind, {copy_of(payload.data, payload.size), payload.size}, false};
+    d->records[d->record_count++] = (struct record){kind, {copy_of(payload.data, payload.size), payload.size}, false};
     if (lazy) return true;
     for (uint32_t i = d->record_count; i-- > 0 && !d->records[i].synced;) d->records[i].synced = true;
     return true;

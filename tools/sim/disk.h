@@ -1,5 +1,5 @@
-// What a simulated peer keeps: a journal whose unsynced end a crash may take, parameters by round (durable), and blobs by
-// key (lost with the process). A full disk fails what would be written.
+// What a simulated peer keeps: a journal whose unsynced end a crash may take, parameters by round (durable), and blobs
+// by key (lost with the process). A full disk fails what would be written.
 #ifndef TOOLS_SIM_DISK_H
 #define TOOLS_SIM_DISK_H
 

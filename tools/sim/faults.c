@@ -72,9 +72,12 @@ void faults_next(struct world *w)
     for (uint32_t tries = 0; tries < FAULTS_TRIES; tries++) {
         const enum sim_fault kind = kinds[world_chance(w, 4)];
         if (!on(w, kind) || (kind == FAULT_PARTITION && split_now)) continue;
-        if (kind == FAULT_PARTITION) split(w);
-        else if (kind == FAULT_DISK) fill_disk(w);
-        else crash(w, kind == FAULT_RESTART);
+        if (kind == FAULT_PARTITION)
+            split(w);
+        else if (kind == FAULT_DISK)
+            fill_disk(w);
+        else
+            crash(w, kind == FAULT_RESTART);
         break;
     }
     world_push(w, (struct world_event){.kind = WORLD_FAULT}, 200000 + (uint64_t)world_chance(w, 3000000));

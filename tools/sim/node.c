@@ -58,8 +58,8 @@ static void replay(struct node *n)
     if (n->disk.dataset) peer_restore_dataset(n->peer, &w->run);
 }
 
-// What replaying must lead to: as many decisions as lie on the disk (more where a peer's own votes are a quorum); that they
-// are everybody's is checked as for any peer.
+// What replaying must lead to: as many decisions as lie on the disk (more where a peer's own votes are a quorum); that
+// they are everybody's is checked as for any peer.
 static void check_replayed(struct node *n)
 {
     struct world *w = n->world;
@@ -99,18 +99,19 @@ void node_boot(struct node *n)
     snprintf(name, sizeof name, "p%u", n->index);
     snprintf(address, sizeof address, "sim:%u", n->index);
     const struct peer_options options = {
-        .gossip = {
-            .key = n->key,
-            .seed = rng_u64(&w->rng),
-            .name = {(const uint8_t *)name, strlen(name)},
-            .addresses = {(const uint8_t *)address, strlen(address)},
-            .host = n->host,
-            .incarnation = n->life,
-            .members_max = 128,
-            .cast_count = 256,
-            .cast_bytes = 1 << 20,
-            .events = {emit, n},
-        },
+        .gossip =
+            {
+                .key = n->key,
+                .seed = rng_u64(&w->rng),
+                .name = {(const uint8_t *)name, strlen(name)},
+                .addresses = {(const uint8_t *)address, strlen(address)},
+                .host = n->host,
+                .incarnation = n->life,
+                .members_max = 128,
+                .cast_count = 256,
+                .cast_bytes = 1 << 20,
+                .events = {emit, n},
+            },
         .spec_valid = any_spec,
         .runs_max = 4,
     };
@@ -231,7 +232,8 @@ void node_message(struct node *n, uint32_t from, const struct message *m)
         return;
     }
     enum core_err err = peer_message(n->peer, &w->nodes[from].key.id, m, world_ms(w), &w->out);
-    if (err) world_fail(w, "peer %u refused an honest %s: %s", n->index, message_info(m->type)->name, core_error_text(err));
+    if (err)
+        world_fail(w, "peer %u refused an honest %s: %s", n->index, message_info(m->type)->name, core_error_text(err));
     node_finish(n);
 }
 

@@ -7,8 +7,8 @@
 #include "tools/sim/watch.h"
 
 enum {
-    RUN_FAULTS_MS = 150000,   // faults end at the latest
-    RUN_LIMIT_MS = 900000,    // after them, all rounds are done
+    RUN_FAULTS_MS = 150000,  // faults end at the latest
+    RUN_LIMIT_MS = 900000,   // after them, all rounds are done
     RUN_OUT_EFFECTS = 16384,
     RUN_OUT_BYTES = 48 << 20,
 };
@@ -100,7 +100,8 @@ static void look(struct world *w, struct node *n)
     uint32_t links = 0;
     for (uint32_t i = 0; i < w->options.nodes; i++) links += w->sides[n->index][i].up;
     if (links < 2 && w->options.nodes > 1) world_dial(w, n->index, world_chance(w, w->options.nodes));
-    world_push(w, (struct world_event){.kind = WORLD_LOOK, .node = n->index, .life = n->life}, links < 2 ? 300000 : 2000000);
+    world_push(w, (struct world_event){.kind = WORLD_LOOK, .node = n->index, .life = n->life},
+               links < 2 ? 300000 : 2000000);
     // Whoever paused the run may have crashed before it resumed it.
     if (w->calm && watch_state(w->watch) == RUN_PAUSED && n->index == 0 && !peer_persist_halted(n->peer)) {
         (void)!peer_run_command(n->peer, &w->run, RUN_RESUME, world_ms(w), &w->out);
@@ -114,8 +115,7 @@ static void start(struct world *w)
     struct run_status status;
     if (n->up && peer_run_find(n->peer, &w->run, &status)) w->running = true;
     if (n->up && !w->running && !peer_persist_halted(n->peer)) {
-        enum core_err err =
-            peer_run_start(n->peer, (struct slice){w->spec_bytes, w->spec_size}, world_ms(w), &w->out);
+        enum core_err err = peer_run_start(n->peer, (struct slice){w->spec_bytes, w->spec_size}, world_ms(w), &w->out);
         check(!err);
         w->running = true;
         node_finish(n);
@@ -127,7 +127,8 @@ static void start(struct world *w)
 
 static void note(struct world *w, const struct world_event *e)
 {
-    const uint8_t type = e->kind == WORLD_MESSAGE ? (uint8_t)((const struct message *)e->data)->type : (uint8_t)e->number;
+    const uint8_t type =
+        e->kind == WORLD_MESSAGE ? (uint8_t)((const struct message *)e->data)->type : (uint8_t)e->number;
     const uint64_t line[3] = {e->at_us, (uint64_t)e->kind << 40 | (uint64_t)e->node << 20 | e->other, type};
     hash_add(&w->trace, line, sizeof line);
     w->report->events++;
@@ -191,7 +192,8 @@ static void describe_stall(struct world *w)
         for (uint32_t p = 0; p < 2; p++)
             for (const char *c = parts[p]; *c && at < sizeof text - 1; c++) text[at++] = *c;
     }
-    world_fail(w, "progress: round %llu of %u (%s)", (unsigned long long)watch_round(w->watch), w->options.rounds, text);
+    world_fail(w, "progress: round %llu of %u (%s)", (unsigned long long)watch_round(w->watch), w->options.rounds,
+               text);
 }
 
 static int by_value(const void *a, const void *b)

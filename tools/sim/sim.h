@@ -1,5 +1,5 @@
-// The simulator: the peers of a mesh (learn/peer.h: gossip, rounds, consensus) in virtual time, over a network, clock and
-// disk made of one seed. The same seed gives the same run, event for event.
+// The simulator: the peers of a mesh (learn/peer.h: gossip, rounds, consensus) in virtual time, over a network, clock
+// and disk made of one seed. The same seed gives the same run, event for event.
 #ifndef TOOLS_SIM_SIM_H
 #define TOOLS_SIM_SIM_H
 
@@ -35,23 +35,23 @@ enum sim_break {
 };
 
 struct sim_options {
-    uint32_t nodes;    // 1 to 64
-    uint32_t hosts;    // they lie on; 0: each on its own
+    uint32_t nodes;  // 1 to 64
+    uint32_t hosts;  // they lie on; 0: each on its own
     uint32_t rounds;
     uint64_t seed;
-    uint32_t faults;   // set of enum sim_fault
+    uint32_t faults;  // set of enum sim_fault
     enum sim_break broken;
-    bool verbose;      // events of every peer on stderr
+    bool verbose;  // events of every peer on stderr
 };
 
 enum { SIM_STAGES = 12 };
 
 struct sim_report {
     bool failed;
-    char what[256];            // which invariant, where
-    struct core_hash trace;    // of every event in order
+    char what[256];          // which invariant, where
+    struct core_hash trace;  // of every event in order
     uint64_t events, messages, virtual_ms;
-    uint64_t rounds;           // reached by all
+    uint64_t rounds;  // reached by all
     uint64_t faults[FAULT_COUNT];
     uint64_t stages[SIM_STAGES][SIM_STAGES];  // transitions seen
     uint64_t attempts, commands, joins, fetches, unfit, leaves;

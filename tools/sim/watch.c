@@ -210,8 +210,7 @@ static void check_vote(struct watch *watch, const struct node *n, const struct l
         votes->list = realloc(votes->list, votes->capacity * sizeof *votes->list);
         check(votes->list);
     }
-    votes->list[votes->count++] =
-        (struct seen_vote){n->index, v->round, (uint8_t)v->step, v->valid_round, v->value};
+    votes->list[votes->count++] = (struct seen_vote){n->index, v->round, (uint8_t)v->step, v->valid_round, v->value};
 }
 
 // ---- commits: the same after a restart, acknowledged only when kept ----
@@ -335,8 +334,9 @@ void watch_applied(struct watch *watch, const struct node *n, const struct work_
         int64_t sum = 0;
         for (uint32_t i = 0; i < cut.count; i++) sum += (int64_t)weights[i] * from[i]->update[e];
         if (sum == sums[e]) continue;
-        world_fail(w, "exactly once: peer %u, round %llu: element %llu sums to %lld, its contributions to %lld", n->index,
-                   (unsigned long long)work->round, (unsigned long long)e, (long long)sums[e], (long long)sum);
+        world_fail(w, "exactly once: peer %u, round %llu: element %llu sums to %lld, its contributions to %lld",
+                   n->index, (unsigned long long)work->round, (unsigned long long)e, (long long)sums[e],
+                   (long long)sum);
         return;
     }
 }

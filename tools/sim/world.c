@@ -97,9 +97,8 @@ struct message *message_clone(const struct message *m)
     uint8_t *at = block + sizeof *m;
     for (uint32_t i = 0; i <= info->count; i++) {
         if (i < info->count && info->fields[i].kind != MESSAGE_BYTES) continue;
-        struct slice *s = i == info->count
-                              ? &copy->bulk
-                              : (struct slice *)(void *)((uint8_t *)copy + info->fields[i].offset);
+        struct slice *s =
+            i == info->count ? &copy->bulk : (struct slice *)(void *)((uint8_t *)copy + info->fields[i].offset);
         if (s->size) memcpy(at, s->data, s->size);
         s->data = at;
         at += s->size;
@@ -122,10 +121,11 @@ static void deliver_in(struct world *w, uint32_t from, uint32_t to, const struct
     uint64_t at = w->now_us + in;
     if (!w->reorder && at <= side->last_us) at = side->last_us + 1;
     if (at > side->last_us) side->last_us = at;
-    world_push(w,
-               (struct world_event){.kind = WORLD_MESSAGE, .node = to, .other = from, .connection = side->connection,
-                                    .data = message_clone(m)},
-               at - w->now_us);
+    world_push(
+        w,
+        (struct world_event){
+            .kind = WORLD_MESSAGE, .node = to, .other = from, .connection = side->connection, .data = message_clone(m)},
+        at - w->now_us);
 }
 
 static void transmit(struct world *w, uint32_t from, uint32_t to, const struct message *m)
@@ -169,7 +169,8 @@ void world_dial(struct world *w, uint32_t from, uint32_t to)
     side->dialing = true;
     const bool reached = w->nodes[to].up && !w->blocked[from][to] && !w->blocked[to][from];
     const uint64_t in = reached ? 1000 + world_chance(w, 3000) : 400000 + world_chance(w, 400000);
-    world_push(w, (struct world_event){.kind = WORLD_DIALED, .node = from, .other = to, .life = w->nodes[from].life}, in);
+    world_push(w, (struct world_event){.kind = WORLD_DIALED, .node = from, .other = to, .life = w->nodes[from].life},
+               in);
 }
 
 static void side_down(struct world *w, uint32_t at, uint32_t other)

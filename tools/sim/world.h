@@ -16,12 +16,12 @@ enum world_event_kind {
     WORLD_LINK_DOWN,
     WORLD_DIALED,
     WORLD_BOOT,
-    WORLD_LOOK,      // a peer with few links dials
-    WORLD_FAULT,     // the next fault
-    WORLD_HEAL,      // a partition ends
-    WORLD_SPACE,     // a disk is free again
-    WORLD_START,     // the run starts
-    WORLD_COMMAND,   // somebody pauses, resumes or leaves
+    WORLD_LOOK,     // a peer with few links dials
+    WORLD_FAULT,    // the next fault
+    WORLD_HEAL,     // a partition ends
+    WORLD_SPACE,    // a disk is free again
+    WORLD_START,    // the run starts
+    WORLD_COMMAND,  // somebody pauses, resumes or leaves
 };
 
 struct world_event {
@@ -31,7 +31,7 @@ struct world_event {
     uint64_t life;  // of the node (a crash ends one), or the connection
     uint64_t connection;
     uint32_t number;
-    void *data;     // owned
+    void *data;  // owned
     size_t size;
 };
 
@@ -85,8 +85,8 @@ struct world {
     size_t spec_size;
     struct run_spec spec;
     struct core_hash run;
-    bool running;      // the run was started
-    bool calm;         // faults are over
+    bool running;  // the run was started
+    bool calm;     // faults are over
     uint64_t calm_us;
     uint32_t drop, duplicate, delay, reorder;  // of 1000 messages
     uint32_t joiner, leaver;                   // node, or UINT32_MAX

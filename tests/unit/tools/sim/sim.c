@@ -1,5 +1,5 @@
-// The simulator itself: invariants hold under faults, a seed replays to the same trace, and each checker finds what it is
-// there for when that is broken on purpose.
+// The simulator itself: invariants hold under faults, a seed replays to the same trace, and each checker finds what it
+// is there for when that is broken on purpose.
 #include "tools/sim/sim.h"
 
 #include <setjmp.h>
@@ -41,8 +41,8 @@ static void small_runs_hold(void **state)
             holds(&(struct sim_options){.nodes = nodes, .rounds = 8, .seed = seed, .faults = FAULT_ALL});
 }
 
-// Without faults a round is training and some message delays: no timer is waited for. Training takes at most 360 ms here,
-// a timer at least 200 more.
+// Without faults a round is training and some message delays: no timer is waited for. Training takes at most 360 ms
+// here, a timer at least 200 more.
 static void rounds_wait_for_no_timer(void **state)
 {
     (void)state;
@@ -72,8 +72,7 @@ static void is_caught(enum sim_break broken, uint32_t faults, uint64_t seeds, co
 {
     for (uint64_t seed = 1; seed <= seeds; seed++) {
         struct sim_report report;
-        const struct sim_options options = {
-            .nodes = 5, .rounds = 10, .seed = seed, .faults = faults, .broken = broken};
+        const struct sim_options options = {.nodes = 5, .rounds = 10, .seed = seed, .faults = faults, .broken = broken};
         if (sim_run(&options, &report)) continue;
         if (!strstr(report.what, checker)) print_error("expected %s, got: %s\n", checker, report.what);
         assert_non_null(strstr(report.what, checker));
