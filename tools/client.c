@@ -160,7 +160,8 @@ static void print_wait(struct client *c, const json_t *wait)
     client_describe_wait(text, sizeof text, wait);
     if (same_wait(text, c->waiting)) return;
     memcpy(c->waiting, text, sizeof text);
-    output_note(&c->call->out, "waiting for %s", text);
+    fflush(stdout);
+    if (!c->call->out.quiet) output_wrapped(stderr, 12, "waiting for ", text);
 }
 
 int client_next(struct client *c, int patience_ms, json_t **answer, bool *last, int *status)

@@ -2,7 +2,9 @@
 
 #include <string.h>
 
-enum { NAME_COLUMN = 12, FLAG_COLUMN = 24, LINE_WIDTH = 80 };
+#include "tools/output.h"
+
+enum { NAME_COLUMN = 12, FLAG_COLUMN = 24 };
 
 static const char *const exit_statuses[][2] = {
     {"0", "done"},
@@ -55,28 +57,6 @@ void help_overview(FILE *file, const struct command_table *table)
           file);
 }
 
-// Breaks lines at spaces; a line's end in the text stays one.
-static void write_wrapped(FILE *file, const char *text)
-{
-    size_t column = 0;
-    while (*text != '\0') {
-        size_t length = strcspn(text, " \n");
-        if (column > 0 && column + 1 + length > LINE_WIDTH) {
-            fputc('\n', file);
-            column = 0;
-        }
-        fprintf(file, "%s%.*s", column ? " " : "", (int)length, text);
-        column += length + (column > 0);
-        text += length;
-        if (*text == '\n') {
-            fputc('\n', file);
-            column = 0;
-        }
-        if (*text != '\0') text++;
-    }
-    fputc('\n', file);
-}
-
 static void write_command(FILE *file, const struct command_table *table, const struct command *command)
 {
     fputs("usage: ", file);
@@ -84,7 +64,7 @@ static void write_command(FILE *file, const struct command_table *table, const s
     fprintf(file, "\n\n%s\n", command->about);
     if (command->more) {
         fputc('\n', file);
-        write_wrapped(file, command->more);
+        output_wrapped(file, 0, "", command->more);
     }
     bool heading = false;
     for (size_t i = 0; i < table->count && !command->sub; i++) {

@@ -25,7 +25,9 @@ static void print_problems(const struct output *out, const json_t *problems)
             snprintf(text, sizeof text, "%s", json_string_value(problem));
         else
             client_describe_wait(text, sizeof text, problem);
-        printf("  %s!%s %s\n", output_tint(out, TINT_BAD), output_plain(out), text);
+        char lead[32];
+        snprintf(lead, sizeof lead, "  %s!%s ", output_tint(out, TINT_BAD), output_plain(out));
+        output_wrapped(stdout, 4, lead, text);
     }
 }
 
@@ -44,7 +46,7 @@ static void print_runs(const struct output *out, const json_t *runs)
         if (!json_is_object(wait)) continue;
         char text[512];
         client_describe_wait(text, sizeof text, wait);
-        printf("%-8s waiting for %s\n", "", text);
+        output_wrapped(stdout, 21, "         waiting for ", text);
     }
 }
 
@@ -118,7 +120,8 @@ int command_peers(struct call *call)
         table_add(&table, TINT_NONE, "%.8s", field_text(peer, "id", ""));
         table_add(&table, TINT_NONE, "%s", field_text(peer, "role", ""));
         table_add(&table, state_tint(state), "%s", state);
-        table_add(&table, TINT_NONE, "%s", self ? "self" : field_text(peer, "path", "-"));
+        bool gone = strcmp(state, "dead") == 0 || strcmp(state, "left") == 0;
+        table_add(&table, TINT_NONE, "%s", self ? "self" : gone ? "-" : field_text(peer, "path", "-"));
         if (rtt < 0)
             table_add(&table, TINT_NONE, "-");
         else

@@ -56,6 +56,32 @@ void output_note(const struct output *out, const char *format, ...)
     fputc('\n', stderr);
 }
 
+void output_wrapped(FILE *file, unsigned indent, const char *lead, const char *text)
+{
+    size_t column = indent;
+    bool first = true;  // in its line
+    fputs(lead, file);
+    while (*text != '\0') {
+        size_t length = strcspn(text, " \n");
+        if (!first && column + 1 + length > OUTPUT_WIDTH) {
+            fprintf(file, "\n%*s", (int)indent, "");
+            column = indent;
+            first = true;
+        }
+        fprintf(file, "%s%.*s", first ? "" : " ", (int)length, text);
+        column += length + !first;
+        first = false;
+        text += length;
+        if (*text == '\n') {
+            fprintf(file, "\n%*s", (int)indent, "");
+            column = indent;
+            first = true;
+        }
+        if (*text != '\0') text++;
+    }
+    fputc('\n', file);
+}
+
 void output_json(json_t *object)
 {
     check(object);

@@ -34,12 +34,16 @@ __attribute__((format(printf, 3, 4))) void output_error(const struct output *out
 // Progress and hints on stderr; nothing with -q.
 __attribute__((format(printf, 2, 3))) void output_note(const struct output *out, const char *format, ...);
 
+// Prints `lead`, then `text` broken at spaces to lines of 80 columns, the later ones indented by `indent`. A line's end
+// in the text stays one. `lead` may hold colours: its width is taken to be `indent`.
+void output_wrapped(FILE *file, unsigned indent, const char *lead, const char *text);
+
 // Prints `object` with "schema": 1 as its first field, on one line, and releases it. Its fields keep their order.
 void output_json(json_t *object);
 
 // ---- tables ----
 
-enum { TABLE_COLUMNS_MAX = 16, TABLE_CELL_MAX = 160 };
+enum { OUTPUT_WIDTH = 80, TABLE_COLUMNS_MAX = 16, TABLE_CELL_MAX = 160 };
 
 struct table_column {
     const char *heading;

@@ -50,7 +50,9 @@ int command_runs(struct call *call)
         const json_t *wait = json_object_get(run, "waiting");
         if (!json_is_object(wait)) continue;
         client_describe_wait(text, sizeof text, wait);
-        output_note(&call->out, "%.8s waits for %s", field_text(run, "id", ""), text);
+        char lead[32];
+        snprintf(lead, sizeof lead, "%.8s waits for ", field_text(run, "id", ""));
+        if (!call->out.quiet) output_wrapped(stderr, 19, lead, text);
     }
     json_decref(answer);
     return status;
@@ -130,7 +132,7 @@ static void print_one_run(const json_t *run, const struct output *out)
     const json_t *wait = json_object_get(run, "waiting");
     char text[512];
     client_describe_wait(text, sizeof text, wait);
-    if (json_is_object(wait)) printf("%-9s %s\n", "waits for", text);
+    if (json_is_object(wait)) output_wrapped(stdout, 10, "waits for ", text);
     printf("%-9s %s, %s parameters\n", "model", field_text(run, "model", "?"),
            text_count(a, field_number(run, "parameters", 0)));
     printf("%-9s %s\n", "data", field_text(run, "data", "-"));
@@ -202,7 +204,7 @@ int command_runs_verify(struct call *call)
         status = client_next(&c, -1, &answer, &last, &final);
         if (!answer) break;
         if (!last)
-            output_note(&call->out, "%s %s", field_text(answer, "stage", ""), field_text(answer, "detail", ""));
+            output_note(&call->out, "%s: %s", field_text(answer, "stage", ""), field_text(answer, "detail", ""));
         else if (call->out.json)
             output_json(json_incref(answer));
         else

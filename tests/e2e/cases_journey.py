@@ -2,7 +2,7 @@
 import os
 import signal
 
-from harness import case, equal, expect, until
+from harness import ROOT, case, equal, expect, until
 
 
 @case
@@ -49,6 +49,13 @@ def tables_for_people(world):
         wide = [line for line in text.splitlines() if len(line) > 80 and world.folder not in line]
         expect(not wide, f"{words[0]} is wider than 80 columns: {wide[:1]}")
     expect("NAME" in first.run("peers").out, "peers has no headings")
+
+
+@case
+def reference_is_current(world):
+    """docs/commands.md is what `help --markdown` prints."""
+    with open(os.path.join(ROOT, "docs", "commands.md")) as file:
+        equal(world.run("help", "--markdown").out == file.read(), True, "docs/commands.md is current (mycel help --markdown)")
 
 
 @case

@@ -93,6 +93,24 @@ static void json_starts_with_its_schema(void **state)
     free(text);
 }
 
+static void print_wrapped(void)
+{
+    output_wrapped(stdout, 4, "  ! ",
+                   "a word and a second one that makes the line exactly eighty columns: 01234567 next\nline");
+    output_wrapped(stdout, 0, "", "");
+}
+
+static void text_is_wrapped_at_eighty(void **state)
+{
+    (void)state;
+    char *text = captured(print_wrapped);
+    assert_string_equal(text, "  ! a word and a second one that makes the line exactly eighty columns: 01234567\n"
+                              "    next\n"
+                              "    line\n"
+                              "\n");
+    free(text);
+}
+
 static void fields_have_stand_ins(void **state)
 {
     (void)state;
@@ -116,9 +134,8 @@ static void fields_have_stand_ins(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_have_three_digits),
-        cmocka_unit_test(tables_align_and_disarm),
-        cmocka_unit_test(json_starts_with_its_schema),
+        cmocka_unit_test(numbers_have_three_digits),   cmocka_unit_test(tables_align_and_disarm),
+        cmocka_unit_test(json_starts_with_its_schema), cmocka_unit_test(text_is_wrapped_at_eighty),
         cmocka_unit_test(fields_have_stand_ins),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
