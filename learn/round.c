@@ -34,8 +34,9 @@
 //      candidate each time, and round_status.c names it.
 //   8. On the way without faults nothing waits for a timer.
 //
-// Files: round_values.c what may be decided; round_collect.c training to cut; round_sum.c cut to parameters;
-// round_data.c bulk by key; round_heads.c catching up, entering; round_status.c for people.
+// Files: round_chain.c entering what was decided; round_records.c the disk; round_values.c what may be decided;
+// round_collect.c training to cut; round_sum.c cut to parameters; round_data.c bulk by key; round_heads.c catching up,
+// entering; round_status.c for people.
 #include "learn/round.h"
 
 #include <stdlib.h>
@@ -60,12 +61,6 @@ static void close_turn(struct turn *t)
     tree_plan_close(&t->plan);
     free(t->items);
     free(t);
-}
-
-static void forget_votes(struct round *r)
-{
-    for (uint32_t i = 0; i < r->vote_count; i++) free((void *)(uintptr_t)r->votes[i].data);
-    r->vote_count = 0;
 }
 
 enum core_err round_open(struct round **out, const struct round_options *options, struct slice bytes, uint64_t now_ms)
@@ -109,7 +104,7 @@ void round_close(struct round *r)
     consensus_close(r->consensus);
     close_turn(r->turn);
     close_turn(r->before);
-    forget_votes(r);
+    round_votes_forget(r);
     for (uint64_t i = 0; r->log && i < r->log_count; i++) free(r->log[i].value);
     free(r->votes);
     free(r->log);
@@ -185,298 +180,7 @@ struct slice round_spec_bytes(const struct round *r)
     return (struct slice){r->spec_bytes, r->spec_size};
 }
 
-// ---- records ----
-
-static void keep_vote(struct round *r, struct slice bytes)
-{
-    if (r->vote_count == r->vote_capacity) {
-        r->vote_capacity = r->vote_capacity ? 2 * r->vote_capacity : 16;
-        r->votes = realloc(r->votes, r->vote_capacity * sizeof *r->votes);
-        check(r->votes);
-    }
-    uint8_t *copy = malloc(bytes.size);
-    check(copy);
-    memcpy(copy, bytes.data, bytes.size);
-    r->votes[r->vote_count++] = (struct slice){copy, bytes.size};
-}
-
-// Consensus' own records since `mark` become this run's: run, height, bytes.
-static void wrap_votes(struct round *r, size_t mark, struct outbox *out)
-{
-    for (size_t i = mark; i < out->count; i++) {
-        struct effect *e = &out->effects[i];
-        if (e->kind != EFFECT_PERSIST || e->kind_of != LEDGER_PERSIST_VOTE) continue;
-        keep_vote(r, e->payload);
-        size_t size = CORE_HASH_SIZE + 8 + e->payload.size;
-        uint8_t *bytes = arena_alloc(&out->arena, size);
-        check(bytes);
-        struct writer w = writer_over(bytes, size);
-        write_bytes(&w, r->run.bytes, CORE_HASH_SIZE);
-        write_u64(&w, r->height);
-        write_bytes(&w, e->payload.data, e->payload.size);
-        e->kind_of = RUN_PERSIST_VOTE;
-        e->payload = (struct slice){bytes, size};
-    }
-}
-
-static void persist_decision(struct round *r, uint64_t height, struct outbox *out)
-{
-    const struct decided *d = &r->log[height - 1];
-    size_t size = CORE_HASH_SIZE + 8 + 4 + d->value_size + 4 + d->certificate_size;
-    uint8_t *bytes = malloc(size);
-    check(bytes);
-    struct writer w = writer_over(bytes, size);
-    write_bytes(&w, r->run.bytes, CORE_HASH_SIZE);
-    write_u64(&w, height);
-    write_slice(&w, (struct slice){d->value, d->value_size});
-    write_slice(&w, (struct slice){d->certificate, d->certificate_size});
-    outbox_persist(out, RUN_PERSIST_DECISION, (struct slice){bytes, w.size});
-    free(bytes);
-}
-
-// ---- decisions ----
-
-static void start_height(struct round *r, uint64_t now_ms, struct outbox *out)
-{
-    struct core_id ids[RUN_MEMBERS_MAX];
-    for (uint32_t i = 0; i < r->head.member_count; i++) ids[i] = r->head.members[i].id;
-    r->height = r->log_count + 1;
-    r->offered = (struct core_hash){0};
-    forget_votes(r);
-    consensus_start(r->consensus, r->height, ids, r->head.member_count, now_ms, out);
-}
-
-// What is durable here of the parameters that the head names.
-static void find_params(struct round *r)
-{
-    r->params_here = r->inner_here = false;
-    const struct turn *t = r->before;
-    if (t->valid && t->apply == STEP_DONE && t->round + 1 == r->head.round && hash_equal(&t->params, &r->head.params)) {
-        r->params_here = true;
-        r->inner_here = t->apply_kept_inner;
-    }
-    for (uint32_t i = 0; i < r->durable_count; i++) {
-        if (r->durable[i].round != r->head.round || !hash_equal(&r->durable[i].hash, &r->head.params)) continue;
-        r->params_here = true;
-        r->inner_here |= r->durable[i].inner;
-    }
-}
-
-static void open_round(struct round *r, uint64_t now_ms)
-{
-    struct turn *t = r->turn;
-    struct item *items = t->items;
-    struct tree_plan plan = t->plan;
-    memset(t, 0, sizeof *t);
-    t->items = items;
-    t->plan = plan;
-    t->valid = true;
-    t->round = r->head.round;
-    t->manifest = r->head;
-    t->started_ms = now_ms;
-    uint32_t index = run_members_find(r->head.members, r->head.member_count, &r->options.key->id);
-    t->self = index == UINT32_MAX ? UINT32_MAX : r->head.members[index].slot;
-    enum core_err err = turn_plan(r, t, 0);
-    check(!err);  // a decoded manifest's members always make a plan
-}
-
-// How long the round before took to be ready for its cut, for the deadline of later ones.
-static void note_duration(struct round *r)
-{
-    const struct turn *t = r->turn;
-    // Rounds that this peer only heard about while it caught up say nothing of how long one takes.
-    if (!t->valid || !t->cut_valid || !t->last_commit_ms || !t->acknowledged) return;
-    uint64_t took = t->last_commit_ms > t->started_ms ? t->last_commit_ms - t->started_ms : 0;
-    r->durations[r->duration_count++ % ROUND_HISTORY] = took;
-}
-
-static void enter_manifest(struct round *r, const struct manifest *m, const struct core_hash *hash, uint64_t now_ms,
-                           struct outbox *out)
-{
-    const bool next = m->height == 0 || m->round != r->head.round;
-    const struct manifest old = r->head;
-    if (next) note_duration(r);
-    r->head = *m;
-    r->head_hash = *hash;
-    r->head_ms = now_ms;
-    if (m->state == RUN_DONE || m->state == RUN_CANCELLED) r->clear_ms = now_ms + 60000;
-    if (next) {
-        struct turn *t = r->before;
-        r->before = r->turn;
-        r->turn = t;
-        open_round(r, now_ms);
-        find_params(r);
-        if (!r->mute && m->round > 0) {
-            const struct work_drop drop = {.run = r->run, .before_round = m->round - 1};
-            outbox_work(out, WORK_DROP, &drop, sizeof drop);
-        }
-    } else {
-        r->turn->started_ms = now_ms;  // the deadline starts anew after a pause
-    }
-    event_emit(&r->options.events, "round.manifest", EV_HASH("run", &r->run), EV_U64("round", m->round),
-               EV_HASH("params", &m->params), EV_TEXT("state", run_state_name(m->state)),
-               EV_U64("members", m->member_count));
-    if (r->mute) return;
-    for (uint32_t i = 0; next && i < m->member_count; i++)  // who is counted in by this manifest waits for it
-        if (m->height > 0 && run_members_find(old.members, old.member_count, &m->members[i].id) == UINT32_MAX &&
-            !id_equal(&m->members[i].id, &r->options.key->id))
-            round_send_head(r, &m->members[i].id, out);
-}
-
-// Appends a decided value, whose certificate was checked, and enters what it opens.
-static void take(struct round *r, struct slice value, struct slice certificate, uint64_t now_ms, struct outbox *out)
-{
-    if (r->log_count == r->log_capacity) {
-        struct decided *log = realloc(r->log, 2 * r->log_capacity * sizeof *log);
-        check(log);
-        r->log = log;
-        r->log_capacity *= 2;
-    }
-    struct decided d = {.value_size = (uint32_t)value.size, .certificate_size = (uint32_t)certificate.size};
-    d.value = malloc(value.size + certificate.size + 1);
-    check(d.value);
-    d.certificate = d.value + value.size;
-    memcpy(d.value, value.data, value.size);
-    memcpy(d.certificate, certificate.data, certificate.size);
-    d.kind = value_kind_of(value);
-    d.round = r->head.round;
-    const struct core_hash hash = hash_bytes(value.data, value.size);
-    const uint64_t height = r->log_count + 1;
-    value.data = d.value;
-    r->log[r->log_count++] = d;
-    if (!r->mute) persist_decision(r, height, out);
-    if (d.kind == VALUE_MANIFEST) {
-        struct manifest m;
-        enum core_err err = manifest_decode(value, &m);
-        check(!err);  // a quorum judged it
-        r->log[height - 1].round = m.round;
-        enter_manifest(r, &m, &hash, now_ms, out);
-    } else {
-        struct cut cut;
-        enum core_err err = cut_decode(value, &cut);
-        check(!err);
-        struct turn *t = r->turn;
-        for (uint32_t i = 0; i < cut.count; i++) {
-            err = turn_commit_add(r, t, cut.commits[i], true);
-            check(!err);
-        }
-        t->cut_valid = true;
-        t->attempt = cut.attempt;
-        t->cut_slots = cut.slots;
-        t->cut_hash = hash;
-        t->cut_height = height;
-        turn_cut(r, t, now_ms, out);
-        event_emit(&r->options.events, "round.cut", EV_HASH("run", &r->run), EV_U64("round", cut.round),
-                   EV_U64("attempt", cut.attempt), EV_U64("commits", cut.count));
-    }
-    if (!round_ended(r)) start_height(r, now_ms, out);
-}
-
-void round_take(struct round *r, uint64_t now_ms, struct outbox *out)
-{
-    const struct consensus_decision *d;
-    while (!r->broken && !round_ended(r) && (d = consensus_decision(r->consensus)) && d->height == r->height) {
-        if (!round_value_follows(r, d->height, d->value)) {
-            r->broken = true;
-            round_freeze(r);
-            event_emit(&r->options.events, "round.broken", EV_HASH("run", &r->run), EV_U64("height", d->height));
-            return;
-        }
-        const size_t mark = out->count;
-        take(r, d->value, d->certificate, now_ms, out);
-        wrap_votes(r, mark, out);  // a height may begin with votes for messages that came early
-    }
-}
-
-void round_settle(struct round *r, size_t mark, uint64_t now_ms, struct outbox *out)
-{
-    wrap_votes(r, mark, out);
-    round_take(r, now_ms, out);
-}
-
-void round_offer(struct round *r, struct slice value, uint64_t now_ms, struct outbox *out)
-{
-    const struct core_hash hash = hash_bytes(value.data, value.size);
-    if (hash_equal(&hash, &r->offered)) return;
-    r->offered = hash;
-    const size_t mark = out->count;
-    consensus_offer(r->consensus, value, now_ms, out);
-    round_settle(r, mark, now_ms, out);
-}
-
-// ---- coming back ----
-
-static enum core_err restore_decision(struct round *r, struct reader *in, uint64_t now_ms, struct outbox *out)
-{
-    const uint64_t height = read_u64(in);
-    const struct slice value = read_slice(in, LEDGER_VALUE_LIMIT);
-    const struct slice certificate = read_slice(in, LEDGER_CERTIFICATE_LIMIT);
-    if (!reader_finished(in)) return CORE_ERR_MALFORMED;
-    if (height < r->height) return CORE_ERR_OK;  // written twice: after a full disk
-    if (height > r->height || round_ended(r)) return CORE_ERR_MALFORMED;
-    enum core_err err = consensus_adopt(r->consensus, value, certificate);
-    if (!err) round_take(r, now_ms, out);
-    return err;
-}
-
-enum core_err round_restore(struct round *r, uint32_t kind, struct slice payload, uint64_t now_ms)
-{
-    check(r->mute);
-    r->now_ms = now_ms;
-    struct outbox out;
-    enum core_err err = outbox_open(&out, 64, 1 << 20);
-    if (err) return err;
-    if (r->height == 0) {  // the first record: enter the genesis
-        struct manifest genesis;
-        manifest_genesis(&genesis, &r->spec, &r->run);
-        const struct core_hash hash = manifest_hash(&genesis);
-        enter_manifest(r, &genesis, &hash, now_ms, &out);
-        start_height(r, now_ms, &out);
-    }
-    struct reader in = reader_over(payload.data, payload.size);
-    if (kind == RUN_PERSIST_DECISION) {
-        err = restore_decision(r, &in, now_ms, &out);
-    } else if (kind == RUN_PERSIST_VOTE) {
-        const uint64_t height = read_u64(&in);
-        const struct slice bytes = {payload.data + in.at, payload.size - in.at};
-        if (in.failed || height > r->height)
-            err = CORE_ERR_MALFORMED;
-        else if (height == r->height) {
-            err = consensus_restore(r->consensus, bytes);
-            if (!err) keep_vote(r, bytes);
-        }
-    } else if (kind == RUN_PERSIST_COMMIT) {
-        if (payload.size > sizeof r->restored_commit)
-            err = CORE_ERR_TOO_LARGE;
-        else {
-            memcpy(r->restored_commit, payload.data, payload.size);
-            r->restored_commit_size = (uint32_t)payload.size;
-        }
-    }
-    outbox_close(&out);
-    return err;
-}
-
-void round_restore_params(struct round *r, uint64_t round, const struct core_hash *params_hash, bool inner)
-{
-    const uint32_t room = sizeof r->durable / sizeof r->durable[0];
-    uint32_t at = 0;
-    if (r->durable_count < room) {
-        at = r->durable_count++;
-    } else {  // the newest are kept, in whatever order the disk lists them
-        for (uint32_t i = 1; i < room; i++)
-            if (r->durable[i].round < r->durable[at].round) at = i;
-        if (r->durable[at].round >= round) return;
-    }
-    r->durable[at].round = round;
-    r->durable[at].hash = *params_hash;
-    r->durable[at].inner = inner;
-}
-
-void round_restore_dataset(struct round *r)
-{
-    r->dataset_here = true;
-}
+// ---- the start ----
 
 void round_start(struct round *r, bool again, uint64_t now_ms, struct outbox *out)
 {
@@ -485,16 +189,12 @@ void round_start(struct round *r, bool again, uint64_t now_ms, struct outbox *ou
     r->started = true;
     r->mute = false;
     if (r->height == 0) {
-        struct manifest genesis;
-        manifest_genesis(&genesis, &r->spec, &r->run);
-        const struct core_hash hash = manifest_hash(&genesis);
-        enter_manifest(r, &genesis, &hash, now_ms, out);
         const size_t mark = out->count;
-        start_height(r, now_ms, out);
+        round_genesis(r, now_ms, out);
         round_settle(r, mark, now_ms, out);
     }
     r->head_ms = r->turn->started_ms = now_ms;
-    find_params(r);
+    round_params_find(r);
     if (again && r->head.member_count > 1) r->listen_until_ms = now_ms + ROUND_LISTEN_MS;
     round_send_heads(r, out);
     round_advance(r, now_ms, out);
@@ -643,7 +343,7 @@ static void applied(struct round *r, const struct work_result *result, uint64_t 
     t->val_loss = result->apply.val_loss;
     memcpy(t->exponents, result->apply.exponents, sizeof t->exponents);
     if (t != r->before || r->params_here) return;
-    find_params(r);
+    round_params_find(r);
     if (!r->params_here)
         event_emit(&r->options.events, "round.diverged", EV_HASH("run", &r->run), EV_U64("round", r->head.round),
                    EV_HASH("own", &t->params), EV_HASH("decided", &r->head.params));
@@ -692,61 +392,6 @@ uint64_t round_next_ms(const struct round *r)
     if (round_ended(r)) return next;
     uint64_t votes = consensus_next_ms(r->consensus);
     return votes < next ? votes : next;
-}
-
-// ---- a full disk ----
-
-void round_freeze(struct round *r)
-{
-    if (r->frozen) return;
-    r->frozen = true;
-    if (r->started && !round_ended(r)) consensus_halt(r->consensus);
-}
-
-void round_vote_lost(struct round *r, uint64_t height, struct slice bytes)
-{
-    if (height != r->height) return;
-    for (uint32_t i = 0; i < r->vote_count; i++) {
-        if (r->votes[i].size != bytes.size || memcmp(r->votes[i].data, bytes.data, bytes.size) != 0) continue;
-        free((void *)(uintptr_t)r->votes[i].data);
-        r->vote_count--;
-        memmove(&r->votes[i], &r->votes[i + 1], (r->vote_count - i) * sizeof r->votes[0]);
-        return;
-    }
-}
-
-// Work that was asked for may have been dropped with the outbox: it is asked for again.
-static void ask_again(struct turn *t)
-{
-    if (t->train == STEP_RUNNING) t->train = STEP_NONE;
-    if (t->apply == STEP_RUNNING) t->apply = STEP_NONE;
-    const uint32_t groups = t->plan_made ? t->plan.group_first[t->plan.levels - 1] + 1 : 0;
-    for (uint32_t i = 0; i < groups * TREE_SHARD_MAX; i++)
-        if (t->items[i].state == ITEM_BUSY) t->items[i].state = ITEM_NONE;
-}
-
-void round_thaw(struct round *r, uint64_t now_ms, struct outbox *out)
-{
-    if (!r->frozen || r->broken) return;
-    r->now_ms = now_ms;
-    r->frozen = false;
-    if (!r->started) return;
-    ask_again(r->turn);
-    ask_again(r->before);
-    r->fetching = r->dataset_asked = false;
-    if (!round_ended(r)) {
-        const uint32_t count = r->vote_count;
-        r->vote_count = 0;  // start_height would forget them
-        const size_t mark = out->count;
-        start_height(r, now_ms, out);
-        for (uint32_t i = 0; i < count; i++) {
-            enum core_err err = consensus_restore(r->consensus, r->votes[i]);
-            check(!err);  // what this peer itself wrote
-        }
-        r->vote_count = count;
-        round_settle(r, mark, now_ms, out);
-    }
-    round_advance(r, now_ms, out);
 }
 
 // ---- what the facts allow ----

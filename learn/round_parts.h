@@ -190,11 +190,24 @@ bool round_behind(const struct round *r);
 // Milliseconds before a push or pull of `bytes` is repeated for the `tries`-th time.
 uint64_t round_backoff(const struct round *r, uint32_t tries, uint64_t bytes);
 uint32_t round_quorum(const struct round *r);
-// Takes one decided value (its certificate was checked).
+struct turn *round_turn(struct round *r, uint64_t round);  // the one of `round`, or NULL
+
+// ---- round_chain.c ----
+void round_genesis(struct round *r, uint64_t now_ms, struct outbox *out);
+void round_height_start(struct round *r, uint64_t now_ms, struct outbox *out);
+void round_enter(struct round *r, const struct manifest *m, const struct core_hash *hash, uint64_t now_ms,
+                 struct outbox *out);
+void round_params_find(struct round *r);
+// Takes every value that consensus has decided (certificates were checked).
 void round_take(struct round *r, uint64_t now_ms, struct outbox *out);
 void round_settle(struct round *r, size_t mark, uint64_t now_ms, struct outbox *out);
-struct turn *round_turn(struct round *r, uint64_t round);  // the one of `round`, or NULL
 void round_offer(struct round *r, struct slice value, uint64_t now_ms, struct outbox *out);
+
+// ---- round_records.c ----
+void round_votes_forget(struct round *r);
+// Consensus' own records since `mark` become this run's.
+void round_votes_wrap(struct round *r, size_t mark, struct outbox *out);
+void round_decision_persist(struct round *r, uint64_t height, struct outbox *out);
 
 // ---- round_values.c: what may be decided ----
 enum consensus_validity round_judge(void *context, uint64_t height, struct slice value);
