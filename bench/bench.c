@@ -19,10 +19,22 @@ double bench_now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-uint32_t bench_threads(const struct bench *b) { return b->threads; }
-double bench_seconds(const struct bench *b) { return b->seconds; }
-bool bench_full(const struct bench *b) { return b->full; }
-const char *bench_data(const struct bench *b) { return b->data; }
+uint32_t bench_threads(const struct bench *b)
+{
+    return b->threads;
+}
+double bench_seconds(const struct bench *b)
+{
+    return b->seconds;
+}
+bool bench_full(const struct bench *b)
+{
+    return b->full;
+}
+const char *bench_data(const struct bench *b)
+{
+    return b->data;
+}
 
 void bench_say(struct bench *b, const char *format, ...)
 {
@@ -100,8 +112,10 @@ static json_t *row_json(const struct bench_row *row)
 {
     json_t *o = json_object();
     check(o);
-    int bad = json_object_set_new(o, "name", json_string(row->name)) | json_object_set_new(o, "value", json_real(row->value)) |
-              json_object_set_new(o, "unit", json_string(row->unit)) | json_object_set_new(o, "spread", json_real(row->spread));
+    int bad = json_object_set_new(o, "name", json_string(row->name)) |
+              json_object_set_new(o, "value", json_real(row->value)) |
+              json_object_set_new(o, "unit", json_string(row->unit)) |
+              json_object_set_new(o, "spread", json_real(row->spread));
     if (row->beside) {
         bad |= json_object_set_new(o, "beside", json_string(row->beside));
         bad |= json_object_set_new(o, "beside_value", json_real(row->beside_value));

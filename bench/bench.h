@@ -10,15 +10,16 @@
 
 struct bench;
 
-// `mycel bench NAME... [--threads N] [--seconds S] [--full] [--data FILE] [--json] [-q]`; argv[0] is "bench". Returns the exit status.
+// `mycel bench NAME... [--threads N] [--seconds S] [--full] [--data FILE] [--json] [-q]`; argv[0] is "bench". Returns
+// the exit status.
 int bench_main(int argc, char **argv);
 
 struct bench_row {
-    char name[96];         // "gemm 768x384x128 nt, 1 thread"
-    double value;          // the median
-    const char *unit;      // "GFLOP/s"; kept by reference
-    double spread;         // distance between the quartiles over the median
-    const char *beside;    // the peer's name, or NULL
+    char name[96];       // "gemm 768x384x128 nt, 1 thread"
+    double value;        // the median
+    const char *unit;    // "GFLOP/s"; kept by reference
+    double spread;       // distance between the quartiles over the median
+    const char *beside;  // the peer's name, or NULL
     double beside_value;
 };
 

@@ -40,7 +40,8 @@ static const struct entry table[] = {
 static int usage(const char *wrong)
 {
     if (wrong) fprintf(stderr, "mycel bench: what is '%s'?\n", wrong);
-    fprintf(stderr, "usage: mycel bench NAME... [--threads N] [--seconds S] [--full] [--data FILE] [--json] [-q]\nnames: all");
+    fprintf(stderr,
+            "usage: mycel bench NAME... [--threads N] [--seconds S] [--full] [--data FILE] [--json] [-q]\nnames: all");
     for (size_t i = 0; i < ENTRIES; i++) fprintf(stderr, " %s", table[i].name);
     fputc('\n', stderr);
     return core_error_exit(CORE_ERR_USAGE);
@@ -69,14 +70,22 @@ static int parse(int argc, char **argv, struct bench *b, bool *json)
     bool named = false;
     for (int i = 1; i < argc; i++) {
         char *end = NULL;
-        if (!strcmp(argv[i], "--json")) *json = true;
-        else if (!strcmp(argv[i], "-q")) b->quiet = true;
-        else if (!strcmp(argv[i], "--full")) b->full = true;
-        else if (!strcmp(argv[i], "--data") && i + 1 < argc) b->data = argv[++i];
-        else if (!strcmp(argv[i], "--threads") && i + 1 < argc) b->threads = (uint32_t)strtoul(argv[++i], &end, 10);
-        else if (!strcmp(argv[i], "--seconds") && i + 1 < argc) b->seconds = strtod(argv[++i], &end);
-        else if (is_name(argv[i])) named = true;
-        else return usage(argv[i]);
+        if (!strcmp(argv[i], "--json"))
+            *json = true;
+        else if (!strcmp(argv[i], "-q"))
+            b->quiet = true;
+        else if (!strcmp(argv[i], "--full"))
+            b->full = true;
+        else if (!strcmp(argv[i], "--data") && i + 1 < argc)
+            b->data = argv[++i];
+        else if (!strcmp(argv[i], "--threads") && i + 1 < argc)
+            b->threads = (uint32_t)strtoul(argv[++i], &end, 10);
+        else if (!strcmp(argv[i], "--seconds") && i + 1 < argc)
+            b->seconds = strtod(argv[++i], &end);
+        else if (is_name(argv[i]))
+            named = true;
+        else
+            return usage(argv[i]);
         if (end && (*end || b->threads > 256 || !(b->seconds > 0))) return usage(argv[i]);
     }
     return named ? -1 : usage(NULL);
@@ -90,8 +99,10 @@ int bench_main(int argc, char **argv)
     int status = parse(argc, argv, &b, &json);
     if (status >= 0) return status;
     bench_hardware(hardware, sizeof hardware);
-    if (json) b.rows = json_array();
-    else printf("%s\n", hardware);
+    if (json)
+        b.rows = json_array();
+    else
+        printf("%s\n", hardware);
     status = 0;
     for (size_t i = 0; i < ENTRIES; i++) {
         if (!wanted(argc, argv, table + i)) continue;
@@ -100,7 +111,8 @@ int bench_main(int argc, char **argv)
     }
     if (json) {
         json_t *all = json_pack("{s:i, s:s, s:o}", "schema", 1, "hardware", hardware, "bench", b.rows);
-        if (!all || json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6))) status = core_error_exit(CORE_ERR_NO_MEMORY);
+        if (!all || json_dumpf(all, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6)))
+            status = core_error_exit(CORE_ERR_NO_MEMORY);
         putchar('\n');
         json_decref(all);
     }

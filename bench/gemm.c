@@ -16,36 +16,21 @@ struct shape {
 
 // y = x W^T (nt), dx = dy W (nn), dW = dy^T x (tn) of each layer; small: 12 x 64 tokens, baby: 64 x 256.
 static const struct shape shapes[] = {
-    {"square", 512, 512, 512, false, false},
-    {"square", 1024, 1024, 1024, false, false},
-    {"square", 2048, 2048, 2048, false, false},
-    {"small qkv", 768, 384, 128, false, true},
-    {"small qkv", 768, 128, 384, false, false},
-    {"small qkv", 384, 128, 768, true, false},
-    {"small out", 768, 128, 128, false, true},
-    {"small out", 768, 128, 128, false, false},
-    {"small out", 128, 128, 768, true, false},
-    {"small gate+up", 768, 688, 128, false, true},
-    {"small gate+up", 768, 128, 688, false, false},
-    {"small gate+up", 688, 128, 768, true, false},
-    {"small down", 768, 128, 344, false, true},
-    {"small down", 768, 344, 128, false, false},
-    {"small down", 128, 344, 768, true, false},
-    {"small head", 768, 256, 128, false, true},
-    {"small head", 768, 128, 256, false, false},
-    {"small head", 256, 128, 768, true, false},
-    {"baby qkv", 16384, 1152, 384, false, true},
-    {"baby qkv", 16384, 384, 1152, false, false},
-    {"baby qkv", 1152, 384, 16384, true, false},
-    {"baby out", 16384, 384, 384, false, true},
-    {"baby out", 384, 384, 16384, true, false},
-    {"baby gate+up", 16384, 2048, 384, false, true},
-    {"baby gate+up", 16384, 384, 2048, false, false},
-    {"baby gate+up", 2048, 384, 16384, true, false},
-    {"baby down", 16384, 384, 1024, false, true},
-    {"baby down", 16384, 1024, 384, false, false},
-    {"baby down", 384, 1024, 16384, true, false},
-    {"baby head", 16384, 256, 384, false, true},
+    {"square", 512, 512, 512, false, false},          {"square", 1024, 1024, 1024, false, false},
+    {"square", 2048, 2048, 2048, false, false},       {"small qkv", 768, 384, 128, false, true},
+    {"small qkv", 768, 128, 384, false, false},       {"small qkv", 384, 128, 768, true, false},
+    {"small out", 768, 128, 128, false, true},        {"small out", 768, 128, 128, false, false},
+    {"small out", 128, 128, 768, true, false},        {"small gate+up", 768, 688, 128, false, true},
+    {"small gate+up", 768, 128, 688, false, false},   {"small gate+up", 688, 128, 768, true, false},
+    {"small down", 768, 128, 344, false, true},       {"small down", 768, 344, 128, false, false},
+    {"small down", 128, 344, 768, true, false},       {"small head", 768, 256, 128, false, true},
+    {"small head", 768, 128, 256, false, false},      {"small head", 256, 128, 768, true, false},
+    {"baby qkv", 16384, 1152, 384, false, true},      {"baby qkv", 16384, 384, 1152, false, false},
+    {"baby qkv", 1152, 384, 16384, true, false},      {"baby out", 16384, 384, 384, false, true},
+    {"baby out", 384, 384, 16384, true, false},       {"baby gate+up", 16384, 2048, 384, false, true},
+    {"baby gate+up", 16384, 384, 2048, false, false}, {"baby gate+up", 2048, 384, 16384, true, false},
+    {"baby down", 16384, 384, 1024, false, true},     {"baby down", 16384, 1024, 384, false, false},
+    {"baby down", 384, 1024, 16384, true, false},     {"baby head", 16384, 256, 384, false, true},
     {"baby head", 256, 384, 16384, true, false},
 };
 
@@ -69,7 +54,9 @@ struct product {
 static struct openblas openblas_open(struct bench *b)
 {
     // An OpenBLAS older than the CPU falls back to its slowest kernels: tell it which ones the machine can run.
-    const char *core = hip_isa_available(HIP_ISA_AVX512) ? "SkylakeX" : hip_isa_available(HIP_ISA_AVX2) ? "Haswell" : NULL;
+    const char *core = hip_isa_available(HIP_ISA_AVX512) ? "SkylakeX"
+                       : hip_isa_available(HIP_ISA_AVX2) ? "Haswell"
+                                                         : NULL;
     if (core) (void)setenv("OPENBLAS_CORETYPE", core, 0);
     struct openblas o = {.library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL), .name = "OpenBLAS"};
     if (o.library) {
@@ -83,7 +70,8 @@ static struct openblas openblas_open(struct bench *b)
     }
     if (!o.sgemm || !o.set_threads) {
         o.sgemm = NULL;
-        bench_say(b, "NO YARDSTICK: libopenblas.so.0 is not here (apt-get install libopenblas0); our figures stand alone");
+        bench_say(b,
+                  "NO YARDSTICK: libopenblas.so.0 is not here (apt-get install libopenblas0); our figures stand alone");
     }
     if (o.sgemm) o.set_threads(2);  // its threads are made here, before this one is bound: they would inherit that
     return o;
@@ -118,7 +106,8 @@ static double one_shape(struct bench *b, const struct openblas *blas, struct hip
 {
     size_t m = shape->m, n = shape->n, k = shape->k;
     struct product p = {.blas = blas, .stream = s, .their_c = bench_floats(d, m * n)};
-    p.args = (struct hip_gemm){.m = shape->m, .n = shape->n, .k = shape->k, .transpose_a = shape->ta, .transpose_b = shape->tb};
+    p.args = (struct hip_gemm){
+        .m = shape->m, .n = shape->n, .k = shape->k, .transpose_a = shape->ta, .transpose_b = shape->tb};
     float *a = bench_floats(d, m * k), *right = bench_floats(d, k * n), *c = bench_floats(d, m * n);
     p.args.a = a, p.args.b = right, p.args.c = c;
     p.args.lda = shape->ta ? m : k, p.args.ldb = shape->tb ? k : n, p.args.ldc = n;
@@ -149,8 +138,8 @@ static int on_threads(struct bench *b, const struct openblas *blas, uint32_t thr
         if (shapes[i].what[0] == 's' && shapes[i].what[1] == 'm' && ratio < small) small = ratio;
     }
     if (blas->sgemm) {
-        bench_say(b, "%u thread(s), worst ratio to OpenBLAS: squares %.2f, preset shapes %.2f (small's %.2f)", threads, square,
-                  preset, small);
+        bench_say(b, "%u thread(s), worst ratio to OpenBLAS: squares %.2f, preset shapes %.2f (small's %.2f)", threads,
+                  square, preset, small);
     }
     hip_stream_close(s);
     hip_device_close(d);

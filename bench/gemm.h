@@ -1,5 +1,5 @@
-// `bench gemm`: the reproducible matrix product beside OpenBLAS sgemm (opened at run time, a yardstick only), over squares
-// and the presets' training shapes, on 1 and 2 threads.
+// `bench gemm`: the reproducible matrix product beside OpenBLAS sgemm (opened at run time, a yardstick only), over
+// squares and the presets' training shapes, on 1 and 2 threads.
 #ifndef BENCH_GEMM_H
 #define BENCH_GEMM_H
 

@@ -1,4 +1,5 @@
-// `bench kernels`: every other kernel of a training step at the preset `small`, in microseconds a call and bytes a second.
+// `bench kernels`: every other kernel of a training step at the preset `small`, in microseconds a call and bytes a
+// second.
 #ifndef BENCH_KERNELS_H
 #define BENCH_KERNELS_H
 

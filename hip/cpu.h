@@ -1,5 +1,5 @@
-// Inside hip/: what a CPU kernel is, and the table of them for each instruction set. A kernel is run by all threads of the
-// pool at once; each finds its part from its number. Kernels keep nothing between launches.
+// Inside hip/: what a CPU kernel is, and the table of them for each instruction set. A kernel is run by all threads of
+// the pool at once; each finds its part from its number. Kernels keep nothing between launches.
 #ifndef HIP_CPU_H
 #define HIP_CPU_H
 

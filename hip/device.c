@@ -56,7 +56,8 @@ static cpu_kernel *const *kernels_of(enum hip_isa isa)
 // Address space only: a page costs memory once it is touched.
 static float *reserve(size_t floats)
 {
-    void *p = mmap(NULL, floats * sizeof(float), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *p =
+        mmap(NULL, floats * sizeof(float), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
@@ -145,7 +146,10 @@ enum core_err hip_stream_open(struct hip_device *d, struct hip_stream **out)
     return CORE_ERR_OK;
 }
 
-void hip_stream_close(struct hip_stream *s) { free(s); }
+void hip_stream_close(struct hip_stream *s)
+{
+    free(s);
+}
 
 enum core_err hip_stream_wait(struct hip_stream *s)
 {
@@ -159,8 +163,14 @@ void hip_copy(struct hip_stream *s, void *to, const void *from, size_t size)
     if (size) memcpy(to, from, size);
 }
 
-void hip_upload(struct hip_stream *s, void *device, const void *host, size_t size) { hip_copy(s, device, host, size); }
-void hip_download(struct hip_stream *s, void *host, const void *device, size_t size) { hip_copy(s, host, device, size); }
+void hip_upload(struct hip_stream *s, void *device, const void *host, size_t size)
+{
+    hip_copy(s, device, host, size);
+}
+void hip_download(struct hip_stream *s, void *host, const void *device, size_t size)
+{
+    hip_copy(s, host, device, size);
+}
 
 void hip_zero(struct hip_stream *s, void *device, size_t size)
 {
@@ -175,7 +185,10 @@ enum core_err hip_event_open(struct hip_device *d, struct hip_event **out)
     return *out ? CORE_ERR_OK : CORE_ERR_NO_MEMORY;
 }
 
-void hip_event_close(struct hip_event *e) { free(e); }
+void hip_event_close(struct hip_event *e)
+{
+    free(e);
+}
 
 void hip_event_record(struct hip_event *e, struct hip_stream *s)
 {
@@ -183,7 +196,10 @@ void hip_event_record(struct hip_event *e, struct hip_stream *s)
     clock_gettime(CLOCK_MONOTONIC, &e->at);
 }
 
-void hip_event_wait(struct hip_event *e) { (void)e; }
+void hip_event_wait(struct hip_event *e)
+{
+    (void)e;
+}
 
 double hip_event_seconds(const struct hip_event *from, const struct hip_event *to)
 {
@@ -207,8 +223,10 @@ void hip_launch(struct hip_stream *s, enum hip_kernel k, const void *args)
     check((unsigned)k < HIP_KERNEL_COUNT);
     struct hip_device *d = s->device;
     struct launch l = {d, d->kernels[k], args};
-    if (d->pool) pool_run(d->pool, run_part, &l);
-    else run_part(&l, 0);
+    if (d->pool)
+        pool_run(d->pool, run_part, &l);
+    else
+        run_part(&l, 0);
 }
 
 const char *hip_kernel_name(enum hip_kernel k)
@@ -217,9 +235,11 @@ const char *hip_kernel_name(enum hip_kernel k)
     return kernel_names[k];
 }
 
-// Change the number with any rule of hip/kernels.h or coefficient of hip/math.c: peers of unlike rules must not compare bits.
+// Change the number with any rule of hip/kernels.h or coefficient of hip/math.c: peers of unlike rules must not compare
+// bits.
 struct core_hash hip_spec_hash(void)
 {
-    static const char spec[] = "mycel repro-fp32 1: chunk 512, 32 partials, tensor rows 4096, cephes exp and log over fma";
+    static const char spec[] =
+        "mycel repro-fp32 1: chunk 512, 32 partials, tensor rows 4096, cephes exp and log over fma";
     return hash_bytes(spec, sizeof spec - 1);
 }

@@ -1,6 +1,6 @@
 // A device that computes: the CPU today, shaped so that GPUs fit. Buffers are device addresses (on a GPU the host must
-// not follow them), kernels are launched by number with one struct of arguments, and a stream runs its launches in order.
-// A device belongs to one thread at a time: whoever opened it, or whom it was handed to.
+// not follow them), kernels are launched by number with one struct of arguments, and a stream runs its launches in
+// order. A device belongs to one thread at a time: whoever opened it, or whom it was handed to.
 #ifndef HIP_DEVICE_H
 #define HIP_DEVICE_H
 
@@ -26,7 +26,7 @@ enum hip_isa {
 #define HIP_MAX_THREADS 256
 
 struct hip_options {
-    uint32_t threads;   // of the CPU, the launching thread among them; 0 means 1. With 1 no thread is made
+    uint32_t threads;  // of the CPU, the launching thread among them; 0 means 1. With 1 no thread is made
     enum hip_isa isa;
     // Called once on each thread that the device makes, with its number 1 .. threads - 1 (0 is whoever launches).
     void (*bind)(void *context, uint32_t thread);
@@ -34,13 +34,14 @@ struct hip_options {
 };
 
 struct hip_facts {
-    char name[64];      // "cpu"
-    char isa[16];       // "avx512"
+    char name[64];  // "cpu"
+    char isa[16];   // "avx512"
     uint32_t threads;
 };
 
 // Opens the device called `name` ("cpu"). `options` NULL: one thread, best instruction set. CORE_ERR_NOT_FOUND for
-// another name, CORE_ERR_UNSUPPORTED where the CPU lacks the instruction set asked for (or MYCEL_ISA names none), NO_MEMORY.
+// another name, CORE_ERR_UNSUPPORTED where the CPU lacks the instruction set asked for (or MYCEL_ISA names none),
+// NO_MEMORY.
 CORE_MUST_USE enum core_err hip_device_open(const char *name, const struct hip_options *options,
                                             struct hip_device **out);
 // Ends its threads. Streams, events and buffers must have been freed. NULL is fine.
@@ -76,10 +77,10 @@ double hip_event_seconds(const struct hip_event *from, const struct hip_event *t
 // limits are a programmer's error. The typed calls below it say the same with the compiler's help: hip_gemm(s, &args).
 void hip_launch(struct hip_stream *s, enum hip_kernel k, const void *args);
 
-#define HIP_LAUNCH(NAME, name)                                                                             \
-    static inline void hip_##name(struct hip_stream *s, const struct hip_##name *args)                     \
-    {                                                                                                      \
-        hip_launch(s, HIP_KERNEL_##NAME, args);                                                            \
+#define HIP_LAUNCH(NAME, name)                                                         \
+    static inline void hip_##name(struct hip_stream *s, const struct hip_##name *args) \
+    {                                                                                  \
+        hip_launch(s, HIP_KERNEL_##NAME, args);                                        \
     }
 HIP_KERNELS(HIP_LAUNCH)
 #undef HIP_LAUNCH
@@ -87,7 +88,8 @@ HIP_KERNELS(HIP_LAUNCH)
 // The kernel's name ("gemm"), by which a GPU's code object holds it.
 const char *hip_kernel_name(enum hip_kernel k);
 
-// Hash of the rules that fix every result's bits (docs of hip/kernels.h, the polynomials' coefficients): part of every run.
+// Hash of the rules that fix every result's bits (docs of hip/kernels.h, the polynomials' coefficients): part of every
+// run.
 struct core_hash hip_spec_hash(void);
 
 #endif

@@ -112,6 +112,12 @@ float hip_math_cos(float x)
     return quarter == 1 || quarter == 2 ? -y : y;
 }
 
-float hip_math_silu(float x) { return x * (1.0f / (1.0f + hip_math_exp(-x))); }
+float hip_math_silu(float x)
+{
+    return x * (1.0f / (1.0f + hip_math_exp(-x)));
+}
 
-float hip_math_rsqrt(float x) { return 1.0f / sqrtf(x); }
+float hip_math_rsqrt(float x)
+{
+    return 1.0f / sqrtf(x);
+}

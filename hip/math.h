@@ -1,6 +1,7 @@
-// exp, log, sin and cos with the same bits on every machine: polynomials over fma after a fixed range reduction. Used on the
-// host for schedules and tables; the kernels use the same steps on vectors (hip/vector_math.inc). Pure, any thread.
-// Errors were measured against libm's double over every float of the domain (tests/unit/hip/math.c, MYCEL_FULL=1).
+// exp, log, sin and cos with the same bits on every machine: polynomials over fma after a fixed range reduction. Used
+// on the host for schedules and tables; the kernels use the same steps on vectors (hip/vector_math.inc). Pure, any
+// thread. Errors were measured against libm's double over every float of the domain (tests/unit/hip/math.c,
+// MYCEL_FULL=1).
 #ifndef HIP_MATH_H
 #define HIP_MATH_H
 

@@ -20,11 +20,11 @@ struct pool {
     void *bind_context;
     pthread_t *ids;
     // Each on its own cache line: workers spin on one while others are written.
-    _Alignas(64) atomic_uint launch;     // counts launches; workers wait for it to change
-    _Alignas(64) atomic_uint running;    // workers that have not finished this launch
-    _Alignas(64) atomic_uint arrived;    // at the barrier
-    _Alignas(64) atomic_uint passed;     // counts barriers; waiters wait for it to change
-    _Alignas(64) atomic_uint sleepers;   // waiters inside the kernel: a wake-up is needed
+    _Alignas(64) atomic_uint launch;    // counts launches; workers wait for it to change
+    _Alignas(64) atomic_uint running;   // workers that have not finished this launch
+    _Alignas(64) atomic_uint arrived;   // at the barrier
+    _Alignas(64) atomic_uint passed;    // counts barriers; waiters wait for it to change
+    _Alignas(64) atomic_uint sleepers;  // waiters inside the kernel: a wake-up is needed
     atomic_bool closing;
 };
 

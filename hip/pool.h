@@ -1,5 +1,5 @@
-// A pool of threads that run one job together: whoever calls `pool_run` takes part as thread 0. Waiting spins briefly, then
-// sleeps, so an idle pool costs nothing. One caller at a time.
+// A pool of threads that run one job together: whoever calls `pool_run` takes part as thread 0. Waiting spins briefly,
+// then sleeps, so an idle pool costs nothing. One caller at a time.
 #ifndef HIP_POOL_H
 #define HIP_POOL_H
 

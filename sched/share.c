@@ -5,7 +5,8 @@
 
 #include "core/check.h"
 
-void sched_share_plan(const struct sched_topology *t, uint32_t peer, uint32_t peers, uint32_t limit, struct sched_share *out)
+void sched_share_plan(const struct sched_topology *t, uint32_t peer, uint32_t peers, uint32_t limit,
+                      struct sched_share *out)
 {
     check(peers > 0 && peer < peers);
     struct sched_cpu cpus[SCHED_MAX_CPUS];

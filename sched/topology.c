@@ -35,7 +35,10 @@ static enum core_err open_tree(struct sched_topology **out, const char *syntheti
     return CORE_ERR_OK;
 }
 
-enum core_err sched_topology_open(struct sched_topology **out) { return open_tree(out, NULL, NULL, 0); }
+enum core_err sched_topology_open(struct sched_topology **out)
+{
+    return open_tree(out, NULL, NULL, 0);
+}
 
 enum core_err sched_topology_open_synthetic(const char *description, struct sched_topology **out)
 {
@@ -61,7 +64,8 @@ static hwloc_bitmap_t usable_set(const struct sched_topology *t)
 {
     hwloc_bitmap_t set = hwloc_bitmap_dup(hwloc_topology_get_allowed_cpuset(t->tree)), bound = hwloc_bitmap_alloc();
     check(set && bound);
-    if (t->this_machine && !hwloc_get_cpubind(t->tree, bound, HWLOC_CPUBIND_PROCESS) && hwloc_bitmap_intersects(set, bound)) {
+    if (t->this_machine && !hwloc_get_cpubind(t->tree, bound, HWLOC_CPUBIND_PROCESS) &&
+        hwloc_bitmap_intersects(set, bound)) {
         hwloc_bitmap_and(set, set, bound);
     }
     hwloc_bitmap_free(bound);
@@ -149,7 +153,8 @@ uint32_t sched_topology_cpus(const struct sched_topology *t, struct sched_cpu *o
             if (at != sibling) continue;
             if (found < capacity) {
                 hwloc_obj_t package = hwloc_get_ancestor_obj_by_type(t->tree, HWLOC_OBJ_PACKAGE, pu);
-                out[found] = (struct sched_cpu){pu->os_index, core, package ? package->logical_index : 0, node_of(t, pu)};
+                out[found] =
+                    (struct sched_cpu){pu->os_index, core, package ? package->logical_index : 0, node_of(t, pu)};
             }
             found++;
         }

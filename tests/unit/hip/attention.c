@@ -7,7 +7,7 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-    {1, 1, 1, 1, 2, 0},  {2, 5, 2, 2, 8, 1},   {1, 64, 4, 4, 32, 1}, {2, 33, 4, 2, 16, 1},
+    {1, 1, 1, 1, 2, 0},   {2, 5, 2, 2, 8, 1},   {1, 64, 4, 4, 32, 1}, {2, 33, 4, 2, 16, 1},
     {1, 30, 6, 1, 48, 0}, {1, 70, 2, 1, 80, 0}, {1, 530, 1, 1, 6, 0}, {1, 1030, 2, 1, 4, 1},
 };
 
@@ -47,7 +47,8 @@ static void naive_forward(struct run *r, float scale, size_t b, size_t h)
     const struct shape *s = &r->s;
     size_t t = s->context, d = s->head_dim, kv = h / (s->heads / s->kv_heads);
     struct naive_matrix q = {r->q + b * t * r->ldq + h * d, r->ldq, 1};
-    struct naive_matrix kt = {r->k + b * t * r->ldk + kv * d, 1, r->ldk}, v = {r->v + b * t * r->ldk + kv * d, r->ldk, 1};
+    struct naive_matrix kt = {r->k + b * t * r->ldk + kv * d, 1, r->ldk},
+                        v = {r->v + b * t * r->ldk + kv * d, r->ldk, 1};
     float *p = r->probs + (b * s->heads + h) * t * t, *y = r->y + b * t * r->ldy + h * d;
     for (size_t i = 0; i < t; i++) {
         float *row = p + i * t;
@@ -56,7 +57,8 @@ static void naive_forward(struct run *r, float scale, size_t b, size_t h)
         for (size_t j = 0; j <= i; j++) row[j] = hip_math_exp(row[j] - m);
         float z = naive_row(row, NULL, i + 1);
         for (size_t j = 0; j < t; j++) row[j] = j <= i ? row[j] / z : 0.0f;
-        for (size_t e = 0; e < d; e++) y[i * r->ldy + e] = naive_contract((struct naive_matrix){p, t, 1}, i, v, e, 0, i + 1, NULL);
+        for (size_t e = 0; e < d; e++)
+            y[i * r->ldy + e] = naive_contract((struct naive_matrix){p, t, 1}, i, v, e, 0, i + 1, NULL);
     }
 }
 
@@ -99,14 +101,15 @@ static void one_shape(struct hip_stream *stream, const struct shape *s)
     for (size_t b = 0; b < s->batch; b++) {
         for (size_t h = 0; h < s->heads; h++) naive_forward(&e, scale, b, h);
     }
-    struct hip_attention a = {r.q, r.k, r.v, r.ldq, r.ldk, r.probs, r.y, s->batch, s->context, s->heads, s->kv_heads, s->head_dim, scale};
+    struct hip_attention a = {r.q,      r.k,        r.v,      r.ldq,       r.ldk,       r.probs, r.y,
+                              s->batch, s->context, s->heads, s->kv_heads, s->head_dim, scale};
     hip_attention(stream, &a);
     naive_same("probs", e.probs, r.probs, r.np);
     naive_same("y", e.y, r.y, r.rows * r.ldy);
     for (size_t b = 0; b < s->batch; b++) {
         for (size_t h = 0; h < s->heads; h++) naive_backward(&e, scale, b, h);
     }
-    struct hip_attention_grad g = {r.dy, r.q,   r.k,   r.v,      r.probs,    r.dq,     r.dk,        r.dv,
+    struct hip_attention_grad g = {r.dy,  r.q,   r.k,      r.v,        r.probs,  r.dq,        r.dk,        r.dv,
                                    r.ldq, r.ldk, s->batch, s->context, s->heads, s->kv_heads, s->head_dim, scale};
     hip_attention_grad(stream, &g);
     naive_same("ds", e.probs, r.probs, r.np);

@@ -8,7 +8,8 @@ static void adamw(struct hip_stream *s)
 {
     for (size_t x = 0; x < COUNTS; x++) {
         size_t n = counts[x];
-        float *p = naive_random(n, 1, 1), *m = naive_random(n, 1, 2), *v = naive_random(n, 1, 3), *g = naive_random(n, 1, 4);
+        float *p = naive_random(n, 1, 1), *m = naive_random(n, 1, 2), *v = naive_random(n, 1, 3),
+              *g = naive_random(n, 1, 4);
         for (size_t i = 0; i < n; i++) v[i] = fabsf(v[i]);
         float *ep = naive_copy(p, n), *em = naive_copy(m, n), *ev = naive_copy(v, n);
         struct hip_adamw a = {p, m, v, g, n, 0.7f, 0.9f, 0.95f, 1e-8f, 2e-3f, 0.9998f, 3.5f, 7.25f};
@@ -100,7 +101,8 @@ static void quantise(struct hip_stream *s)
     for (size_t x = 0; x < COUNTS; x++) {
         size_t n = counts[x];
         int limit = x % 2 ? 127 : 7, exponent = -9 + (int)x % 3;
-        float *a = naive_random(n, 0.2f, 1), *b = naive_random(n, 0.2f, 2), *r = naive_random(n, 0.01f, 3), *er = naive_copy(r, n);
+        float *a = naive_random(n, 0.2f, 1), *b = naive_random(n, 0.2f, 2), *r = naive_random(n, 0.01f, 3),
+              *er = naive_copy(r, n);
         int8_t *q = malloc(n + 1);
         assert_non_null(q);
         hip_quantise(s, &(struct hip_quantise){a, b, r, q, n, exponent, limit, 0.95f});
@@ -147,7 +149,8 @@ static void integers(struct hip_stream *s)
         uint32_t bits = widths[x % 5];
         int8_t *q = malloc(n + 1);
         uint8_t *packed = malloc(n * 8 + 1);
-        int64_t *sums = malloc((n + 1) * sizeof *sums), *wide = malloc((n + 1) * sizeof *wide), *expected = malloc((n + 1) * sizeof *sums);
+        int64_t *sums = malloc((n + 1) * sizeof *sums), *wide = malloc((n + 1) * sizeof *wide),
+                *expected = malloc((n + 1) * sizeof *sums);
         struct rng r = rng_from(bits, 8);
         assert_true(q && packed && sums && wide && expected);
         for (size_t i = 0; i < n; i++) {
@@ -159,7 +162,8 @@ static void integers(struct hip_stream *s)
         }
         hip_narrow(s, &(struct hip_narrow){sums, packed, n, bits});
         for (size_t i = 0; i < n; i++) {
-            for (uint32_t b = 0; b < bits / 8; b++) assert_int_equal(packed[i * bits / 8 + b], (uint64_t)sums[i] >> 8 * b & 255);
+            for (uint32_t b = 0; b < bits / 8; b++)
+                assert_int_equal(packed[i * bits / 8 + b], (uint64_t)sums[i] >> 8 * b & 255);
         }
         hip_widen_add(s, &(struct hip_widen_add){packed, wide, n, bits});
         hip_accumulate(s, &(struct hip_accumulate){q, sums, n, 63});
@@ -171,19 +175,37 @@ static void integers(struct hip_stream *s)
     }
 }
 
-static void adamw_equals_the_rule(void **state) { (void)state, on_every_device(adamw); }
-static void reductions_equal_the_rule(void **state) { (void)state, on_every_device(reductions); }
-static void scale_and_axpy_equal_the_rule(void **state) { (void)state, on_every_device(simple); }
-static void quantise_equals_the_rule(void **state) { (void)state, on_every_device(quantise); }
-static void outer_step_equals_the_rule(void **state) { (void)state, on_every_device(outer_step); }
-static void integer_sums_are_exact(void **state) { (void)state, on_every_device(integers); }
+static void adamw_equals_the_rule(void **state)
+{
+    (void)state, on_every_device(adamw);
+}
+static void reductions_equal_the_rule(void **state)
+{
+    (void)state, on_every_device(reductions);
+}
+static void scale_and_axpy_equal_the_rule(void **state)
+{
+    (void)state, on_every_device(simple);
+}
+static void quantise_equals_the_rule(void **state)
+{
+    (void)state, on_every_device(quantise);
+}
+static void outer_step_equals_the_rule(void **state)
+{
+    (void)state, on_every_device(outer_step);
+}
+static void integer_sums_are_exact(void **state)
+{
+    (void)state, on_every_device(integers);
+}
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(adamw_equals_the_rule),      cmocka_unit_test(reductions_equal_the_rule),
+        cmocka_unit_test(adamw_equals_the_rule),          cmocka_unit_test(reductions_equal_the_rule),
         cmocka_unit_test(a_large_sum_takes_three_passes), cmocka_unit_test(scale_and_axpy_equal_the_rule),
-        cmocka_unit_test(quantise_equals_the_rule),   cmocka_unit_test(outer_step_equals_the_rule),
+        cmocka_unit_test(quantise_equals_the_rule),       cmocka_unit_test(outer_step_equals_the_rule),
         cmocka_unit_test(integer_sums_are_exact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-// The polynomials against libm's double: error in units of the last place, over every 4099th float of the domain, or over all
-// of them with MYCEL_FULL=1. And the device: names, instruction sets, threads, copies.
+// The polynomials against libm's double: error in units of the last place, over every 4099th float of the domain, or
+// over all of them with MYCEL_FULL=1. And the device: names, instruction sets, threads, copies.
 #include "unit/hip/naive.h"
 
 #include <stdatomic.h>
@@ -39,7 +39,10 @@ static struct worst over(float (*f)(float), double (*exact)(double), float low, 
     return w;
 }
 
-static double exact_silu(double x) { return x / (1 + exp(-x)); }
+static double exact_silu(double x)
+{
+    return x / (1 + exp(-x));
+}
 
 static void exp_error(void **state)
 {
@@ -156,8 +159,12 @@ static void buffers_and_copies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exp_error),  cmocka_unit_test(log_error),            cmocka_unit_test(sine_and_cosine_error),
-        cmocka_unit_test(silu_error), cmocka_unit_test(device_opens_by_name), cmocka_unit_test(buffers_and_copies),
+        cmocka_unit_test(exp_error),
+        cmocka_unit_test(log_error),
+        cmocka_unit_test(sine_and_cosine_error),
+        cmocka_unit_test(silu_error),
+        cmocka_unit_test(device_opens_by_name),
+        cmocka_unit_test(buffers_and_copies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

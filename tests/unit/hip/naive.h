@@ -1,7 +1,7 @@
-// The rules of hip/kernels.h to the letter, one element at a time: what every kernel must equal bit by bit. And the loop over
-// instruction sets and thread counts that all these tests share.
-#ifndef UNIT_HIP_NAIVE_H
-#define UNIT_HIP_NAIVE_H
+// The rules of hip/kernels.h to the letter, one element at a time: what every kernel must equal bit by bit. And the
+// loop over instruction sets and thread counts that all these tests share.
+#ifndef TESTS_UNIT_HIP_NAIVE_H
+#define TESTS_UNIT_HIP_NAIVE_H
 
 #include <math.h>
 #include <setjmp.h>
@@ -29,8 +29,8 @@ struct naive_matrix {
 };
 
 // start (if any) + contract over k in [from, to) of a(i, k) b(k, j), chunks of 512 of the absolute index.
-UNUSED static float naive_contract(struct naive_matrix a, size_t i, struct naive_matrix b, size_t j, size_t from, size_t to,
-                                   const float *start)
+UNUSED static float naive_contract(struct naive_matrix a, size_t i, struct naive_matrix b, size_t j, size_t from,
+                                   size_t to, const float *start)
 {
     float total = start ? *start : 0.0f;
     int first = !start;

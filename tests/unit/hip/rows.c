@@ -21,7 +21,8 @@ static void embedding(struct hip_stream *s)
         float *table = naive_random((size_t)vocab * width, 1, 1), *y = naive_random((size_t)rows * width, 1, 2);
         float *sum = naive_copy(table, (size_t)vocab * width), *got = naive_copy(table, (size_t)vocab * width);
         hip_embed(s, &(struct hip_embed){tokens, table, y, rows, width, vocab});
-        for (uint32_t i = 0; i < rows; i++) naive_same("embed", table + (size_t)tokens[i] * width, y + (size_t)i * width, width);
+        for (uint32_t i = 0; i < rows; i++)
+            naive_same("embed", table + (size_t)tokens[i] * width, y + (size_t)i * width, width);
         for (uint32_t i = 0; i < rows; i++) {
             for (uint32_t j = 0; j < width; j++) sum[(size_t)tokens[i] * width + j] += y[(size_t)i * width + j];
         }
@@ -39,8 +40,15 @@ struct norm_case {
 static struct norm_case norm_open(uint32_t rows, uint32_t width)
 {
     size_t n = (size_t)rows * width;
-    return (struct norm_case){rows, width, naive_random(n, 3, 1), naive_random(width, 2, 2), naive_random(n, 1, 3),
-                              naive_random(rows, 1, 4), naive_random(n, 1, 5), naive_random(n, 1, 6), naive_random(n, 1, 7),
+    return (struct norm_case){rows,
+                              width,
+                              naive_random(n, 3, 1),
+                              naive_random(width, 2, 2),
+                              naive_random(n, 1, 3),
+                              naive_random(rows, 1, 4),
+                              naive_random(n, 1, 5),
+                              naive_random(n, 1, 6),
+                              naive_random(n, 1, 7),
                               naive_random(width, 1, 8)};
 }
 
@@ -85,7 +93,8 @@ static void norm(struct hip_stream *s)
         naive_same("rstd", e.rstd, c.rstd, c.rows);
         naive_same("norm", e.y, c.y, (size_t)c.rows * c.width);
         float *dx = add && x % 3 ? c.add : c.dx;  // in place too
-        hip_norm_grad(s, &(struct hip_norm_grad){c.dy, c.x, c.weight, c.rstd, add ? c.add : NULL, dx, c.dweight, c.rows, c.width, accumulate});
+        hip_norm_grad(s, &(struct hip_norm_grad){c.dy, c.x, c.weight, c.rstd, add ? c.add : NULL, dx, c.dweight, c.rows,
+                                                 c.width, accumulate});
         naive_same("norm dx", e.dx, dx, (size_t)c.rows * c.width);
         naive_same("norm dweight", e.dweight, c.dweight, c.width);
         norm_close(&e), norm_close(&c);
@@ -99,7 +108,8 @@ static void rotate(struct hip_stream *s)
         uint32_t dim = dims[x / 2], rows = 21, context = 8, heads = 3, first = 2, half = dim / 2, inverse = x & 1;
         size_t ld = (size_t)heads * dim + 5;
         float *q = naive_random(rows * ld, 1, 1), *e = naive_copy(q, rows * ld);
-        float *c = naive_random((size_t)(first + context) * half, 1, 2), *n = naive_random((size_t)(first + context) * half, 1, 3);
+        float *c = naive_random((size_t)(first + context) * half, 1, 2),
+              *n = naive_random((size_t)(first + context) * half, 1, 3);
         for (size_t i = 0; i < rows; i++) {
             for (size_t h = 0; h < heads; h++) {
                 for (size_t j = 0; j < half; j++) {
@@ -172,17 +182,32 @@ static void cross_entropy(struct hip_stream *s)
     }
 }
 
-static void embedding_equals_the_rule(void **state) { (void)state, on_every_device(embedding); }
-static void norm_equals_the_rule(void **state) { (void)state, on_every_device(norm); }
-static void rotate_equals_the_rule(void **state) { (void)state, on_every_device(rotate); }
-static void swiglu_equals_the_rule(void **state) { (void)state, on_every_device(swiglu); }
-static void cross_entropy_equals_the_rule(void **state) { (void)state, on_every_device(cross_entropy); }
+static void embedding_equals_the_rule(void **state)
+{
+    (void)state, on_every_device(embedding);
+}
+static void norm_equals_the_rule(void **state)
+{
+    (void)state, on_every_device(norm);
+}
+static void rotate_equals_the_rule(void **state)
+{
+    (void)state, on_every_device(rotate);
+}
+static void swiglu_equals_the_rule(void **state)
+{
+    (void)state, on_every_device(swiglu);
+}
+static void cross_entropy_equals_the_rule(void **state)
+{
+    (void)state, on_every_device(cross_entropy);
+}
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(embedding_equals_the_rule), cmocka_unit_test(norm_equals_the_rule),
-        cmocka_unit_test(rotate_equals_the_rule),    cmocka_unit_test(swiglu_equals_the_rule),
+        cmocka_unit_test(embedding_equals_the_rule),     cmocka_unit_test(norm_equals_the_rule),
+        cmocka_unit_test(rotate_equals_the_rule),        cmocka_unit_test(swiglu_equals_the_rule),
         cmocka_unit_test(cross_entropy_equals_the_rule),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

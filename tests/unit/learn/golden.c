@@ -72,11 +72,13 @@ static void walk_on(enum hip_isa isa, uint32_t threads, char (*lines)[LINE])
     w.update = calloc(n, 1);
     w.sums = calloc(n, sizeof *w.sums);
     assert_true(text && w.params && w.momentum && w.update && w.sums);
-    for (int i = 0; i < TEXT; i++) text[i] = (uint8_t)("the quick brown fox jumps over "[rng_below(&r, 4) ? i % 31 : rng_below(&r, 31)]);
+    for (int i = 0; i < TEXT; i++)
+        text[i] = (uint8_t)("the quick brown fox jumps over "[rng_below(&r, 4) ? i % 31 : rng_below(&r, 31)]);
     struct dataset data = data_split(text, TEXT);
     tensors_init(&config, 9, w.params);
     compress_first_exponents(&config, &w.hyper, ROUNDS * STEPS, w.exponents);
-    assert_int_equal(hip_device_open("cpu", &(struct hip_options){.threads = threads, .isa = isa}, &device), CORE_ERR_OK);
+    assert_int_equal(hip_device_open("cpu", &(struct hip_options){.threads = threads, .isa = isa}, &device),
+                     CORE_ERR_OK);
     assert_int_equal(trainer_open(&w.trainer, device, &config, 0, why), CORE_ERR_OK);
     assert_int_equal(inner_state_open(&w.state, &config), CORE_ERR_OK);
     for (uint32_t i = 0; i < ROUNDS; i++) one_round(&w, &data, i + 1, lines[i]);
@@ -100,8 +102,10 @@ static void the_trajectory_is_the_golden_one(void **state)
         FILE *f = fopen(GOLDEN, rewrite && *rewrite ? "w" : "r");
         assert_non_null(f);
         for (int i = 0; i < ROUNDS; i++) {
-            if (rewrite && *rewrite) fprintf(f, "%s\n", lines[i]);
-            else assert_non_null(fgets(expected, sizeof expected, f));
+            if (rewrite && *rewrite)
+                fprintf(f, "%s\n", lines[i]);
+            else
+                assert_non_null(fgets(expected, sizeof expected, f));
             if (rewrite && *rewrite) continue;
             expected[strcspn(expected, "\n")] = 0;
             assert_string_equal(lines[i], expected);

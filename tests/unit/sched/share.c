@@ -19,7 +19,8 @@ static struct sched_topology *synthetic(const char *description)
 static void facts_of_a_synthetic_machine(void **state)
 {
     (void)state;
-    struct sched_topology *t = synthetic("package:2 [numa] l3:1(size=32MiB) l2:4(size=2MiB) l1d:1(size=48KiB) core:1 pu:2");
+    struct sched_topology *t =
+        synthetic("package:2 [numa] l3:1(size=32MiB) l2:4(size=2MiB) l1d:1(size=48KiB) core:1 pu:2");
     struct sched_facts f;
     sched_topology_facts(t, &f);
     assert_int_equal(f.packages, 2);
@@ -126,9 +127,9 @@ static void this_machine_is_read_and_bound(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(facts_of_a_synthetic_machine),   cmocka_unit_test(parts_cover_the_machine),
+        cmocka_unit_test(facts_of_a_synthetic_machine),      cmocka_unit_test(parts_cover_the_machine),
         cmocka_unit_test(more_peers_than_cpus_stay_unbound), cmocka_unit_test(a_limit_is_kept),
-        cmocka_unit_test(bad_descriptions_are_refused),   cmocka_unit_test(this_machine_is_read_and_bound),
+        cmocka_unit_test(bad_descriptions_are_refused),      cmocka_unit_test(this_machine_is_read_and_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
