@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -110,6 +111,39 @@ static void commit_round_trip(void **state)
     struct commit other = back;
     other.loss = 2.25;
     assert_false(commit_same_work(&c, &other));
+}
+
+// docs/run-format.md's example, read from there.
+static void the_documents_commit_decodes(void **state)
+{
+    (void)state;
+    static char text[32768], hex[4096];
+    uint8_t bytes[COMMIT_LIMIT], made[COMMIT_LIMIT];
+    FILE *f = fopen("docs/run-format.md", "rb");
+    assert_non_null(f);
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    const char *at = strstr(text, "```\ncommit\n");
+    assert_non_null(at);
+    size_t size = 0;
+    for (at += 11; *at != '`'; at++)
+        if (*at != '\n') hex[size++] = *at;
+    hex[size] = 0;
+    assert_true(hex_decode(bytes, size / 2, hex));
+    struct commit c;
+    assert_int_equal(commit_decode((struct slice){bytes, size / 2}, &c), CORE_ERR_OK);
+    const struct core_key key = key_of(3);
+    struct commit want = make_commit(&key);
+    want.shard_count = 1;
+    assert_true(commit_same_work(&c, &want));
+    struct writer w = writer_over(made, sizeof made);
+    commit_encode(&w, &want, &key);
+    if (getenv("PRINT_EXAMPLE")) {
+        hex_encode(hex, made, w.size);
+        print_message("%s\n", hex);
+    }
+    assert_int_equal(w.size, size / 2);
+    assert_memory_equal(made, bytes, w.size);
 }
 
 static void damaged_commits_are_refused(void **state)
@@ -253,6 +287,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spec_round_trip),
         cmocka_unit_test(commit_round_trip),
+        cmocka_unit_test(the_documents_commit_decodes),
         cmocka_unit_test(damaged_commits_are_refused),
         cmocka_unit_test(manifest_round_trip),
         cmocka_unit_test(full_cuts_fit_a_decision),
