@@ -138,10 +138,6 @@ static void the_documents_commit_decodes(void **state)
     assert_true(commit_same_work(&c, &want));
     struct writer w = writer_over(made, sizeof made);
     commit_encode(&w, &want, &key);
-    if (getenv("PRINT_EXAMPLE")) {
-        hex_encode(hex, made, w.size);
-        print_message("%s\n", hex);
-    }
     assert_int_equal(w.size, size / 2);
     assert_memory_equal(made, bytes, w.size);
 }
