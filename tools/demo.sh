@@ -8,7 +8,7 @@ text=(--data "$data")
 [ -n "$data" ] || text=(--data .cache/data/plays-train.txt --held-out .cache/data/plays-held-out.txt)
 
 say "A private mesh of four peers on this machine: mycel lab up 4"
-mycel lab up 4
+mycel lab up 4 -q
 on() { # on K VERB...: the verb at peer K
     local peer=$1
     shift
