@@ -1,6 +1,6 @@
 // Some peers of one mesh on loopback, pumped by hand in one thread: what the tests of links and admission share.
-#ifndef UNIT_MESH_PEERS_H
-#define UNIT_MESH_PEERS_H
+#ifndef TESTS_UNIT_MESH_PEERS_H
+#define TESTS_UNIT_MESH_PEERS_H
 
 #include <setjmp.h>
 #include <stdarg.h>
