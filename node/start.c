@@ -370,9 +370,12 @@ static enum core_err run_here(const struct node_options *o, struct node_failure 
 
 // ---- detached ----
 
-static void become_daemon(const struct node_options *o)
+// Only `ready` and the standard three stay open: a pipe of the caller's, kept, would make whoever reads it wait for ever.
+static void become_daemon(const struct node_options *o, int ready)
 {
     setsid();
+    if (ready > 3) close_range(3, (unsigned)ready - 1, 0);
+    close_range((unsigned)ready + 1, ~0u, 0);
     char path[HOME_PATH_SIZE + 8];
     snprintf(path, sizeof path, "%s/log", o->home);
     int null = open("/dev/null", O_RDWR), log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -382,6 +385,8 @@ static void become_daemon(const struct node_options *o)
         dup2(log, 1);
         dup2(log, 2);
     }
+    if (null > 2 && null != ready) close(null);
+    if (log > 2 && log != null) close(log);
     setvbuf(stderr, NULL, _IOLBF, 0);
 }
 
@@ -398,7 +403,7 @@ static enum core_err run_detached(const struct node_options *o, struct node_fail
     if (pid < 0) return fail(why, core_error_from_errno(errno), "cannot detach", "run it without --detach");
     if (pid == 0) {
         close(ends[0]);
-        become_daemon(o);
+        become_daemon(o, ends[1]);
         struct detach_failure f = {0};
         f.err = run_here(o, &f.why, ends[1]);
         ssize_t sent = f.err ? write(ends[1], &f, sizeof f) : 0;
