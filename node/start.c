@@ -133,6 +133,11 @@ static enum core_err set_addresses(struct node *n, const struct address *listen,
     }
     if (err) return fail(why, err, "cannot tell this machine's addresses", "give --advertise HOST:PORT");
     n->address_size = address_list_encode(&n->addresses, n->address_bytes);
+    // A member record has room for so much; the first addresses are the ones that were advertised by hand.
+    while (n->address_size > GOSSIP_ADDRESSES_MAX) {
+        n->addresses.count--;
+        n->address_size = address_list_encode(&n->addresses, n->address_bytes);
+    }
     return CORE_ERR_OK;
 }
 
