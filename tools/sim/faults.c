@@ -95,7 +95,7 @@ void faults_end(struct world *w)
     w->drop = w->delay = w->reorder = w->duplicate = 0;
     faults_heal(w);
     for (uint32_t i = 0; i < w->options.nodes; i++) {
-        w->nodes[i].crash_in = 0;
+        if (w->nodes[i].down_ms != WORLD_FOR_EVER) w->nodes[i].crash_in = 0;
         if (w->nodes[i].disk.full) node_space(&w->nodes[i]);
     }
     if (w->options.broken == BREAK_PROGRESS)
@@ -103,9 +103,27 @@ void faults_end(struct world *w)
             for (uint32_t k = 0; k < w->options.nodes; k++) w->blocked[i][k] = i != k && i >= w->options.nodes / 2;
 }
 
-// 0 pause, 1 resume, 2 a peer leaves the run.
+// One peer dies for ever, and some restart with it: what only they held is lost.
+static void kill_one(struct world *w)
+{
+    w->nodes[w->victim].crash_in = 1 + world_chance(w, 40);
+    w->nodes[w->victim].down_ms = WORLD_FOR_EVER;
+    for (uint32_t i = 0; i < w->options.nodes / 2; i++) {
+        struct node *n = &w->nodes[world_chance(w, w->options.nodes)];
+        if (!n->up || n->crash_in) continue;
+        n->crash_in = 1 + world_chance(w, 40);
+        n->down_ms = 20 + world_chance(w, 300);
+    }
+    w->report->faults[5]++;
+}
+
+// 0 pause, 1 resume, 2 a peer leaves the run, 3 one dies.
 void faults_command(struct world *w, uint32_t which)
 {
+    if (which == 3) {
+        kill_one(w);
+        return;
+    }
     struct node *n = &w->nodes[which == 2 ? w->leaver : world_chance(w, w->options.nodes)];
     struct run_status status;
     if (!n->up || !peer_run_find(n->peer, &w->run, &status) || peer_persist_halted(n->peer)) {

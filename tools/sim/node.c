@@ -136,6 +136,7 @@ void node_crash(struct node *n)
     disk_crash(&n->disk, &w->rng);
     watch_forget(w->watch, n);
     world_links_cut(w, n->index);
+    if (n->down_ms == WORLD_FOR_EVER) return;
     world_push(w, (struct world_event){.kind = WORLD_BOOT, .node = n->index}, (uint64_t)n->down_ms * 1000 + 1);
 }
 

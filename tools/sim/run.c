@@ -58,6 +58,8 @@ static struct world *open_world(const struct sim_options *options, struct sim_re
     w->rng = rng_from(options->seed, 7);
     w->joiner = options->nodes > 3 && options->seed % 3 == 1 ? options->nodes - 1 : UINT32_MAX;
     w->leaver = options->nodes > 4 && options->seed % 5 == 2 ? 1 : UINT32_MAX;
+    const bool dies = (options->faults & FAULT_CRASH) && options->nodes > 4 && options->seed % 7 == 6;
+    w->victim = dies ? 2 : UINT32_MAX;
     hash_begin(&w->trace);
     enum core_err err = outbox_open(&w->out, RUN_OUT_EFFECTS, RUN_OUT_BYTES);
     check(!err);
@@ -174,6 +176,7 @@ static bool finished(const struct world *w)
     if (watch_state(w->watch) != RUN_DONE) return false;
     for (uint32_t i = 0; i < w->options.nodes; i++) {
         struct run_status status;
+        if (!w->nodes[i].up && w->nodes[i].down_ms == WORLD_FOR_EVER) continue;
         if (!w->nodes[i].up || !peer_run_find(w->nodes[i].peer, &w->run, &status)) return false;
         if (status.head->state != RUN_DONE) return false;
     }
@@ -226,6 +229,8 @@ bool sim_run(const struct sim_options *options, struct sim_report *report)
     world_push(w, (struct world_event){.kind = WORLD_START}, 1000000);
     if (options->seed % 4 == 3) world_push(w, (struct world_event){.kind = WORLD_COMMAND, .number = 0}, 4000000);
     if (w->leaver != UINT32_MAX) world_push(w, (struct world_event){.kind = WORLD_COMMAND, .number = 2}, 6000000);
+    if (w->victim != UINT32_MAX)
+        world_push(w, (struct world_event){.kind = WORLD_COMMAND, .number = 3}, 3000000 + world_chance(w, 4000000));
     faults_begin(w);
     struct world_event e;
     while (!report->failed && world_pop(w, &e)) {

@@ -8,6 +8,7 @@
 #include "tools/sim/sim.h"
 
 enum { WORLD_NODES = 64, WORLD_PENDING = 64 };
+#define WORLD_FOR_EVER UINT32_MAX  // of down_ms
 
 enum world_event_kind {
     WORLD_MESSAGE = 1,
@@ -89,7 +90,7 @@ struct world {
     bool calm;     // faults are over
     uint64_t calm_us;
     uint32_t drop, duplicate, delay, reorder;  // of 1000 messages
-    uint32_t joiner, leaver;                   // node, or UINT32_MAX
+    uint32_t joiner, leaver, victim;           // node, or UINT32_MAX
 };
 
 // ---- world.c: time and network ----
