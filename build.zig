@@ -50,6 +50,9 @@ const Context = struct {
             .sanitize_c = if (c.optimize == .Debug) .full else .off,
         });
         root.addIncludePath(sources.headersOf(c.b, module));
+        // Where no C compiler is installed Zig brings libc's headers itself and doesn't look among the system's.
+        root.addAfterIncludePath(.{ .cwd_relative = "/usr/include" });
+        root.addAfterIncludePath(.{ .cwd_relative = c.b.fmt("/usr/include/{s}-linux-gnu", .{@tagName(target.result.cpu.arch)}) });
         return root;
     }
 
