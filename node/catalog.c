@@ -39,8 +39,10 @@ void catalog_forget_file(struct catalog *c, const char *name)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < c->count; i++) {
-        if (strcmp(c->objects[i]->name, name) == 0) free_object(c->objects[i]);
-        else c->objects[kept++] = c->objects[i];
+        if (strcmp(c->objects[i]->name, name) == 0)
+            free_object(c->objects[i]);
+        else
+            c->objects[kept++] = c->objects[i];
     }
     c->count = kept;
 }
@@ -84,7 +86,8 @@ static void part_place(const struct index_job *j, uint32_t i, uint64_t file_size
     *size = t.count * element;
 }
 
-static enum core_err index_part(struct index_job *j, int fd, uint8_t *buffer, uint32_t part, uint64_t offset, uint64_t size)
+static enum core_err index_part(struct index_job *j, int fd, uint8_t *buffer, uint32_t part, uint64_t offset,
+                                uint64_t size)
 {
     struct object_part *p = &j->index.parts[part];
     *p = (struct object_part){.size = size, .first = j->index.chunk_count};
@@ -147,11 +150,14 @@ static void index_run(struct job *job, struct worker *w)
     close(fd);
 }
 
-static void answer(struct node *n, const struct core_id *to, const struct core_hash *hash, struct slice bulk, bool found)
+static void answer(struct node *n, const struct core_id *to, const struct core_hash *hash, struct slice bulk,
+                   bool found)
 {
     struct message m = {.type = MESSAGE_CHUNK, .bulk = bulk};
     m.chunk.hash = *hash;
     m.chunk.found = found;
+    event_emit(&n->events, "chunk.answered", EV_ID("peer", to), EV_HASH("chunk", hash), EV_U64("found", found),
+               EV_U64("bytes", bulk.size));
     outbound_send(n, to, &m);
 }
 
@@ -240,7 +246,9 @@ void catalog_serve(struct node *n, const struct core_id *to, const struct core_h
     pthread_mutex_lock(&n->store.mutex);
     enum core_err err = store_serve(n->store.store, hash, buffer, STORE_CHUNK_SIZE, &size);
     pthread_mutex_unlock(&n->store.mutex);
-    if (!err) answer(n, to, hash, (struct slice){buffer, size}, true);
-    else if (!serve_chunk(n, to, hash, buffer)) answer(n, to, hash, (struct slice){0}, false);
+    if (!err)
+        answer(n, to, hash, (struct slice){buffer, size}, true);
+    else if (!serve_chunk(n, to, hash, buffer))
+        answer(n, to, hash, (struct slice){0}, false);
     free(buffer);
 }

@@ -17,7 +17,12 @@
 
 #include "core/error.h"
 
-enum { CONTROL_PATH_SIZE = 108, CONTROL_LINE_LIMIT = 4 << 20, CONTROL_REQUEST_LIMIT = 64 << 10, CONTROL_CHUNK_LIMIT = 1 << 20 };
+enum {
+    CONTROL_PATH_SIZE = 108,
+    CONTROL_LINE_LIMIT = 4 << 20,
+    CONTROL_REQUEST_LIMIT = 64 << 10,
+    CONTROL_CHUNK_LIMIT = 1 << 20
+};
 
 struct control_client {
     int fd;
@@ -38,7 +43,8 @@ CORE_MUST_USE enum core_err control_request(struct control_client *c, const char
 // Sends a chunk of the binary stream, any size (it is split); `size` 0 ends the part.
 CORE_MUST_USE enum core_err control_stream(struct control_client *c, const void *data, size_t size);
 // The next reply, NUL-terminated, without its line's end; valid until the next call. Waits up to `timeout_ms` (-1: for
-// ever). CORE_ERR_TIMED_OUT; CORE_ERR_NO_DAEMON when the daemon closed the connection; CORE_ERR_INTERRUPTED on a signal.
+// ever). CORE_ERR_TIMED_OUT; CORE_ERR_NO_DAEMON when the daemon closed the connection; CORE_ERR_INTERRUPTED on a
+// signal.
 CORE_MUST_USE enum core_err control_next_line(struct control_client *c, int timeout_ms, const char **line);
 void control_close(struct control_client *c);
 

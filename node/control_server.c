@@ -68,8 +68,8 @@ size_t control_server_pollitems(struct control_server *server, struct zmq_pollit
     for (int i = 0; i < CONTROL_SESSIONS_MAX && count < capacity; i++) {
         const struct session *s = &server->sessions[i];
         if (s->fd < 0) continue;
-        items[count++] = (zmq_pollitem_t){
-            .fd = s->fd, .events = (short)(ZMQ_POLLIN | (s->output_used ? ZMQ_POLLOUT : 0))};
+        items[count++] =
+            (zmq_pollitem_t){.fd = s->fd, .events = (short)(ZMQ_POLLIN | (s->output_used ? ZMQ_POLLOUT : 0))};
     }
     return count;
 }
@@ -98,8 +98,11 @@ static void accept_client(struct control_server *server)
     for (int i = 0; ours && i < CONTROL_SESSIONS_MAX; i++) {
         struct session *s = &server->sessions[i];
         if (s->fd >= 0) continue;
-        *s = (struct session){
-            .server = server, .fd = fd, .serial = ++server->serial, .started_ms = server->now_ms, .told_ms = server->now_ms};
+        *s = (struct session){.server = server,
+                              .fd = fd,
+                              .serial = ++server->serial,
+                              .started_ms = server->now_ms,
+                              .told_ms = server->now_ms};
         return;
     }
     close(fd);
@@ -170,8 +173,9 @@ void session_fail(struct session *s, enum core_err err, const char *remedy, cons
     va_start(args, message);
     vsnprintf(text, sizeof text, message, args);
     va_end(args);
-    session_end(s, core_error_exit(err), json_pack("{s:s, s:s, s:s}", "error", core_error_name(err), "message", text,
-                                                   "remedy", remedy ? remedy : ""));
+    session_end(
+        s, core_error_exit(err),
+        json_pack("{s:s, s:s, s:s}", "error", core_error_name(err), "message", text, "remedy", remedy ? remedy : ""));
 }
 
 void session_wait(struct session *s, const char *peer, const char *cause, const char *remedy)
@@ -209,8 +213,10 @@ static void take_request(struct session *s, const char *line, size_t size)
     s->phase = SESSION_ANSWERING;
     s->request = json_loadb(line, size, 0, &error);
     const char *verb = session_text(s, "verb");
-    if (!verb) session_fail(s, CORE_ERR_USAGE, "update the command line", "the request is no JSON object with a verb");
-    else s->server->handle(s->server->context, s, verb);
+    if (!verb)
+        session_fail(s, CORE_ERR_USAGE, "update the command line", "the request is no JSON object with a verb");
+    else
+        s->server->handle(s->server->context, s, verb);
 }
 
 // Takes what it can from `data`; returns the bytes used. Bytes that wait for more stay.
@@ -257,8 +263,10 @@ static void take_input(struct session *s)
         used = (size_t)(end - s->input) + 1;
         take_request(s, (const char *)s->input, used - 1);
     }
-    if (s->phase == SESSION_STREAMING) used += take_stream(s, s->input + used, s->input_used - used);
-    else used = s->input_used;  // nothing more is expected
+    if (s->phase == SESSION_STREAMING)
+        used += take_stream(s, s->input + used, s->input_used - used);
+    else
+        used = s->input_used;  // nothing more is expected
     memmove(s->input, s->input + used, s->input_used - used);
     s->input_used -= used;
 }

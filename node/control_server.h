@@ -1,8 +1,9 @@
 // The daemon's half of the control socket: sessions of clients, each a request line, an optional binary stream, and
-// answers, one JSON object a line (node/control.h says the protocol). Loop's thread; nothing here blocks: answers wait in
-// a bounded buffer, and a client that doesn't read is closed.
+// answers, one JSON object a line (node/control.h says the protocol). Loop's thread; nothing here blocks: answers wait
+// in a bounded buffer, and a client that doesn't read is closed.
 //
-//   session   READING (the request line) -> STREAMING (binary parts, where the verb asked for them) -> ANSWERING -> closed
+//   session   READING (the request line) -> STREAMING (binary parts, where the verb asked for them) -> ANSWERING ->
+//   closed
 //
 // A verb is handed the session and either ends it at once or attaches a `struct session_hooks` and goes on later.
 #ifndef NODE_CONTROL_SERVER_H
@@ -30,7 +31,7 @@ struct session_hooks {
 
 struct session {
     struct control_server *server;
-    int fd;  // -1: free
+    int fd;           // -1: free
     uint64_t serial;  // to recognise a session whose place was taken by another
     enum { SESSION_READING, SESSION_STREAMING, SESSION_ANSWERING, SESSION_ENDING } phase;
     json_t *request;
@@ -42,7 +43,7 @@ struct session {
     char *output;
     size_t output_used, output_capacity;
     struct session_hooks hooks;
-    void *state;  // the verb's
+    void *state;                   // the verb's
     uint64_t started_ms, told_ms;  // told_ms: when a line was last sent
 };
 

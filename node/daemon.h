@@ -1,4 +1,5 @@
-// The running peer, as its parts see it. Everything here belongs to the loop's thread, unless a part's header says otherwise.
+// The running peer, as its parts see it. Everything here belongs to the loop's thread, unless a part's header says
+// otherwise.
 #ifndef NODE_DAEMON_H
 #define NODE_DAEMON_H
 
@@ -38,9 +39,11 @@ struct shared_store {
 struct node_link {
     struct core_id id;
     bool used;
-    bool unwanted;          // gossip hung up; it stays while something else uses it
-    uint64_t used_ms;       // last message of ours but gossip's
+    bool unwanted;     // gossip hung up; it stays while something else uses it
+    uint64_t used_ms;  // last message of ours but gossip's
     uint32_t strikes;
+    uint64_t ping_nonce, ping_us;  // gossip's last ping over it
+    uint64_t rtt_us;               // moving average; 0: unknown
     struct core_hash host;
 };
 
@@ -68,7 +71,7 @@ struct node {
     uint8_t address_bytes[ADDRESS_LIST_BYTES];
     size_t address_size;
     uint16_t port;
-    struct core_id sponsor;             // whom to dial while no other member is known; zero for none
+    struct core_id sponsor;  // whom to dial while no other member is known; zero for none
     uint8_t sponsor_addresses[ADDRESS_LIST_BYTES];
     size_t sponsor_addresses_size;
 

@@ -2,7 +2,8 @@
 // pass over it performs everything; then it is reset.
 //
 // A PERSIST is durable before anything behind it is done. When it fails, what is left of the outbox is dropped (later
-// PERSISTs are named to the protocol, which keeps them), the peer stops voting, and the disk is tried again each second.
+// PERSISTs are named to the protocol, which keeps them), the peer stops voting, and the disk is tried again each
+// second.
 #include <stdlib.h>
 #include <string.h>
 

@@ -6,11 +6,12 @@
 
 // Events that are told unless the peer runs quietly; a trailing dot stands for everything below.
 static const char *const told[] = {
-    "node.",         "problem.",      "admission.",     "link.refused",    "gossip.member",      "gossip.accused", "gossip.refuted",
-    "gossip.left",   "run.",          "round.closed",   "round.diverged",  "round.lost",         "round.unfit",    "disk.",
-    "consensus.equivocation",
+    "node.",          "problem.",       "admission.",  "link.refused", "gossip.member",
+    "gossip.accused", "gossip.refuted", "gossip.left", "run.",         "round.closed",
+    "round.diverged", "round.lost",     "round.unfit", "disk.",        "consensus.equivocation",
 };
-static const char *const told_quietly[] = {"node.failed", "problem.", "round.diverged", "consensus.equivocation", "disk."};
+static const char *const told_quietly[] = {"node.failed", "problem.", "round.diverged", "consensus.equivocation",
+                                           "disk."};
 
 static bool listed(const char *name, const char *const *list, size_t count)
 {

@@ -26,11 +26,16 @@ enum core_err home_path(char out[HOME_PATH_SIZE], const char *given)
     char path[HOME_PATH_SIZE];
     const char *variable = getenv("MYCEL_HOME"), *state = getenv("XDG_STATE_HOME"), *user = getenv("HOME");
     bool fits;
-    if (given && *given) fits = join(path, sizeof path, given, "");
-    else if (variable && *variable) fits = join(path, sizeof path, variable, "");
-    else if (state && *state) fits = join(path, sizeof path, state, "/mycel");
-    else if (user && *user) fits = join(path, sizeof path, user, "/.local/state/mycel");
-    else return CORE_ERR_NOT_FOUND;
+    if (given && *given)
+        fits = join(path, sizeof path, given, "");
+    else if (variable && *variable)
+        fits = join(path, sizeof path, variable, "");
+    else if (state && *state)
+        fits = join(path, sizeof path, state, "/mycel");
+    else if (user && *user)
+        fits = join(path, sizeof path, user, "/.local/state/mycel");
+    else
+        return CORE_ERR_NOT_FOUND;
     if (!fits) return CORE_ERR_TOO_LARGE;
     char real[PATH_MAX];
     if (realpath(path, real)) return join(out, HOME_PATH_SIZE, real, "") ? CORE_ERR_OK : CORE_ERR_TOO_LARGE;
@@ -129,7 +134,8 @@ int home_holder(const char *path)
     if (fd < 0) return 0;
     char text[32] = {0};
     int pid = 0;
-    if (flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK && read(fd, text, sizeof text - 1) > 0) pid = atoi(text);
+    if (flock(fd, LOCK_SH | LOCK_NB) && errno == EWOULDBLOCK && read(fd, text, sizeof text - 1) > 0)
+        pid = (int)strtol(text, NULL, 10);
     close(fd);
     return pid;
 }

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -120,4 +121,55 @@ enum core_err journal_append(struct journal *j, uint32_t kind, struct slice payl
         if (ftruncate(j->fd, (off_t)before)) return err;
     }
     return err;
+}
+
+// Writes the kept records of `data` into the new file.
+static enum core_err copy_kept(struct journal *to, const uint8_t *data, size_t size,
+                               bool (*keep)(void *context, uint32_t kind, struct slice payload), void *context)
+{
+    uint32_t kind;
+    struct slice payload;
+    enum core_err err = CORE_ERR_OK;
+    for (size_t at = 0, whole; !err && (whole = record_at(data + at, size - at, &kind, &payload)); at += whole)
+        if (keep(context, kind, payload)) err = journal_append_unsynced(to, kind, payload);
+    return err ? err : journal_sync(to);
+}
+
+static enum core_err sync_name(const char *path)
+{
+    char folder[4096];
+    int n = snprintf(folder, sizeof folder, "%s", path);
+    char *slash = n > 0 && (size_t)n < sizeof folder ? strrchr(folder, '/') : NULL;
+    if (!slash) return CORE_ERR_IO;
+    *slash = 0;
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return core_error_from_errno(errno);
+    enum core_err err = fsync(fd) ? core_error_from_errno(errno) : CORE_ERR_OK;
+    close(fd);
+    return err;
+}
+
+enum core_err journal_rewrite(struct journal *j, const char *path,
+                              bool (*keep)(void *context, uint32_t kind, struct slice payload), void *context)
+{
+    char temporary[4096];
+    int n = snprintf(temporary, sizeof temporary, "%s.new", path);
+    if (n < 0 || (size_t)n >= sizeof temporary) return CORE_ERR_TOO_LARGE;
+    uint8_t *data;
+    size_t size;
+    enum core_err err = load(j->fd, &data, &size);
+    if (err) return err;
+    struct journal fresh = {.fd = open(temporary, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
+    err = fresh.fd < 0 ? core_error_from_errno(errno) : copy_kept(&fresh, data, size, keep, context);
+    free(data);
+    if (!err && rename(temporary, path)) err = core_error_from_errno(errno);
+    if (err) {
+        journal_close(&fresh);
+        unlink(temporary);
+        return err;
+    }
+    journal_close(j);
+    *j = fresh;
+    // Until the name is durable, a crash of the machine could bring back the old file without what is appended now.
+    return sync_name(path);
 }

@@ -1,5 +1,5 @@
-// The event loop: waits for links, clients, finished work, signals and timers, hands each to its part, and performs what
-// the protocol answers. One thread; nothing in it blocks but the fsync of a vote.
+// The event loop: waits for links, clients, finished work, signals and timers, hands each to its part, and performs
+// what the protocol answers. One thread; nothing in it blocks but the fsync of a vote.
 #include "node/loop.h"
 
 #include <errno.h>
@@ -42,7 +42,8 @@ static void share_machine(struct node *n)
     for (uint32_t i = 0; i < gossip_member_count(g); i++) {
         struct gossip_member m;
         gossip_member_at(g, i, &m);
-        if (!hash_equal(&m.host, &n->host) || (!m.self && m.state != GOSSIP_ALIVE && m.state != GOSSIP_SUSPECT)) continue;
+        if (!hash_equal(&m.host, &n->host) || (!m.self && m.state != GOSSIP_ALIVE && m.state != GOSSIP_SUSPECT))
+            continue;
         if (m.self) index = peers;
         peers++;
     }

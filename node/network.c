@@ -26,7 +26,8 @@ static void link_note(struct node *n, const struct link_event *e)
 void node_strike(struct node *n, const struct core_id *id, enum core_err err, const char *what)
 {
     n->refused++;
-    event_emit(&n->events, "link.refused", EV_ID("peer", id), EV_TEXT("what", what), EV_TEXT("why", core_error_name(err)));
+    event_emit(&n->events, "link.refused", EV_ID("peer", id), EV_TEXT("what", what),
+               EV_TEXT("why", core_error_name(err)));
     struct node_link *link = node_link_find(n, id);
     if (err != CORE_ERR_MALFORMED && err != CORE_ERR_BAD_SIGNATURE && err != CORE_ERR_VERIFY_FAILED) return;
     if (link && ++link->strikes >= NODE_STRIKES_MAX) links_ban(n->links, id, STRIKE_BAN_MS);
@@ -67,13 +68,14 @@ static void admit(struct node *n, const struct link_event *e)
             answer->message = refused;
         }
     }
-    if (links_answer(n->links, e->ticket, &answer->message)) event_emit(&n->events, "admission.gone", EV_TEXT("from", e->address));
+    if (links_answer(n->links, e->ticket, &answer->message))
+        event_emit(&n->events, "admission.gone", EV_TEXT("from", e->address));
     if (err) {
         n->refused++;
         event_emit(&n->events, "admission.refused", EV_TEXT("from", e->address), EV_TEXT("why", answer->why));
     } else {
-        event_emit(&n->events, "admission.admitted", EV_ID("peer", &answer->issued.key), EV_TEXT("name", answer->issued.name),
-                   EV_TEXT("from", e->address));
+        event_emit(&n->events, "admission.admitted", EV_ID("peer", &answer->issued.key),
+                   EV_TEXT("name", answer->issued.name), EV_TEXT("from", e->address));
     }
     links_admit_open(n->links, invitations_open(&n->invitations, node_wall_s()));
     free(answer);
@@ -104,6 +106,17 @@ static void take_data(struct node *n, const struct core_id *from, const struct m
     peer_stored(n->peer, from, &m->data, n->now_ms, &n->out);
 }
 
+// The round trip of gossip's own pings, finer than its clock of milliseconds.
+static void note_rtt(struct node *n, const struct core_id *from, uint64_t nonce)
+{
+    struct node_link *link = node_link_find(n, from);
+    if (!link || !link->ping_us || link->ping_nonce != nonce) return;
+    uint64_t rtt_us = node_clock_us() - link->ping_us;
+    link->rtt_us = link->rtt_us ? (7 * link->rtt_us + rtt_us) / 8 : rtt_us;
+    if (link->rtt_us == 0) link->rtt_us = 1;
+    link->ping_us = 0;
+}
+
 static void take_message(struct node *n, const struct core_id *from, const struct message *m)
 {
     switch (m->type) {
@@ -112,6 +125,8 @@ static void take_message(struct node *n, const struct core_id *from, const struc
         catalog_serve(n, from, &m->chunk_get.hash);
         return;
     case MESSAGE_CHUNK:
+        event_emit(&n->events, "chunk.came", EV_ID("peer", from), EV_HASH("chunk", &m->chunk.hash),
+                   EV_U64("found", m->chunk.found));
         peer_heard(n->peer, from, n->now_ms);
         transfers_chunk(n, from, m);
         return;
@@ -127,6 +142,7 @@ static void take_message(struct node *n, const struct core_id *from, const struc
             peer_heard(n->peer, from, n->now_ms);
             return;
         }
+        note_rtt(n, from, m->pong.nonce);
         break;
     default: break;
     }
@@ -141,8 +157,9 @@ void node_link_event(void *context, const struct link_event *e)
     switch (e->kind) {
     case LINK_EVENT_UP:
         link_note(n, e);
-        event_emit(&n->events, "link.up", EV_ID("peer", &e->id), EV_TEXT("name", e->certificate ? e->certificate->name : ""),
-                   EV_TEXT("address", e->address), EV_U64("dialled", e->dialled_by_us));
+        event_emit(&n->events, "link.up", EV_ID("peer", &e->id),
+                   EV_TEXT("name", e->certificate ? e->certificate->name : ""), EV_TEXT("address", e->address),
+                   EV_U64("dialled", e->dialled_by_us));
         peer_link_up(n->peer, &e->id, n->now_ms, &n->out);
         outbound_link_up(n, &e->id);
         transfers_back(n, &e->id);
@@ -167,7 +184,8 @@ void node_link_event(void *context, const struct link_event *e)
         peer_dial_failed(n->peer, &e->id, n->now_ms, &n->out);
         break;
     case LINK_EVENT_REFUSED:
-        event_emit(&n->events, "link.refused", EV_TEXT("from", e->address), EV_TEXT("why", link_reason_text(e->reason)));
+        event_emit(&n->events, "link.refused", EV_TEXT("from", e->address),
+                   EV_TEXT("why", link_reason_text(e->reason)));
         break;
     }
     node_perform(n);
@@ -180,8 +198,10 @@ static void drop_idle(struct node *n)
         struct node_link *link = &n->link[i];
         if (!link->used || !link->unwanted || n->now_ms < link->used_ms + LINK_IDLE_MS) continue;
         struct gossip_member member;  // it may have become a neighbour again over the same link
-        if (gossip_member_find(peer_gossip(n->peer), &link->id, &member) && member.neighbor) link->unwanted = false;
-        else links_hangup(n->links, &link->id);
+        if (gossip_member_find(peer_gossip(n->peer), &link->id, &member) && member.neighbor)
+            link->unwanted = false;
+        else
+            links_hangup(n->links, &link->id);
     }
 }
 

@@ -23,7 +23,8 @@ struct node_failure {
 struct node_options {
     const char *home;    // absolute path (home_path)
     const char *listen;  // "HOST:PORT", "PORT" or NULL: as the home's settings say, else 0.0.0.0:6173; port 0: any free
-    const char *advertise[NODE_ADVERTISE_MAX];  // "HOST:PORT"; none: every non-loopback address, and 127.0.0.1 to this host
+    const char
+        *advertise[NODE_ADVERTISE_MAX];  // "HOST:PORT"; none: every non-loopback address, and 127.0.0.1 to this host
     uint32_t advertise_count;
     uint32_t cpus;          // threads to compute with; 0: this peer's fair share of the machine
     uint64_t memory_bytes;  // 0: half of the machine's
@@ -68,8 +69,8 @@ struct node_join_options {
 CORE_MUST_USE enum core_err node_join(const struct node_join_options *o, struct node_created *created,
                                       struct node_failure *why);
 
-// Runs the peer of `o->home` until `down`, `leave`, SIGTERM or SIGINT, or, with `detach`, returns in the caller once the
-// daemon is ready or has failed. CORE_ERR_OK after a graceful stop.
+// Runs the peer of `o->home` until `down`, `leave`, SIGTERM or SIGINT, or, with `detach`, returns in the caller once
+// the daemon is ready or has failed. CORE_ERR_OK after a graceful stop.
 CORE_MUST_USE enum core_err node_run(const struct node_options *o, struct node_failure *why);
 
 #endif

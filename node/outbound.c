@@ -82,6 +82,10 @@ void outbound_send(struct node *n, const struct core_id *to, const struct messag
 {
     struct node_link *link = node_link_find(n, to);
     if (link && m->type >= MESSAGE_DATA) link->used_ms = n->now_ms;
+    if (link && m->type == MESSAGE_PING) {
+        link->ping_nonce = m->ping.nonce;
+        link->ping_us = node_clock_us();
+    }
     if (links_is_up(n->links, to)) {
         send_now(n, to, m);
         return;
@@ -110,16 +114,20 @@ void outbound_dial_failed(struct node *n, const struct core_id *peer)
     o->failures[o->failure_next].at_ms = n->now_ms ? n->now_ms : 1;
     o->failure_next = (o->failure_next + 1) % OUTBOUND_FAILURES;
     for (uint32_t i = 0; i < o->count;)
-        if (id_equal(&o->items[i]->to, peer)) free_message(o, i);
-        else i++;
+        if (id_equal(&o->items[i]->to, peer))
+            free_message(o, i);
+        else
+            i++;
 }
 
 void outbound_tick(struct node *n)
 {
     struct outbound *o = &n->outbound;
     for (uint32_t i = 0; i < o->count;)
-        if (n->now_ms >= o->items[i]->since_ms + OUTBOUND_MS) free_message(o, i);
-        else i++;
+        if (n->now_ms >= o->items[i]->since_ms + OUTBOUND_MS)
+            free_message(o, i);
+        else
+            i++;
 }
 
 void outbound_close(struct outbound *o)

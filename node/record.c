@@ -82,7 +82,8 @@ void record_close(struct node *n)
     for (uint32_t i = 0; i < n->record.run_count; i++) free(n->record.runs[i].waiting);
 }
 
-void record_add(struct node *n, const struct core_hash *run, uint64_t height, struct slice value, struct slice certificate)
+void record_add(struct node *n, const struct core_hash *run, uint64_t height, struct slice value,
+                struct slice certificate)
 {
     struct record_run *r = get(&n->record, run);
     if (!r || (r->count > 0 && height <= r->height)) return;
@@ -133,8 +134,10 @@ static enum core_err append(const struct record_job *j)
     enum core_err err = CORE_ERR_OK;
     for (size_t done = 0; done < j->size && !err;) {
         ssize_t written = pwrite(fd, j->bytes + done, j->size - done, (off_t)(j->at + done));
-        if (written < 0) err = core_error_from_errno(errno);
-        else done += (size_t)written;
+        if (written < 0)
+            err = core_error_from_errno(errno);
+        else
+            done += (size_t)written;
     }
     if (!err && fdatasync(fd)) err = core_error_from_errno(errno);
     close(fd);
@@ -187,16 +190,17 @@ void record_tick(struct node *n)
             return;
         }
         memcpy(bytes, r->waiting, r->waiting_size);
-        *j = (struct record_job){.job = {.name = "record", .priority = JOB_LOW, .run = record_run_job, .done = record_done},
-                                 .home = &n->home,
-                                 .key = n->key,
-                                 .run = r->run,
-                                 .at = r->size,
-                                 .count = r->count,
-                                 .height = r->height,
-                                 .last = r->last,
-                                 .bytes = bytes,
-                                 .size = r->waiting_size};
+        *j = (struct record_job){
+            .job = {.name = "record", .priority = JOB_LOW, .run = record_run_job, .done = record_done},
+            .home = &n->home,
+            .key = n->key,
+            .run = r->run,
+            .at = r->size,
+            .count = r->count,
+            .height = r->height,
+            .last = r->last,
+            .bytes = bytes,
+            .size = r->waiting_size};
         n->record.writing = &j->job;
         worker_submit(&n->io_worker, &j->job);
         return;

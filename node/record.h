@@ -1,5 +1,5 @@
-// The append-only signed log of decisions (ledger/log): one file a run, HOME/record/RUN.log, and its signed head. Written
-// behind the protocol's back, once a second; what a crash cuts off is appended again from the run's journal.
+// The append-only signed log of decisions (ledger/log): one file a run, HOME/record/RUN.log, and its signed head.
+// Written behind the protocol's back, once a second; what a crash cuts off is appended again from the run's journal.
 #ifndef NODE_RECORD_H
 #define NODE_RECORD_H
 
@@ -33,7 +33,8 @@ struct record {
 void record_open(struct node *n);
 void record_close(struct node *n);
 // A decided value; one of a height that is in already is passed over.
-void record_add(struct node *n, const struct core_hash *run, uint64_t height, struct slice value, struct slice certificate);
+void record_add(struct node *n, const struct core_hash *run, uint64_t height, struct slice value,
+                struct slice certificate);
 // Hands what waits to the worker.
 void record_tick(struct node *n);
 

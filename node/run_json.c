@@ -62,7 +62,9 @@ static double tokens_per_s(const struct run_data *run)
     if (run->note_count < 2) return 0;
     uint32_t back = run->note_count > 6 ? 5 : run->note_count - 1;
     const struct run_note *a = &run->notes[run->note_count - 1 - back], *b = &run->notes[run->note_count - 1];
-    return b->closed_ms > a->closed_ms ? (double)(b->tokens - a->tokens) * 1000.0 / (double)(b->closed_ms - a->closed_ms) : 0;
+    return b->closed_ms > a->closed_ms
+               ? (double)(b->tokens - a->tokens) * 1000.0 / (double)(b->closed_ms - a->closed_ms)
+               : 0;
 }
 
 static double seconds_a_round(const struct run_data *run)
@@ -114,7 +116,8 @@ json_t *run_json(struct node *n, const struct run_data *run, const struct run_st
     put(o, "tokens_per_s", json_number(tokens_per_s(run)));
     put(o, "peers", json_integer(contributed ? contributed : head ? head->member_count : 0));
     put(o, "params_hash", head ? json_hash(&head->params) : json_null());
-    put(o, "bytes_sent", json_integer((json_int_t)(run->note_count ? node_sent_bytes(n) - run->notes[0].sent_bytes : 0)));
+    put(o, "bytes_sent",
+        json_integer((json_int_t)(run->note_count ? node_sent_bytes(n) - run->notes[0].sent_bytes : 0)));
     put(o, "model", json_string(spec->model.name));
     put(o, "parameters", json_integer((json_int_t)tensors_parameters(&spec->model)));
     put(o, "data", json_hash(&spec->dataset));
@@ -147,7 +150,8 @@ json_t *round_json(struct node *n, const struct run_data *run, const struct run_
     put(o, "tokens_per_s", seconds > 0 ? json_number((double)(note->tokens - before->tokens) / seconds) : json_null());
     put(o, "peers", json_integer(contributed));
     put(o, "bytes_sent", json_integer((json_int_t)sent_until(run, note)));
-    put(o, "round_bytes", note && before ? json_integer((json_int_t)(note->sent_bytes - before->sent_bytes)) : json_null());
+    put(o, "round_bytes",
+        note && before ? json_integer((json_int_t)(note->sent_bytes - before->sent_bytes)) : json_null());
     put(o, "params_hash", json_hash(&m.params));
     put(o, "manifest", json_hash(&hash));
     put(o, "state", json_string(run_state_text(n, run, status)));

@@ -16,13 +16,6 @@ struct run_data *runs_find(struct runs *runs, const struct core_hash *run)
     return NULL;
 }
 
-static void journal_name(char out[RUN_FILE_NAME], const struct core_hash *run)
-{
-    run_folder_name(out, run);
-    size_t size = strlen(out);
-    snprintf(out + size, RUN_FILE_NAME - size, "/journal");
-}
-
 static struct run_data *add(struct runs *runs, const struct core_hash *run)
 {
     if (runs->count == RUNS_MAX) return NULL;
@@ -44,12 +37,11 @@ struct run_data *runs_get(struct node *n, const struct core_hash *run, enum core
     }
     if (!r || r->journal.fd >= 0) return r;
     // The folder is made durable by a file in it.
-    char name[RUN_FILE_NAME + 16], path[HOME_PATH_SIZE + 256];
-    run_folder_name(name, run);
-    strcat(name, "/created");
+    char name[RUN_FILE_NAME], path[HOME_PATH_SIZE + 256];
+    run_file_name(name, run, "created");
     *err = home_write(&n->home, name, (struct slice){0});
     if (*err) return r;
-    journal_name(name, run);
+    run_file_name(name, run, "journal");
     home_file(&n->home, name, path);
     *err = journal_open(&r->journal, path, NULL, NULL);
     return r;
@@ -108,11 +100,30 @@ enum core_err runs_persist(struct node *n, uint32_t kind, struct slice payload)
 
 // ---- coming back ----
 
+// Votes of heights that are decided, and commits but the last, only take room.
+struct trim {
+    uint64_t decided;  // the last height that is
+    uint64_t commits;  // of the journal
+    uint64_t seen;     // of them, while copying
+    uint64_t spare;    // bytes
+};
+
+enum { TRIM_FROM_BYTES = 1 << 20 };
+
+static uint64_t height_of(struct slice payload)
+{
+    struct reader r = reader_over(payload.data, payload.size);
+    struct core_hash run;
+    read_bytes(&r, run.bytes, CORE_HASH_SIZE);
+    return read_u64(&r);
+}
+
 struct restore {
     struct node *node;
     struct run_data *run;
     uint32_t records;
     enum core_err err;
+    struct trim trim;
 };
 
 static void restore_record(void *context, uint32_t kind, struct slice payload)
@@ -124,6 +135,9 @@ static void restore_record(void *context, uint32_t kind, struct slice payload)
         return;
     }
     if (kind == RUN_PERSIST_SPEC) take_spec(c->run, payload);
+    if (kind == RUN_PERSIST_DECISION) c->trim.decided = height_of(payload);
+    if (kind == RUN_PERSIST_COMMIT) c->trim.commits++;
+    if (kind == RUN_PERSIST_COMMIT || kind == RUN_PERSIST_VOTE) c->trim.spare += payload.size;
     c->err = peer_restore(c->node->peer, kind, payload, c->node->now_ms);
     c->records++;
 }
@@ -158,11 +172,10 @@ static void restore_text(struct node *n, struct run_data *r)
 
 static void restore_notes(struct node *n, struct run_data *r)
 {
-    char name[RUN_FILE_NAME + 16];
+    char name[RUN_FILE_NAME];
     uint8_t *bytes;
     size_t size;
-    run_folder_name(name, &r->id);
-    strcat(name, "/baselines");
+    run_file_name(name, &r->id, "baselines");
     if (home_read(&n->home, name, 4096, &bytes, &size)) return;
     struct reader reader = reader_over(bytes, size);
     uint64_t bits[3];
@@ -178,17 +191,34 @@ static void restore_notes(struct node *n, struct run_data *r)
     free(bytes);
 }
 
+static bool keeps(void *context, uint32_t kind, struct slice payload)
+{
+    struct trim *t = context;
+    if (kind == RUN_PERSIST_COMMIT) return ++t->seen == t->commits;
+    return kind != RUN_PERSIST_VOTE || height_of(payload) >= t->decided;
+}
+
+static void trim_journal(struct run_data *r, const char *path, struct trim *t)
+{
+    if (t->spare < TRIM_FROM_BYTES) return;
+    // Where the new name isn't durable, nothing may be appended: without a journal this peer cannot vote in the run.
+    uint64_t before = r->journal.size;
+    if (journal_rewrite(&r->journal, path, keeps, t) && r->journal.size != before) journal_close(&r->journal);
+}
+
 static void restore_run(struct node *n, const struct core_hash *id)
 {
     struct run_data *r = add(&n->runs, id);
     if (!r) return;
     char name[RUN_FILE_NAME], path[HOME_PATH_SIZE + 256];
-    journal_name(name, id);
+    run_file_name(name, id, "journal");
     home_file(&n->home, name, path);
     struct restore context = {.node = n, .run = r};
     enum core_err err = journal_open(&r->journal, path, restore_record, &context);
     if (err || context.err)
-        event_emit(&n->events, "problem.journal", EV_HASH("run", id), EV_TEXT("why", core_error_text(err ? err : context.err)));
+        event_emit(&n->events, "problem.journal", EV_HASH("run", id),
+                   EV_TEXT("why", core_error_text(err ? err : context.err)));
+    if (!err && !context.err) trim_journal(r, path, &context.trim);
     if (!r->has_spec) return;
     run_files_each(&n->home, id, restore_file, &context);
     restore_text(n, r);
@@ -228,11 +258,12 @@ static void note(struct node *n, struct run_data *r, const struct manifest *head
     }
     struct links_stats stats;
     links_stats(n->links, &stats);
-    r->notes[r->note_count++] = (struct run_note){.round = head->round,
-                                                  .closed_ms = n->now_ms,
-                                                  .closed_s = node_wall_s(),
-                                                  .tokens = head->tokens,
-                                                  .sent_bytes = stats.tx_bytes[LANE_CONTROL] + stats.tx_bytes[LANE_BULK]};
+    r->notes[r->note_count++] =
+        (struct run_note){.round = head->round,
+                          .closed_ms = n->now_ms,
+                          .closed_s = node_wall_s(),
+                          .tokens = head->tokens,
+                          .sent_bytes = stats.tx_bytes[LANE_CONTROL] + stats.tx_bytes[LANE_BULK]};
 }
 
 void runs_watch(struct node *n)
@@ -407,7 +438,8 @@ enum core_err runs_text_load(struct node *n, const struct core_hash *object, str
     return err;
 }
 
-enum core_err runs_vector_load(struct node *n, const struct core_hash *root, const struct model_config *config, float *vector)
+enum core_err runs_vector_load(struct node *n, const struct core_hash *root, const struct model_config *config,
+                               float *vector)
 {
     struct object_index index;
     pthread_mutex_lock(&n->store.mutex);
@@ -417,9 +449,8 @@ enum core_err runs_vector_load(struct node *n, const struct core_hash *root, con
     if (index.part_count != tensors_count(config)) err = CORE_ERR_MALFORMED;
     for (uint32_t i = 0; i < index.part_count && !err; i++) {
         struct tensor t = tensors_at(config, i);
-        err = index.parts[i].size == t.count * sizeof(float)
-                  ? read_part(n, &index, i, (uint8_t *)(vector + t.offset))
-                  : CORE_ERR_MALFORMED;
+        err = index.parts[i].size == t.count * sizeof(float) ? read_part(n, &index, i, (uint8_t *)(vector + t.offset))
+                                                             : CORE_ERR_MALFORMED;
     }
     object_index_free(&index);
     return err;
@@ -434,8 +465,10 @@ enum core_err runs_blob_load(struct node *n, const struct core_hash *root, size_
     pthread_mutex_unlock(&n->store.mutex);
     if (err) return err;
     *size = index.size;
-    if (index.size > limit) err = CORE_ERR_TOO_LARGE;
-    else if (!(*bytes = malloc(index.size + 1))) err = CORE_ERR_NO_MEMORY;
+    if (index.size > limit)
+        err = CORE_ERR_TOO_LARGE;
+    else if (!(*bytes = malloc(index.size + 1)))
+        err = CORE_ERR_NO_MEMORY;
     size_t at = 0;
     for (uint32_t i = 0; i < index.part_count && !err; i++) {
         err = read_part(n, &index, i, *bytes + at);

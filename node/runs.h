@@ -1,5 +1,5 @@
-// What this peer keeps of each run beside the protocol's state machine: journal, training states, the dataset in memory,
-// pending results, and what was seen of each closed round. Loop's thread; workers get counted references.
+// What this peer keeps of each run beside the protocol's state machine: journal, training states, the dataset in
+// memory, pending results, and what was seen of each closed round. Loop's thread; workers get counted references.
 #ifndef NODE_RUNS_H
 #define NODE_RUNS_H
 
@@ -17,8 +17,8 @@ struct job;
 
 enum {
     RUNS_MAX = 64,
-    RUN_STATES = 3,        // kept in memory
-    RUN_RETAIN_ROUNDS = 6, // kept on disk for verifying and for late peers
+    RUN_STATES = 3,         // kept in memory
+    RUN_RETAIN_ROUNDS = 6,  // kept on disk for verifying and for late peers
     RUN_SAVED_MAX = 8,
     RUN_DATA_NAME = 64,
 };
@@ -91,7 +91,7 @@ void runs_watch(struct node *n);
 struct snapshot *runs_snapshot(const struct run_data *run, uint64_t round, const struct core_hash *params_hash);
 // The name of its file where there is one on disk.
 bool runs_snapshot_file(struct node *n, const struct run_data *run, uint64_t round, const struct core_hash *params_hash,
-                     char name[RUN_FILE_NAME]);
+                        char name[RUN_FILE_NAME]);
 // Takes over the reference; the oldest in memory goes.
 void runs_snapshot_add(struct node *n, struct run_data *run, struct snapshot *state);
 void runs_inner_saved(struct run_data *run, const struct core_hash *hash);
@@ -102,8 +102,8 @@ void runs_drop(struct node *n, struct run_data *run, uint64_t before_round);
 CORE_MUST_USE enum core_err runs_text_load(struct node *n, const struct core_hash *object, struct run_text *out);
 
 // A vector of tensors (an object with a part each) out of the store into `vector`; any thread, as the next.
-CORE_MUST_USE enum core_err runs_vector_load(struct node *n, const struct core_hash *root, const struct model_config *config,
-                                             float *vector);
+CORE_MUST_USE enum core_err runs_vector_load(struct node *n, const struct core_hash *root,
+                                             const struct model_config *config, float *vector);
 // An object's parts one after the other; the caller frees `bytes`.
 CORE_MUST_USE enum core_err runs_blob_load(struct node *n, const struct core_hash *root, size_t limit, uint8_t **bytes,
                                            size_t *size);

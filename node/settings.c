@@ -49,8 +49,8 @@ enum core_err settings_read(const struct home *h, struct settings *out)
 enum core_err settings_write(const struct home *h, const struct settings *s)
 {
     char text[512];
-    int n = snprintf(text, sizeof text, "# mycel: this peer. `mycel up --listen` overrides.\nname = %s\nlisten = %s\n", s->name,
-                     s->listen);
+    int n = snprintf(text, sizeof text, "# mycel: this peer. `mycel up --listen` overrides.\nname = %s\nlisten = %s\n",
+                     s->name, s->listen);
     return home_write(h, "settings", (struct slice){(const uint8_t *)text, (size_t)n});
 }
 
@@ -59,10 +59,14 @@ enum core_err settings_listen(const char *text, const char *fallback, struct add
     if (!text) text = fallback;
     char full[ADDRESS_TEXT_MAX + 16];
     bool port_only = *text && strspn(text, "0123456789") == strlen(text);
-    if (!*text) snprintf(full, sizeof full, "0.0.0.0:%d", NODE_PORT);
-    else if (port_only) snprintf(full, sizeof full, "0.0.0.0:%.32s", text);
-    else if (*text == ':') snprintf(full, sizeof full, "0.0.0.0%.32s", text);
-    else snprintf(full, sizeof full, "%.150s", text);
+    if (!*text)
+        snprintf(full, sizeof full, "0.0.0.0:%d", NODE_PORT);
+    else if (port_only)
+        snprintf(full, sizeof full, "0.0.0.0:%.32s", text);
+    else if (*text == ':')
+        snprintf(full, sizeof full, "0.0.0.0%.32s", text);
+    else
+        snprintf(full, sizeof full, "%.150s", text);
     return address_parse(full, out);
 }
 
@@ -88,6 +92,7 @@ struct core_hash settings_host_hash(void)
     char text[512];
     // Two network name spaces of one machine cannot reach each other's loopback: they count as two hosts.
     if (stat("/proc/self/ns/net", &net)) net.st_ino = 0;
-    snprintf(text, sizeof text, "mycel host v1 %s %s %lu", id, uname(&u) == 0 ? u.nodename : "", (unsigned long)net.st_ino);
+    snprintf(text, sizeof text, "mycel host v1 %s %s %lu", id, uname(&u) == 0 ? u.nodename : "",
+             (unsigned long)net.st_ino);
     return hash_bytes(text, strlen(text));
 }

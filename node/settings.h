@@ -1,4 +1,5 @@
-// HOME/settings: what `init` and `join` fixed and `up` may override. Text, one `key = value` a line. Pure but for the file.
+// HOME/settings: what `init` and `join` fixed and `up` may override. Text, one `key = value` a line. Pure but for the
+// file.
 #ifndef NODE_SETTINGS_H
 #define NODE_SETTINGS_H
 

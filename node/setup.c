@@ -23,13 +23,15 @@ static enum core_err fail(struct node_failure *why, enum core_err err, const cha
 }
 
 // A folder for a new peer, locked, with its name and listen address decided.
-static enum core_err open_new(struct home *home, struct settings *s, const char *path, const char *name, const char *listen,
-                              struct node_failure *why)
+static enum core_err open_new(struct home *home, struct settings *s, const char *path, const char *name,
+                              const char *listen, struct node_failure *why)
 {
     *s = (struct settings){0};
     *home = (struct home){.lock = -1};
-    if (name) snprintf(s->name, sizeof s->name, "%s", name);
-    else settings_host_name(s->name);
+    if (name)
+        snprintf(s->name, sizeof s->name, "%s", name);
+    else
+        settings_host_name(s->name);
     if (!charter_name_valid(s->name)) {
         node_failure_set(why, "use letters, digits and . _ -, at most 63, starting with a letter or digit",
                          "'%s' is no valid name for a peer", s->name);
@@ -47,8 +49,9 @@ static enum core_err open_new(struct home *home, struct settings *s, const char 
         return err;
     }
     if (!err) err = home_open_new(home, path);
-    if (err) node_failure_set(why, "check the folder's owner, or give another --home", "cannot make the home %s: %s", path,
-                              core_error_text(err));
+    if (err)
+        node_failure_set(why, "check the folder's owner, or give another --home", "cannot make the home %s: %s", path,
+                         core_error_text(err));
     return err;
 }
 
@@ -115,8 +118,10 @@ static void report(void *context, const char *address, enum core_err err, const 
     r->tried++;
     if (!r->options->progress) return;
     char line[512];
-    if (err) snprintf(line, sizeof line, "%s: %s", address, text && *text ? text : core_error_text(err));
-    else snprintf(line, sizeof line, "%s: admitted", address);
+    if (err)
+        snprintf(line, sizeof line, "%s: %s", address, text && *text ? text : core_error_text(err));
+    else
+        snprintf(line, sizeof line, "%s: admitted", address);
     r->options->progress(r->options->context, line);
 }
 

@@ -85,6 +85,13 @@ void run_folder_name(char out[RUN_FILE_NAME], const struct core_hash *run)
     snprintf(out, RUN_FILE_NAME, "runs/%s", hex);
 }
 
+void run_file_name(char out[RUN_FILE_NAME], const struct core_hash *run, const char *file)
+{
+    run_folder_name(out, run);
+    size_t n = strlen(out);
+    snprintf(out + n, RUN_FILE_NAME - n, "/%s", file);
+}
+
 void run_params_name(char out[RUN_FILE_NAME], const struct core_hash *run, uint64_t round, uint32_t attempt)
 {
     run_folder_name(out, run);
@@ -128,7 +135,8 @@ static void encode_head(uint8_t out[SNAPSHOT_HEAD], const struct snapshot *s)
 static enum core_err decode_head(const uint8_t in[SNAPSHOT_HEAD], struct snapshot_head *head)
 {
     struct core_hash hash = hash_bytes(in, HEAD_HASHED);
-    if (memcmp(in, magic, sizeof magic) || memcmp(in + HEAD_HASHED, hash.bytes, CORE_HASH_SIZE)) return CORE_ERR_MALFORMED;
+    if (memcmp(in, magic, sizeof magic) || memcmp(in + HEAD_HASHED, hash.bytes, CORE_HASH_SIZE))
+        return CORE_ERR_MALFORMED;
     struct reader r = reader_over(in + sizeof magic, SNAPSHOT_HEAD - sizeof magic);
     head->round = read_u64(&r);
     head->attempt = read_u32(&r);
@@ -151,8 +159,9 @@ enum core_err snapshot_save(const struct home *h, const struct core_hash *run, c
     run_params_name(name, run, s->round, s->attempt);
     encode_head(head, s);
     size_t bytes = s->elements * sizeof(float);
-    const struct slice parts[] = {
-        {head, sizeof head}, {(const uint8_t *)s->params, bytes}, {(const uint8_t *)s->momentum, s->momentum ? bytes : 0}};
+    const struct slice parts[] = {{head, sizeof head},
+                                  {(const uint8_t *)s->params, bytes},
+                                  {(const uint8_t *)s->momentum, s->momentum ? bytes : 0}};
     return home_write_parts(h, name, parts, 3);
 }
 
@@ -184,7 +193,8 @@ enum core_err snapshot_peek(const struct home *h, const char *name, struct snaps
     uint8_t bytes[SNAPSHOT_HEAD];
     struct stat st = {0};
     enum core_err err = CORE_ERR_MALFORMED;
-    if (fstat(fd, &st) == 0 && pread(fd, bytes, sizeof bytes, 0) == (ssize_t)sizeof bytes) err = decode_head(bytes, head);
+    if (fstat(fd, &st) == 0 && pread(fd, bytes, sizeof bytes, 0) == (ssize_t)sizeof bytes)
+        err = decode_head(bytes, head);
     close(fd);
     if (err) return err;
     uint64_t vectors = head->has_momentum ? 2 : 1;
@@ -215,7 +225,7 @@ static void load_inner(const struct home *h, const struct core_hash *run, const 
 }
 
 enum core_err snapshot_load(const struct home *h, const struct core_hash *run, const char *name,
-                             const struct model_config *config, bool inner, struct snapshot **out)
+                            const struct model_config *config, bool inner, struct snapshot **out)
 {
     *out = NULL;
     struct snapshot_head head;
@@ -244,8 +254,10 @@ enum core_err snapshot_load(const struct home *h, const struct core_hash *run, c
     }
     free(bytes);
     if (!err && inner && s->has_inner) load_inner(h, run, config, s);
-    if (err) snapshot_release(s);
-    else *out = s;
+    if (err)
+        snapshot_release(s);
+    else
+        *out = s;
     return err;
 }
 

@@ -22,7 +22,7 @@ enum { SNAPSHOT_HEAD = 256, RUN_FILE_NAME = 160 };
 
 struct run_inner {
     _Atomic uint32_t references;
-    struct core_hash hash;    // inner_state_hash
+    struct core_hash hash;  // inner_state_hash
     struct inner_state state;
 };
 
@@ -31,11 +31,11 @@ struct snapshot {
     uint64_t round, elements;
     uint32_t attempt;
     struct core_hash params_hash, outer_hash;
-    bool has_inner;                // an inner state belongs to it ..
-    struct core_hash inner_hash;   // .. with this hash ..
-    struct run_inner *inner;       // .. which is here, or NULL: not loaded
+    bool has_inner;               // an inner state belongs to it ..
+    struct core_hash inner_hash;  // .. with this hash ..
+    struct run_inner *inner;      // .. which is here, or NULL: not loaded
     float *params;
-    float *momentum;               // NULL where the run has none
+    float *momentum;  // NULL where the run has none
 };
 
 CORE_MUST_USE enum core_err run_inner_new(struct run_inner **out, const struct model_config *config);
@@ -49,6 +49,8 @@ void snapshot_release(struct snapshot *s);
 
 // Names under the home, at most RUN_FILE_NAME bytes.
 void run_folder_name(char out[RUN_FILE_NAME], const struct core_hash *run);
+// Any other file of the run's folder.
+void run_file_name(char out[RUN_FILE_NAME], const struct core_hash *run, const char *file);
 void run_params_name(char out[RUN_FILE_NAME], const struct core_hash *run, uint64_t round, uint32_t attempt);
 void run_inner_name(char out[RUN_FILE_NAME], const struct core_hash *run, uint64_t round, const struct core_hash *hash);
 void run_update_name(char out[RUN_FILE_NAME], const struct core_hash *run, uint64_t round);
@@ -66,10 +68,10 @@ struct snapshot_head {
     bool has_inner, has_momentum;
 };
 CORE_MUST_USE enum core_err snapshot_peek(const struct home *h, const char *name, struct snapshot_head *head);
-// Loads and checks every hash; with `inner`, its inner state too, where it has one (has_inner is false if that is spoilt
-// or missing). VERIFY_FAILED for spoilt parameters.
+// Loads and checks every hash; with `inner`, its inner state too, where it has one (has_inner is false if that is
+// spoilt or missing). VERIFY_FAILED for spoilt parameters.
 CORE_MUST_USE enum core_err snapshot_load(const struct home *h, const struct core_hash *run, const char *name,
-                                           const struct model_config *config, bool inner, struct snapshot **out);
+                                          const struct model_config *config, bool inner, struct snapshot **out);
 
 // Calls `each` with every file of the run's folder that is a params-, inner- or update- file, and its round.
 void run_files_each(const struct home *h, const struct core_hash *run,

@@ -1,4 +1,5 @@
-// Brings a peer up and down: opens everything in its order, tells systemd and whoever detached it, runs the loop, closes.
+// Brings a peer up and down: opens everything in its order, tells systemd and whoever detached it, runs the loop,
+// closes.
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -32,12 +33,14 @@ static enum core_err open_home(struct node *n, struct node_failure *why)
 {
     enum core_err err = home_open(&n->home, n->options->home);
     if (err == CORE_ERR_NOT_FOUND) {
-        node_failure_set(why, "make one: `mycel init NAME`, or `mycel join TOKEN`", "no peer lives in %s", n->options->home);
+        node_failure_set(why, "make one: `mycel init NAME`, or `mycel join TOKEN`", "no peer lives in %s",
+                         n->options->home);
         return err;
     }
     if (err == CORE_ERR_IN_USE) {
-        node_failure_set(why, "stop it with `mycel down`, or give another --home", "the home %s is in use by another process (pid %d)",
-                         n->options->home, home_holder(n->options->home));
+        node_failure_set(why, "stop it with `mycel down`, or give another --home",
+                         "the home %s is in use by another process (pid %d)", n->options->home,
+                         home_holder(n->options->home));
         return err;
     }
     if (err) return fail(why, err, "cannot open the home", "check its owner and permissions");
@@ -58,9 +61,11 @@ static enum core_err open_home(struct node *n, struct node_failure *why)
     if (err) return fail(why, err, "cannot read the charter", "restore it from a copy, or join anew in another home");
     err = home_read(&n->home, "certificate", CERTIFICATE_MAX, &n->certificate, &n->certificate_size);
     if (!err)
-        err = certificate_verify((struct slice){n->certificate, n->certificate_size}, &n->charter, NULL, node_wall_s(), &n->own);
+        err = certificate_verify((struct slice){n->certificate, n->certificate_size}, &n->charter, NULL, node_wall_s(),
+                                 &n->own);
     if (!err && !id_equal(&n->own.key, &n->key.id)) err = CORE_ERR_VERIFY_FAILED;
-    if (err) return fail(why, err, "this peer's certificate is no good", "ask a member for a new invitation and join anew");
+    if (err)
+        return fail(why, err, "this peer's certificate is no good", "ask a member for a new invitation and join anew");
     err = settings_read(&n->home, &n->settings);
     return err ? fail(why, err, "cannot read the settings", "restore HOME/settings") : CORE_ERR_OK;
 }
@@ -159,11 +164,13 @@ static enum core_err open_links(struct node *n, struct node_failure *why)
                                     .max_links = NODE_LINKS_MAX};
     enum core_err err = links_open(&n->links, &options);
     if (err == CORE_ERR_IN_USE) {
-        node_failure_set(why, "stop what listens there, or give another --listen HOST:PORT", "port %u is in use", listen.port);
+        node_failure_set(why, "stop what listens there, or give another --listen HOST:PORT", "port %u is in use",
+                         listen.port);
         return err;
     }
     if (err == CORE_ERR_UNREACHABLE) {
-        node_failure_set(why, "give --listen with an address of this machine, or 0.0.0.0:PORT", "%s is no address of this machine", text);
+        node_failure_set(why, "give --listen with an address of this machine, or 0.0.0.0:PORT",
+                         "%s is no address of this machine", text);
         return err;
     }
     if (err) return fail(why, err, "cannot listen", "give another --listen HOST:PORT");
@@ -319,9 +326,10 @@ static void say_ready(struct node *n, int ready)
 {
     char id[9];
     hex_encode(id, n->key.id.bytes, 4);
-    event_emit(&n->events, "node.ready", EV_TEXT("name", n->own.name), EV_TEXT("id", id), EV_TEXT("mesh", n->charter.name),
-               EV_U64("port", n->port), EV_U64("threads", n->compute.wanted.threads), EV_U64("memory_budget_bytes", n->memory_bytes),
-               EV_U64("blobs_limit_bytes", n->blobs.limit), EV_U64("outbox_bytes", OUTBOX_BYTES));
+    event_emit(&n->events, "node.ready", EV_TEXT("name", n->own.name), EV_TEXT("id", id),
+               EV_TEXT("mesh", n->charter.name), EV_U64("port", n->port), EV_U64("threads", n->compute.wanted.threads),
+               EV_U64("memory_budget_bytes", n->memory_bytes), EV_U64("blobs_limit_bytes", n->blobs.limit),
+               EV_U64("outbox_bytes", OUTBOX_BYTES));
     notify("READY=1");
     if (ready >= 0 && write(ready, "R", 1) < 0) return;
 }
@@ -337,7 +345,9 @@ static enum core_err open_all(struct node *n, struct node_failure *why)
     if (!err) err = open_peer(n, why);
     if (err) return err;
     err = control_server_open(&n->control, n->home.path, node_handle_request, n);
-    if (err) return fail(why, err, "cannot open the control socket", "set XDG_RUNTIME_DIR, or remove /tmp/mycel-UID if it isn't yours");
+    if (err)
+        return fail(why, err, "cannot open the control socket",
+                    "set XDG_RUNTIME_DIR, or remove /tmp/mycel-UID if it isn't yours");
     return CORE_ERR_OK;
 }
 
@@ -375,7 +385,8 @@ static enum core_err run_here(const struct node_options *o, struct node_failure 
 
 // ---- detached ----
 
-// Only `ready` and the standard three stay open: a pipe of the caller's, kept, would make whoever reads it wait for ever.
+// Only `ready` and the standard three stay open: a pipe of the caller's, kept, would make whoever reads it wait for
+// ever.
 static void become_daemon(const struct node_options *o, int ready)
 {
     setsid();
@@ -403,7 +414,8 @@ struct detach_failure {
 static enum core_err run_detached(const struct node_options *o, struct node_failure *why)
 {
     int ends[2];
-    if (pipe2(ends, O_CLOEXEC)) return fail(why, core_error_from_errno(errno), "cannot detach", "run it without --detach");
+    if (pipe2(ends, O_CLOEXEC))
+        return fail(why, core_error_from_errno(errno), "cannot detach", "run it without --detach");
     pid_t pid = fork();
     if (pid < 0) return fail(why, core_error_from_errno(errno), "cannot detach", "run it without --detach");
     if (pid == 0) {

@@ -22,7 +22,8 @@ static uint32_t candidates(struct node *n, const struct core_id *first, struct c
     for (uint32_t i = 0; i < gossip_member_count(g) && count < FETCH_PEERS_MAX; i++) {
         struct gossip_member m;
         gossip_member_at(g, i, &m);
-        if (m.self || m.state != GOSSIP_ALIVE || (first && id_equal(first, &m.id))) continue;
+        bool reachable = m.state == GOSSIP_ALIVE || links_is_up(n->links, &m.id);
+        if (m.self || !reachable || (first && id_equal(first, &m.id))) continue;
         out[count++] = m.id;
     }
     return count;

@@ -25,8 +25,8 @@ struct transfers {
     struct transfer items[TRANSFERS_MAX];
 };
 
-// Fetches `root` from the alive members, `first` (may be NULL) before the others. CORE_ERR_LIMIT, NO_MEMORY. `done` is not
-// called from within.
+// Fetches `root` from the alive members, `first` (may be NULL) before the others. CORE_ERR_LIMIT, NO_MEMORY. `done` is
+// not called from within.
 CORE_MUST_USE enum core_err transfers_start(struct node *n, const struct core_hash *root, const struct core_id *first,
                                             void (*done)(struct node *, void *, enum core_err), void *context);
 // Forgets those with this context; their `done` is not called.

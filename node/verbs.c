@@ -99,8 +99,10 @@ bool member_resolve(struct node *n, struct session *s, const char *text, struct 
         }
     }
     if (found == 1) return true;
-    if (found) session_fail(s, CORE_ERR_USAGE, "give more of its name or id", "%u peers begin with '%s'", found, text);
-    else session_fail(s, CORE_ERR_NOT_FOUND, "`mycel peers` lists them", "no peer is called '%s'", text ? text : "");
+    if (found)
+        session_fail(s, CORE_ERR_USAGE, "give more of its name or id", "%u peers begin with '%s'", found, text);
+    else
+        session_fail(s, CORE_ERR_NOT_FOUND, "`mycel peers` lists them", "no peer is called '%s'", text ? text : "");
     return false;
 }
 
@@ -121,8 +123,12 @@ bool run_resolve(struct node *n, struct session *s, struct run_data **run, struc
         *run = data;
     }
     if (found == 1) return true;
-    if (found && !size) session_fail(s, CORE_ERR_USAGE, "name one: `mycel runs` lists them", "%u runs are known", found);
-    else if (found) session_fail(s, CORE_ERR_USAGE, "give more of its id", "%u runs begin with '%s'", found, text);
-    else session_fail(s, CORE_ERR_NOT_FOUND, "`mycel runs` lists them", size ? "no run begins with '%s'" : "no run is known%s", size ? text : "");
+    if (found && !size)
+        session_fail(s, CORE_ERR_USAGE, "name one: `mycel runs` lists them", "%u runs are known", found);
+    else if (found)
+        session_fail(s, CORE_ERR_USAGE, "give more of its id", "%u runs begin with '%s'", found, text);
+    else
+        session_fail(s, CORE_ERR_NOT_FOUND, "`mycel runs` lists them",
+                     size ? "no run begins with '%s'" : "no run is known%s", size ? text : "");
     return false;
 }

@@ -47,7 +47,8 @@ static enum core_err begin(struct generate_job *j)
     if (!j->state) err = snapshot_load(&j->node->home, &j->run, j->name, &j->model, false, &j->state);
     if (!err) err = hip_device_open("cpu", NULL, &j->device);
     if (!err) err = generator_open(&j->generator, j->device, &j->model, j->state->params);
-    if (!err) err = generator_begin(j->generator, (struct slice){j->prompt, j->prompt_size}, (float)j->temperature, j->seed);
+    if (!err)
+        err = generator_begin(j->generator, (struct slice){j->prompt, j->prompt_size}, (float)j->temperature, j->seed);
     return err;
 }
 
@@ -68,7 +69,11 @@ static void generate_run(struct job *job, struct worker *w)
 // Bytes of the character that begins with `first`, 0 for a byte that begins none.
 static size_t character_size(uint8_t first)
 {
-    return first < 0x80 ? 1 : first >= 0xc2 && first < 0xe0 ? 2 : (first & 0xf0) == 0xe0 ? 3 : first >= 0xf0 && first < 0xf5 ? 4 : 0;
+    return first < 0x80                    ? 1
+           : first >= 0xc2 && first < 0xe0 ? 2
+           : (first & 0xf0) == 0xe0        ? 3
+           : first >= 0xf0 && first < 0xf5 ? 4
+                                           : 0;
 }
 
 // Appends `in` as UTF-8: what isn't becomes U+FFFD; an unfinished end is kept in `held` unless it is the last.
@@ -90,8 +95,10 @@ static size_t to_utf8(struct generate_job *j, bool last, char *out)
             break;
         }
         json_t *valid = need && have == need && (need > 1 || in[i]) ? json_stringn((const char *)in + i, need) : NULL;
-        if (valid) memcpy(out + used, in + i, need);
-        else memcpy(out + used, "\xef\xbf\xbd", 3);
+        if (valid)
+            memcpy(out + used, in + i, need);
+        else
+            memcpy(out + used, "\xef\xbf\xbd", 3);
         used += valid ? need : 3;
         i += valid ? need : 1;
         json_decref(valid);
@@ -110,7 +117,8 @@ static void generate_done(struct job *job, void *context)
         return;
     }
     if (job->err) {
-        session_fail(s, job->err, "try again when the run has closed a round", "no text can be generated: %s", core_error_text(job->err));
+        session_fail(s, job->err, "try again when the run has closed a round", "no text can be generated: %s",
+                     core_error_text(job->err));
         job_free(j);
         return;
     }
@@ -122,9 +130,10 @@ static void generate_done(struct job *job, void *context)
         return;
     }
     double seconds = (double)(node_clock_us() - j->began_us) / 1e6;
-    session_end(s, 0, json_pack("{s:o, s:I, s:o, s:I, s:f}", "run", json_hash(&j->run), "round", (json_int_t)j->round, "params_hash",
-                                json_hash(&j->params_hash), "tokens", (json_int_t)j->written, "tokens_per_s",
-                                seconds > 0 ? (double)j->written / seconds : 0.0));
+    session_end(s, 0,
+                json_pack("{s:o, s:I, s:o, s:I, s:f}", "run", json_hash(&j->run), "round", (json_int_t)j->round,
+                          "params_hash", json_hash(&j->params_hash), "tokens", (json_int_t)j->written, "tokens_per_s",
+                          seconds > 0 ? (double)j->written / seconds : 0.0));
     job_free(j);
 }
 
@@ -143,8 +152,10 @@ static bool find_params(struct node *n, struct session *s, struct generate_job *
             j->round = o->round;
             memcpy(j->name, o->name, sizeof j->name);
         }
-        if (!run) session_fail(s, CORE_ERR_NOT_FOUND, "give --run ID", "no parameters here have the hash %s", checkpoint);
-        else j->params_hash = hash;
+        if (!run)
+            session_fail(s, CORE_ERR_NOT_FOUND, "give --run ID", "no parameters here have the hash %s", checkpoint);
+        else
+            j->params_hash = hash;
     } else {
         struct run_status status;
         if (!run_resolve(n, s, &run, &status)) return false;
@@ -162,7 +173,8 @@ static bool find_params(struct node *n, struct session *s, struct generate_job *
             if (status.head->round - (r - 1) > RUN_RETAIN_ROUNDS) break;
         }
         if (!here) {
-            session_fail(s, CORE_ERR_NOT_FOUND, "wait until this peer has caught up (`mycel runs`)", "this peer holds no parameters of the run yet");
+            session_fail(s, CORE_ERR_NOT_FOUND, "wait until this peer has caught up (`mycel runs`)",
+                         "this peer holds no parameters of the run yet");
             return false;
         }
     }
@@ -176,8 +188,10 @@ void verb_generate(struct node *n, struct session *s)
 {
     const char *prompt = session_text(s, "prompt");
     double tokens = session_number(s, "max_tokens", 200), temperature = session_number(s, "temperature", 0.8);
-    if (tokens < 0 || tokens > TOKENS_MAX || temperature < 0 || temperature > 100 || (prompt && strlen(prompt) > PROMPT_MAX)) {
-        session_fail(s, CORE_ERR_USAGE, "at most 1048576 tokens, a temperature of 0 to 100, a prompt of 32 kB", "a number is out of range");
+    if (tokens < 0 || tokens > TOKENS_MAX || temperature < 0 || temperature > 100 ||
+        (prompt && strlen(prompt) > PROMPT_MAX)) {
+        session_fail(s, CORE_ERR_USAGE, "at most 1048576 tokens, a temperature of 0 to 100, a prompt of 32 kB",
+                     "a number is out of range");
         return;
     }
     struct generate_job *j = calloc(1, sizeof *j);

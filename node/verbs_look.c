@@ -31,10 +31,12 @@ static void member_problems(struct node *n, json_t *list, uint32_t *up, uint32_t
                  (unsigned long long)((n->now_ms - m.since_ms) / 1000),
                  m.state == GOSSIP_DEAD ? "nobody reaches it" : "it has not answered lately");
         problem(list, member_name(n, &m.id, name), cause,
-                m.state == GOSSIP_DEAD ? "start it again with `mycel up` there, or check its network" : "wait some seconds");
+                m.state == GOSSIP_DEAD ? "start it again with `mycel up` there, or check its network"
+                                       : "wait some seconds");
     }
     if (*known == 0 && !id_is_zero(&n->sponsor))
-        problem(list, "", "no member of the mesh has answered yet", "check that the sponsor runs and its port is open to this machine");
+        problem(list, "", "no member of the mesh has answered yet",
+                "check that the sponsor runs and its port is open to this machine");
 }
 
 static json_t *refusals(struct node *n, const struct links_stats *stats, uint64_t *total)
@@ -85,8 +87,11 @@ void verb_status(struct node *n, struct session *s)
         json_array_append_new(runs, run_json(n, run, &status));
         bool over = status.head && (status.head->state == RUN_DONE || status.head->state == RUN_CANCELLED);
         json_t *waiting = over ? NULL : run_waiting_json(n, &status, WAIT_TOLD_MS);
-        if (waiting && status.head && status.head->state == RUN_PAUSED) json_decref(waiting);
-        else if (waiting) json_array_append_new(problems, waiting);
+        bool told = n->disk_full || (status.head && status.head->state == RUN_PAUSED);  // below, or wanted
+        if (waiting && told)
+            json_decref(waiting);
+        else if (waiting)
+            json_array_append_new(problems, waiting);
     }
     if (n->disk_full) {
         char cause[160];
@@ -144,7 +149,9 @@ static json_t *peer_json(struct node *n, const struct gossip_member *m)
     json_object_set_new(o, "self", json_boolean(m->self));
     json_object_set_new(o, "state", json_string(gossip_state_name(m->state)));
     json_object_set_new(o, "path", json_string(m->self ? "self" : linked ? "direct" : "indirect"));
-    json_object_set_new(o, "rtt_ms", linked && m->rtt_us ? json_number((double)m->rtt_us / 1000.0) : json_null());
+    const struct node_link *link = node_link_find(n, &m->id);
+    json_object_set_new(o, "rtt_ms",
+                        linked && link && link->rtt_us ? json_number((double)link->rtt_us / 1000.0) : json_null());
     json_object_set_new(o, "tx_bytes", json_integer((json_int_t)(stats.tx_bytes[0] + stats.tx_bytes[1])));
     json_object_set_new(o, "rx_bytes", json_integer((json_int_t)(stats.rx_bytes[0] + stats.rx_bytes[1])));
     json_object_set_new(o, "bulk_tx_bytes", json_integer((json_int_t)stats.tx_bytes[LANE_BULK]));
@@ -219,8 +226,8 @@ static void ping_finish(struct session *s)
     if (p->received + p->lost < p->count) return;
     char name[64];
     qsort(p->rtt_ms, p->received, sizeof *p->rtt_ms, by_value);
-    json_t *o = json_pack("{s:s, s:o, s:i, s:i}", "peer", member_name(p->node, &p->peer, name), "id", json_id(&p->peer), "sent",
-                          (int)p->sent, "received", (int)p->received);
+    json_t *o = json_pack("{s:s, s:o, s:i, s:i}", "peer", member_name(p->node, &p->peer, name), "id", json_id(&p->peer),
+                          "sent", (int)p->sent, "received", (int)p->received);
     json_object_set_new(o, "rtt_min_ms", p->received ? json_real(p->rtt_ms[0]) : json_null());
     json_object_set_new(o, "rtt_median_ms", p->received ? json_real(p->rtt_ms[p->received / 2]) : json_null());
     json_object_set_new(o, "rtt_max_ms", p->received ? json_real(p->rtt_ms[p->received - 1]) : json_null());

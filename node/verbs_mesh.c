@@ -14,7 +14,8 @@ static void invite_create(struct node *n, struct session *s)
         return;
     }
     if (n->addresses.count == 0) {
-        session_fail(s, CORE_ERR_UNREACHABLE, "run `mycel up --advertise HOST:PORT`", "this peer knows no address that others could dial");
+        session_fail(s, CORE_ERR_UNREACHABLE, "run `mycel up --advertise HOST:PORT`",
+                     "this peer knows no address that others could dial");
         return;
     }
     double ttl = session_number(s, "ttl_s", INVITATION_TTL_S), uses = session_number(s, "uses", 1);
@@ -25,7 +26,8 @@ static void invite_create(struct node *n, struct session *s)
         return;
     }
     if (ttl < 1 || ttl > 366.0 * 86400 || uses < 1 || uses > INVITATION_USES_MAX) {
-        session_fail(s, CORE_ERR_USAGE, "a time to live of 1 s to 366 days, and 1 to 16 uses", "an invitation cannot be so");
+        session_fail(s, CORE_ERR_USAGE, "a time to live of 1 s to 366 days, and 1 to 16 uses",
+                     "an invitation cannot be so");
         return;
     }
     struct invitation token = {.mesh = n->charter.id,
@@ -38,8 +40,8 @@ static void invite_create(struct node *n, struct session *s)
                                         ROLE_MEMBER | (sponsor ? (uint32_t)ROLE_SPONSOR : 0u));
     if (!err) err = node_invitations_save(n);
     if (err) {
-        session_fail(s, err, "revoke some with `mycel invite revoke ID`, or free space", "the invitation cannot be kept: %s",
-                     core_error_text(err));
+        session_fail(s, err, "revoke some with `mycel invite revoke ID`, or free space",
+                     "the invitation cannot be kept: %s", core_error_text(err));
         return;
     }
     links_admit_open(n->links, true);
@@ -47,8 +49,9 @@ static void invite_create(struct node *n, struct session *s)
     invitation_encode(&token, text);
     snprintf(line, sizeof line, "mycel join %s", text);
     struct core_hash id = invitation_id(token.secret);
-    session_end(s, 0, json_pack("{s:s, s:o, s:o, s:i, s:s}", "token", text, "id", json_hash(&id), "expires",
-                                json_time(token.expires_s), "uses", (int)token.uses, "join", line));
+    session_end(s, 0,
+                json_pack("{s:s, s:o, s:o, s:i, s:s}", "token", text, "id", json_hash(&id), "expires",
+                          json_time(token.expires_s), "uses", (int)token.uses, "join", line));
 }
 
 static void invite_list(struct node *n, struct session *s)
@@ -57,13 +60,14 @@ static void invite_list(struct node *n, struct session *s)
     uint64_t now_s = node_wall_s();
     for (uint32_t i = 0; i < n->invitations.count; i++) {
         const struct invitation_entry *e = &n->invitations.entries[i];
-        const char *state = e->revoked               ? "revoked"
-                            : e->expires_s <= now_s  ? "expired"
-                            : e->used >= e->uses     ? "used up"
-                                                     : "open";
+        const char *state = e->revoked              ? "revoked"
+                            : e->expires_s <= now_s ? "expired"
+                            : e->used >= e->uses    ? "used up"
+                                                    : "open";
         json_array_append_new(list, json_pack("{s:o, s:s, s:o, s:i, s:i, s:s}", "id", json_hash(&e->id), "state", state,
                                               "expires", json_time(e->expires_s), "uses", (int)e->uses, "uses_left",
-                                              (int)(e->uses - e->used), "role", e->roles & ROLE_SPONSOR ? "sponsor" : "member"));
+                                              (int)(e->uses - e->used), "role",
+                                              e->roles & ROLE_SPONSOR ? "sponsor" : "member"));
     }
     session_end(s, 0, json_pack("{s:o}", "invitations", list));
 }
@@ -88,17 +92,23 @@ static void invite_revoke(struct node *n, struct session *s)
     }
     found->revoked = true;
     enum core_err err = node_invitations_save(n);
-    if (err) session_fail(s, err, "free some space", "it cannot be written down: %s", core_error_text(err));
-    else session_end(s, 0, json_pack("{s:o}", "id", json_hash(&found->id)));
+    if (err)
+        session_fail(s, err, "free some space", "it cannot be written down: %s", core_error_text(err));
+    else
+        session_end(s, 0, json_pack("{s:o}", "id", json_hash(&found->id)));
 }
 
 void verb_invite(struct node *n, struct session *s)
 {
     const char *action = session_text(s, "action");
-    if (!action || strcmp(action, "create") == 0) invite_create(n, s);
-    else if (strcmp(action, "ls") == 0) invite_list(n, s);
-    else if (strcmp(action, "revoke") == 0) invite_revoke(n, s);
-    else session_fail(s, CORE_ERR_USAGE, "create, ls or revoke", "invite cannot '%s'", action);
+    if (!action || strcmp(action, "create") == 0)
+        invite_create(n, s);
+    else if (strcmp(action, "ls") == 0)
+        invite_list(n, s);
+    else if (strcmp(action, "revoke") == 0)
+        invite_revoke(n, s);
+    else
+        session_fail(s, CORE_ERR_USAGE, "create, ls or revoke", "invite cannot '%s'", action);
 }
 
 // While leaving: names what is waited for.

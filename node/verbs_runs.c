@@ -4,6 +4,9 @@
 #include "learn/cut.h"
 #include "node/verbs.h"
 
+// Rounds of a run's history in one answer.
+enum { HISTORY_MAX = 1000 };
+
 void verb_runs(struct node *n, struct session *s)
 {
     json_t *list = json_array();
@@ -21,17 +24,18 @@ static json_t *commits_json(struct node *n, const struct run_data *run, uint64_t
     json_t *list = json_array();
     struct slice value, certificate;
     struct cut *cut = malloc(sizeof *cut);
-    if (cut && cut_height && peer_run_decision(n->peer, &run->id, cut_height, &value, &certificate) && !cut_decode(value, cut)) {
+    if (cut && cut_height && peer_run_decision(n->peer, &run->id, cut_height, &value, &certificate) &&
+        !cut_decode(value, cut)) {
         for (uint32_t i = 0; i < cut->count; i++) {
             struct commit c;
             if (commit_read(cut->commits[i], &c)) continue;
             char name[64];
-            json_array_append_new(
-                list, json_pack("{s:i, s:s, s:o, s:I, s:I, s:o, s:b, s:o, s:o, s:o}", "slot", (int)c.slot, "peer",
-                                member_name(n, &c.trainer, name), "id", json_id(&c.trainer), "tokens", (json_int_t)c.tokens,
-                                "weight", (json_int_t)c.weight, "loss", json_number(c.loss), "fresh", c.fresh, "update_root",
-                                json_hash(&c.update_root), "state_in", json_hash(&c.state_in), "state_out",
-                                json_hash(&c.state_out)));
+            json_array_append_new(list, json_pack("{s:i, s:s, s:o, s:I, s:I, s:o, s:b, s:o, s:o, s:o}", "slot",
+                                                  (int)c.slot, "peer", member_name(n, &c.trainer, name), "id",
+                                                  json_id(&c.trainer), "tokens", (json_int_t)c.tokens, "weight",
+                                                  (json_int_t)c.weight, "loss", json_number(c.loss), "fresh", c.fresh,
+                                                  "update_root", json_hash(&c.update_root), "state_in",
+                                                  json_hash(&c.state_in), "state_out", json_hash(&c.state_out)));
         }
     }
     free(cut);
@@ -42,16 +46,17 @@ static json_t *spec_json(const struct run_data *run)
 {
     const struct run_spec *spec = &run->spec;
     const struct hyper_parameters *h = &spec->hyper;
-    json_t *o = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:b}", "name", spec->model.name, "layers", (int)spec->model.layers,
-                          "width", (int)spec->model.width, "heads", (int)spec->model.heads, "inner_width",
-                          (int)spec->model.inner, "context", (int)spec->model.context, "batch", (int)spec->model.batch, "tied",
-                          spec->model.tied);
+    json_t *o = json_pack("{s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:b}", "name", spec->model.name, "layers",
+                          (int)spec->model.layers, "width", (int)spec->model.width, "heads", (int)spec->model.heads,
+                          "inner_width", (int)spec->model.inner, "context", (int)spec->model.context, "batch",
+                          (int)spec->model.batch, "tied", spec->model.tied);
     return json_pack("{s:o, s:I, s:i, s:i, s:i, s:f, s:i, s:f, s:f, s:f, s:i, s:f, s:i, s:o}", "model", o, "seed",
-                     (json_int_t)spec->seed, "rounds", (int)spec->rounds, "inner_steps", (int)h->inner_steps, "val_every",
-                     (int)spec->val_every, "deadline_s", spec->deadline_ms / 1000.0, "bits", (int)h->bits, "inner_rate",
-                     (double)h->inner_rate, "outer_rate", (double)h->outer_rate, "outer_momentum", (double)h->outer_momentum,
-                     "warmup_steps", (int)h->warmup_steps, "residual_decay", (double)h->residual_decay, "members",
-                     (int)spec->member_count, "kernel_spec", json_hash(&spec->kernel_spec));
+                     (json_int_t)spec->seed, "rounds", (int)spec->rounds, "inner_steps", (int)h->inner_steps,
+                     "val_every", (int)spec->val_every, "deadline_s", spec->deadline_ms / 1000.0, "bits", (int)h->bits,
+                     "inner_rate", (double)h->inner_rate, "outer_rate", (double)h->outer_rate, "outer_momentum",
+                     (double)h->outer_momentum, "warmup_steps", (int)h->warmup_steps, "residual_decay",
+                     (double)h->residual_decay, "members", (int)spec->member_count, "kernel_spec",
+                     json_hash(&spec->kernel_spec));
 }
 
 static json_t *slots_json(struct node *n, const struct run_status *status)
@@ -60,10 +65,11 @@ static json_t *slots_json(struct node *n, const struct run_status *status)
     for (uint32_t i = 0; status->head && i < status->head->member_count; i++) {
         const struct run_member *m = &status->head->members[i];
         char name[64];
-        const char *state = id_equal(&m->id, &n->key.id) ? "alive" : gossip_state_name(gossip_state_of(peer_gossip(n->peer), &m->id));
+        const char *state =
+            id_equal(&m->id, &n->key.id) ? "alive" : gossip_state_name(gossip_state_of(peer_gossip(n->peer), &m->id));
         json_array_append_new(list, json_pack("{s:i, s:s, s:o, s:s, s:b, s:i}", "slot", (int)m->slot, "peer",
-                                              member_name(n, &m->id, name), "id", json_id(&m->id), "state", state, "fresh",
-                                              m->fresh, "absent", (int)m->absent));
+                                              member_name(n, &m->id, name), "id", json_id(&m->id), "state", state,
+                                              "fresh", m->fresh, "absent", (int)m->absent));
     }
     return list;
 }
@@ -91,8 +97,9 @@ void verb_runs_show(struct node *n, struct session *s)
         struct manifest m;
         json_t *o = round_json(n, run, &status, round);
         if (!o) {
-            session_fail(s, CORE_ERR_NOT_FOUND, "give a closed round", "round %llu isn't here: the newest closed is %llu",
-                         (unsigned long long)round, (unsigned long long)(status.head ? status.head->round : 0));
+            session_fail(s, CORE_ERR_NOT_FOUND, "give a closed round",
+                         "round %llu isn't here: the newest closed is %llu", (unsigned long long)round,
+                         (unsigned long long)(status.head ? status.head->round : 0));
             return;
         }
         json_object_set_new(o, "id", json_hash(&run->id));
@@ -102,7 +109,8 @@ void verb_runs_show(struct node *n, struct session *s)
         return;
     }
     json_t *o = run_json(n, run, &status), *history = json_array();
-    for (uint64_t r = 1; status.head && r <= status.head->round; r++) {
+    uint64_t newest = status.head ? status.head->round : 0, first = newest > HISTORY_MAX ? newest - HISTORY_MAX + 1 : 1;
+    for (uint64_t r = first; r <= newest; r++) {
         json_t *line = round_json(n, run, &status, r);
         if (line) json_array_append_new(history, line);
     }

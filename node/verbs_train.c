@@ -18,7 +18,7 @@ enum { ROUNDS_DEFAULT = 150, VAL_EVERY_DEFAULT = 10, WAIT_TOLD_MS = 5000 };
 
 struct train_state {
     struct node *node;
-    struct run_data *run;   // once started
+    struct run_data *run;  // once started
     uint64_t told_round;
     bool told_baselines;
     // The stream.
@@ -37,8 +37,9 @@ static void follow_end(struct session *s, struct run_status *status)
     const char *state = run_state_text(t->node, t->run, status);
     session_end(s, strcmp(state, "done") ? 1 : 0,
                 json_pack("{s:o, s:s, s:I, s:o, s:o}", "run", json_hash(&t->run->id), "state", state, "round",
-                          (json_int_t)head->round, "val_loss", head->val_round ? json_number(head->val_loss) : json_null(),
-                          "params_hash", json_hash(&head->params)));
+                          (json_int_t)head->round, "val_loss",
+                          head->val_round ? json_number(head->val_loss) : json_null(), "params_hash",
+                          json_hash(&head->params)));
 }
 
 static void follow(struct session *s, uint64_t now_ms)
@@ -122,9 +123,8 @@ static void ngram_run(struct job *job, struct worker *w)
         write_u64(&out, bits);
     }
     write_slice(&out, (struct slice){(const uint8_t *)j->data_name, strlen(j->data_name)});
-    char name[RUN_FILE_NAME + 16];
-    run_folder_name(name, &j->run);
-    strcat(name, "/baselines");
+    char name[RUN_FILE_NAME];
+    run_file_name(name, &j->run, "baselines");
     // Only for showing: without the file they are shown until the next start.
     if (home_write(j->home, name, (struct slice){bytes, out.size})) return;
 }
@@ -164,7 +164,7 @@ struct prepare_job {
     struct run_spec spec;
     uint8_t *bytes[2];
     size_t size[2];
-    uint32_t parts;      // 0: the dataset is in the store already
+    uint32_t parts;  // 0: the dataset is in the store already
     struct run_text text;
     char data_name[RUN_DATA_NAME], why[CONFIG_WHY_SIZE];
     bool detach;
@@ -173,7 +173,8 @@ struct prepare_job {
 static enum core_err store_text(struct prepare_job *j)
 {
     if (j->parts == 0) return runs_text_load(j->node, &j->spec.dataset, &j->text);
-    struct dataset data = {.train = j->bytes[0], .train_size = j->size[0], .held_out = j->bytes[1], .held_out_size = j->size[1]};
+    struct dataset data = {
+        .train = j->bytes[0], .train_size = j->size[0], .held_out = j->bytes[1], .held_out_size = j->size[1]};
     if (j->parts == 1) data = data_split(j->bytes[0], j->size[0]);
     enum core_err err = data_check(&data, &j->spec.model, j->why);
     if (err) return err;
@@ -218,17 +219,18 @@ static void prepare_run(struct job *job, struct worker *w)
     spec->outer = outer_hash(&spec->model, spec->hyper.outer_momentum, spec->hyper.outer_momentum > 0 ? params : NULL);
     free(params);
     spec->kernel_spec = hip_spec_hash();
-    compress_first_exponents(&spec->model, &spec->hyper, (uint64_t)spec->rounds * spec->hyper.inner_steps, spec->exponents);
+    compress_first_exponents(&spec->model, &spec->hyper, (uint64_t)spec->rounds * spec->hyper.inner_steps,
+                             spec->exponents);
 }
 
 static json_t *plan_json(const struct run_data *run)
 {
     const struct run_spec *spec = &run->spec;
     const struct dataset *data = &run->text.data;
-    return json_pack("{s:{s:o, s:o, s:s, s:I, s:I, s:s, s:I, s:I, s:i, s:i, s:i, s:o}}", "plan", "run", json_hash(&run->id),
-                     "data", json_hash(&spec->dataset), "data_name", run->data_name, "bytes", (json_int_t)data->train_size,
-                     "held_out_bytes", (json_int_t)data->held_out_size, "model", spec->model.name, "parameters",
-                     (json_int_t)tensors_parameters(&spec->model), "memory_bytes",
+    return json_pack("{s:{s:o, s:o, s:s, s:I, s:I, s:s, s:I, s:I, s:i, s:i, s:i, s:o}}", "plan", "run",
+                     json_hash(&run->id), "data", json_hash(&spec->dataset), "data_name", run->data_name, "bytes",
+                     (json_int_t)data->train_size, "held_out_bytes", (json_int_t)data->held_out_size, "model",
+                     spec->model.name, "parameters", (json_int_t)tensors_parameters(&spec->model), "memory_bytes",
                      (json_int_t)(trainer_memory(&spec->model) + 6 * spec->elements * sizeof(float)), "rounds",
                      (int)spec->rounds, "inner_steps", (int)spec->hyper.inner_steps, "peers", (int)spec->member_count,
                      "baselines", baselines_json(run));
@@ -327,7 +329,8 @@ static bool read_model(struct node *n, struct session *s, struct run_spec *spec,
     uint64_t need = trainer_memory(&spec->model) + 12 * tensors_elements(&spec->model) * sizeof(float);
     if (need <= n->memory_bytes) return true;
     session_fail(s, CORE_ERR_NO_MEMORY, "take a smaller model, or run the peers with more --memory",
-                 "the model needs %.0f MB of memory, this peer's budget is %.0f MB", (double)need / 1e6, (double)n->memory_bytes / 1e6);
+                 "the model needs %.0f MB of memory, this peer's budget is %.0f MB", (double)need / 1e6,
+                 (double)n->memory_bytes / 1e6);
     return false;
 }
 
@@ -347,15 +350,18 @@ static bool read_spec(struct node *n, struct session *s, struct run_spec *spec)
         return false;
     }
     spec->hyper = h;
-    double rounds = session_number(s, "rounds", ROUNDS_DEFAULT), deadline_s = session_number(s, "deadline_s", RUN_DEADLINE_MS / 1000.0);
+    double rounds = session_number(s, "rounds", ROUNDS_DEFAULT),
+           deadline_s = session_number(s, "deadline_s", RUN_DEADLINE_MS / 1000.0);
     if (rounds < 1 || rounds > 1e6 || deadline_s < 0 || deadline_s > 86400) {
-        session_fail(s, CORE_ERR_USAGE, "1 to 1000000 rounds, a deadline of 0 to 86400 s", "rounds or deadline are out of range");
+        session_fail(s, CORE_ERR_USAGE, "1 to 1000000 rounds, a deadline of 0 to 86400 s",
+                     "rounds or deadline are out of range");
         return false;
     }
     spec->rounds = (uint32_t)rounds;
     spec->deadline_ms = (uint32_t)(deadline_s * 1000);
     spec->val_every = (uint32_t)session_number(s, "val_every", VAL_EVERY_DEFAULT);
-    spec->seed = (uint64_t)session_number(s, "seed", 1);
+    const json_t *seed = json_object_get(s->request, "seed");
+    spec->seed = json_is_integer(seed) ? (uint64_t)json_integer_value(seed) : 1;
     return true;
 }
 
@@ -438,6 +444,8 @@ void verb_train(struct node *n, struct session *s)
         return;
     }
     t->parts = (uint32_t)parts;
-    if (t->parts) session_expect_stream(s, t->parts);
-    else submit(n, s);
+    if (t->parts)
+        session_expect_stream(s, t->parts);
+    else
+        submit(n, s);
 }

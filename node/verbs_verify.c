@@ -13,7 +13,7 @@
 #include "node/verbs.h"
 #include "store/object.h"
 
-enum verify_stage { VERIFY_PARAMS, VERIFY_STATE, VERIFY_TEXT, VERIFY_REPLAY, VERIFY_UPDATE };
+enum verify_stage { VERIFY_PARAMS, VERIFY_STATE, VERIFY_TEXT, VERIFY_REPLAY, VERIFY_UPDATE, VERIFY_STAGES };
 
 struct replay_job {
     struct job job;
@@ -40,7 +40,8 @@ struct verify_state {
     struct manifest manifest;  // that the round started from
     struct commit commit;
     enum verify_stage stage;
-    bool waiting;  // for a transfer
+    bool waiting;                 // for a transfer
+    bool fetched[VERIFY_STAGES];  // into the store, to be taken out again
     char params_name[RUN_FILE_NAME];
     bool inner_here;
     uint64_t since_ms;
@@ -153,11 +154,12 @@ static void replay_run(struct job *job, struct worker *w)
 static json_t *verdict(const struct verify_state *v, bool equal)
 {
     char name[64];
-    json_t *o = json_pack("{s:o, s:I, s:i, s:s, s:o, s:b, s:o, s:o, s:i, s:f}", "run", json_hash(&v->run->id), "round",
-                          (json_int_t)v->commit.round + 1, "slot", (int)v->commit.slot, "peer",
-                          member_name(v->node, &v->commit.trainer, name), "id", json_id(&v->commit.trainer), "equal", equal,
-                          "update_root", json_hash(&v->commit.update_root), "replayed_root", json_hash(&v->root), "tensors",
-                          (int)v->run->spec.tensors, "seconds", (double)(v->node->now_ms - v->since_ms) / 1000.0);
+    json_t *o =
+        json_pack("{s:o, s:I, s:i, s:s, s:o, s:b, s:o, s:o, s:i, s:f}", "run", json_hash(&v->run->id), "round",
+                  (json_int_t)v->commit.round + 1, "slot", (int)v->commit.slot, "peer",
+                  member_name(v->node, &v->commit.trainer, name), "id", json_id(&v->commit.trainer), "equal", equal,
+                  "update_root", json_hash(&v->commit.update_root), "replayed_root", json_hash(&v->root), "tensors",
+                  (int)v->run->spec.tensors, "seconds", (double)(v->node->now_ms - v->since_ms) / 1000.0);
     return o;
 }
 
@@ -197,7 +199,8 @@ static void replay_done(struct job *job, void *context)
     struct replay_job *j = (struct replay_job *)job;
     struct session *s = control_session_find(&n->control, j->session);
     if (s && job->err)
-        session_fail(s, job->err, "look at the daemon's log", "the replay failed: %s", j->why[0] ? j->why : core_error_text(job->err));
+        session_fail(s, job->err, "look at the daemon's log", "the replay failed: %s",
+                     j->why[0] ? j->why : core_error_text(job->err));
     if (s && !job->err) {
         struct verify_state *v = s->state;
         v->root = j->root;
@@ -242,6 +245,7 @@ static void fetched(struct node *n, void *context, enum core_err err)
     struct verify_state *v = context;
     struct session *s = control_session_find(&n->control, v->serial);
     v->waiting = false;
+    v->fetched[v->stage] = true;
     if (!s) return;
     if (v->stage == VERIFY_UPDATE) {
         name_difference(s, err);
@@ -252,8 +256,11 @@ static void fetched(struct node *n, void *context, enum core_err err)
         session_fail(s, err == CORE_ERR_NOT_FOUND ? CORE_ERR_NOT_FOUND : CORE_ERR_UNREACHABLE,
                      "verify one of the newest rounds, while the peer that trained is up",
                      "%s of round %llu (%s) cannot be fetched: %s",
-                     v->stage == VERIFY_PARAMS ? "the parameters" : v->stage == VERIFY_STATE ? "the trainer's state" : "the dataset",
-                     (unsigned long long)v->commit.round + 1, member_name(n, &v->commit.trainer, name), core_error_text(err));
+                     v->stage == VERIFY_PARAMS  ? "the parameters"
+                     : v->stage == VERIFY_STATE ? "the trainer's state"
+                                                : "the dataset",
+                     (unsigned long long)v->commit.round + 1, member_name(n, &v->commit.trainer, name),
+                     core_error_text(err));
         return;
     }
     v->stage++;
@@ -330,8 +337,20 @@ static void verify_tick(struct session *s, uint64_t now_ms)
 
 static void verify_closed(struct session *s)
 {
-    transfers_cancel(((struct verify_state *)s->state)->node, s->state);
-    free(s->state);
+    struct verify_state *v = s->state;
+    struct node *n = v->node;
+    transfers_cancel(n, v);
+    const struct core_hash *const roots[VERIFY_STAGES] = {[VERIFY_PARAMS] = &v->manifest.params,
+                                                          [VERIFY_STATE] = &v->commit.state_in,
+                                                          [VERIFY_UPDATE] = &v->commit.update_root};
+    pthread_mutex_lock(&n->store.mutex);
+    for (int i = 0; i < VERIFY_STAGES; i++) {
+        bool spare = !roots[i] || !v->fetched[i] || object_pinned(n->store.store, roots[i]);
+        if (!spare && object_remove(n->store.store, roots[i]) != CORE_ERR_OK)
+            event_emit(&n->events, "problem.store", EV_HASH("object", roots[i]));
+    }
+    pthread_mutex_unlock(&n->store.mutex);
+    free(v);
 }
 
 // The commit of the slot that is asked for; without one, of another peer where there is one.
@@ -373,10 +392,13 @@ void verb_runs_verify(struct node *n, struct session *s)
     free(cut);
     if (!chosen) {
         free(v);
-        if (known) session_fail(s, CORE_ERR_NOT_FOUND, "`mycel runs show ID --round R` lists them", "nobody trained slot %d in round %llu",
-                                (int)session_number(s, "slot", -1), (unsigned long long)round);
-        else session_fail(s, CORE_ERR_NOT_FOUND, "give a closed round", "round %llu isn't here: the newest closed is %.0f",
-                          (unsigned long long)round, head);
+        if (known)
+            session_fail(s, CORE_ERR_NOT_FOUND, "`mycel runs show ID --round R` lists them",
+                         "nobody trained slot %d in round %llu", (int)session_number(s, "slot", -1),
+                         (unsigned long long)round);
+        else
+            session_fail(s, CORE_ERR_NOT_FOUND, "give a closed round",
+                         "round %llu isn't here: the newest closed is %.0f", (unsigned long long)round, head);
         return;
     }
     v->node = n;

@@ -18,11 +18,11 @@ struct apply_job {
     struct work_apply work;
     struct run_spec spec;
     struct dataset data;
-    struct snapshot *from;     // held; NULL: load `from_name`
+    struct snapshot *from;  // held; NULL: load `from_name`
     char from_name[RUN_FILE_NAME];
-    struct run_inner *inner;   // held, with keep_inner
+    struct run_inner *inner;            // held, with keep_inner
     struct blob *sums[TREE_SHARD_MAX];  // held
-    struct snapshot *to;       // out
+    struct snapshot *to;                // out
     struct work_result result;
 };
 
@@ -49,15 +49,20 @@ static enum core_err step(struct apply_job *j, int64_t *largest)
     return CORE_ERR_OK;
 }
 
+static bool go_on(void *context, uint32_t step, uint32_t steps, double loss)
+{
+    (void)step, (void)steps, (void)loss;
+    return !atomic_load(&((struct job *)context)->cancelled);
+}
+
 static enum core_err evaluate(struct apply_job *j)
 {
     struct trainer *trainer;
     enum core_err err = compute_trainer(&j->node->compute, &j->spec.model, &trainer);
     if (err) return err;
     bool last = j->work.round + 1 >= j->spec.rounds;
-    uint64_t windows =
-        data_held_out_windows(&j->data, &j->spec.model, last ? EVALUATE_WINDOWS_LAST : EVALUATE_WINDOWS);
-    err = trainer_evaluate(trainer, j->to->params, &j->data, windows, NULL, NULL, &j->result.apply.val_loss);
+    uint64_t windows = data_held_out_windows(&j->data, &j->spec.model, last ? EVALUATE_WINDOWS_LAST : EVALUATE_WINDOWS);
+    err = trainer_evaluate(trainer, j->to->params, &j->data, windows, go_on, &j->job, &j->result.apply.val_loss);
     j->result.apply.evaluated = !err;
     return err;
 }
@@ -83,7 +88,8 @@ static enum core_err apply(struct apply_job *j)
     }
     j->result.apply.params_hash = j->to->params_hash;
     j->result.apply.outer_hash = j->to->outer_hash;
-    compress_next_exponents(&j->spec.model, j->spec.hyper.bits, w->exponents, largest, w->weight, j->result.apply.exponents);
+    compress_next_exponents(&j->spec.model, j->spec.hyper.bits, w->exponents, largest, w->weight,
+                            j->result.apply.exponents);
     err = snapshot_save(&j->node->home, &w->top.run, j->to);
     if (!err && w->evaluate) err = evaluate(j);
     return err;
@@ -158,15 +164,21 @@ void work_apply_start(struct node *n, struct run_data *run, const struct work_ap
     failed.err = CORE_ERR_OK;
     for (key.shard = 0; key.shard < w->shards && key.shard < TREE_SHARD_MAX; key.shard++) {
         struct blob *blob = blobs_find(&n->blobs, &key);
-        if (!blob) failed.err = CORE_ERR_NOT_FOUND;
-        else j->sums[key.shard] = blob_hold(blob);
+        if (!blob)
+            failed.err = CORE_ERR_NOT_FOUND;
+        else
+            j->sums[key.shard] = blob_hold(blob);
     }
     struct snapshot *from = runs_snapshot(run, w->round, &w->params_hash);
-    if (from) j->from = snapshot_hold(from);
-    else if (!runs_snapshot_file(n, run, w->round, &w->params_hash, j->from_name)) failed.err = CORE_ERR_NOT_FOUND;
+    if (from)
+        j->from = snapshot_hold(from);
+    else if (!runs_snapshot_file(n, run, w->round, &w->params_hash, j->from_name))
+        failed.err = CORE_ERR_NOT_FOUND;
     if (w->keep_inner) {
-        if (run->pending && run->pending_round == w->round) j->inner = run_inner_hold(run->pending);
-        else failed.err = CORE_ERR_NOT_FOUND;
+        if (run->pending && run->pending_round == w->round)
+            j->inner = run_inner_hold(run->pending);
+        else
+            failed.err = CORE_ERR_NOT_FOUND;
     }
     if (failed.err) {
         j->job.err = failed.err;

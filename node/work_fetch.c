@@ -16,9 +16,9 @@ struct fetch_job {
     struct node *node;  // home and store only, on the worker
     struct work_fetch work;
     struct run_spec spec;
-    struct run_text text;     // out, of a dataset
-    struct snapshot *state;   // out, of parameters
-    bool outer_too;           // the momentum has yet to be fetched
+    struct run_text text;    // out, of a dataset
+    struct snapshot *state;  // out, of parameters
+    bool outer_too;          // the momentum has yet to be fetched
 };
 
 static void report(struct node *n, struct fetch_job *j, enum core_err err)
@@ -39,9 +39,12 @@ static enum core_err make_params(struct fetch_job *j)
     enum core_err err = snapshot_new(&j->state, j->spec.elements, j->spec.hyper.outer_momentum > 0);
     if (err) return err;
     struct snapshot *s = j->state;
-    if (j->work.round == 0) tensors_init(&j->spec.model, j->spec.seed, s->params);
-    else err = runs_vector_load(j->node, &j->work.object, &j->spec.model, s->params);
-    if (!err && j->work.round > 0 && s->momentum) err = runs_vector_load(j->node, &j->work.outer, &j->spec.model, s->momentum);
+    if (j->work.round == 0)
+        tensors_init(&j->spec.model, j->spec.seed, s->params);
+    else
+        err = runs_vector_load(j->node, &j->work.object, &j->spec.model, s->params);
+    if (!err && j->work.round > 0 && s->momentum)
+        err = runs_vector_load(j->node, &j->work.outer, &j->spec.model, s->momentum);
     if (err) return err;
     s->round = j->work.round;
     s->params_hash = tensors_hash(&j->spec.model, s->params, NULL);
@@ -158,8 +161,8 @@ void work_fetch_start(struct node *n, struct run_data *run, const struct work_fe
         run->text.state = RUN_TEXT_LOADING;
     }
     char name[RUN_FILE_NAME];
-    bool local = w->what == FETCH_PARAMS && (runs_snapshot(run, w->round, &w->object) ||
-                                             runs_snapshot_file(n, run, w->round, &w->object, name));
+    bool local = w->what == FETCH_PARAMS &&
+                 (runs_snapshot(run, w->round, &w->object) || runs_snapshot_file(n, run, w->round, &w->object, name));
     if (local) {
         report(n, j, CORE_ERR_OK);
         return;

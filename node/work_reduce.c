@@ -69,8 +69,10 @@ void work_reduce_start(struct node *n, const struct work_reduce *w)
     bool missing = w->count > WORK_INPUTS_MAX;
     for (uint32_t i = 0; i < w->count && !missing; i++) {
         struct blob *blob = blobs_find(&n->blobs, &w->inputs[i].key);
-        if (blob) j->inputs[i] = blob_hold(blob);
-        else missing = true;
+        if (blob)
+            j->inputs[i] = blob_hold(blob);
+        else
+            missing = true;
     }
     if (!missing) {
         worker_submit(&n->sums_worker, &j->job);

@@ -1,5 +1,5 @@
-// WORK_TRAIN: this peer's inner steps of a round, on the compute worker. The update's shards become blobs; the new inner
-// state is pending, and is written to disk while the round goes on, so that the outer step need not wait for it.
+// WORK_TRAIN: this peer's inner steps of a round, on the compute worker. The update's shards become blobs; the new
+// inner state is pending, and is written to disk while the round goes on, so that the outer step need not wait for it.
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,10 +13,10 @@ struct train_job {
     struct work_train work;
     struct run_spec spec;
     struct dataset data;
-    struct snapshot *from;     // held; NULL: load `from_name`
+    struct snapshot *from;  // held; NULL: load `from_name`
     char from_name[RUN_FILE_NAME];
-    struct run_inner *inner;   // out
-    int8_t *update;            // out
+    struct run_inner *inner;  // out
+    int8_t *update;           // out
     struct blob *shards[TREE_SHARD_MAX];
     struct work_result result;
 };
@@ -134,7 +134,8 @@ static void keep_done(struct job *job, void *context)
         catalog_add(&n->catalog, &run->id, &k->inner->hash, name, CATALOG_INNER, k->round + 1, &run->spec.model);
     }
     // The disk was slower than a round: the newer one is still to be written.
-    if (run && !job->err && run->pending && !runs_inner_is_saved(run, &run->pending->hash)) work_keep_inner(n, run, NULL);
+    if (run && !job->err && run->pending && !runs_inner_is_saved(run, &run->pending->hash))
+        work_keep_inner(n, run, NULL);
     if (run && run->applied) work_apply_kept(n, run, job->err);
     if (job->err == CORE_ERR_NO_SPACE) node_disk_failed(n, job->err, "inner state");
     run_inner_release(k->inner);
@@ -163,11 +164,8 @@ void work_keep_inner(struct node *n, struct run_data *run, int8_t *update)
 static void put_shards(struct node *n, struct train_job *j)
 {
     for (uint32_t s = 0; s < j->work.shards; s++) {
-        struct blob_key key = {.run = j->work.run,
-                               .round = j->work.round,
-                               .kind = ROUND_CONTRIBUTION,
-                               .shard = s,
-                               .slot = j->work.slot};
+        struct blob_key key = {
+            .run = j->work.run, .round = j->work.round, .kind = ROUND_CONTRIBUTION, .shard = s, .slot = j->work.slot};
         if (blobs_put(&n->blobs, &key, j->shards[s])) j->job.err = CORE_ERR_NO_MEMORY;
         j->shards[s] = NULL;
     }
@@ -244,7 +242,8 @@ void work_train_start(struct node *n, struct run_data *run, const struct work_tr
     }
     struct snapshot *from = runs_snapshot(run, w->round, &w->params_hash);
     if (from && !w->fresh && !from->inner) from = NULL;
-    if (from) j->from = snapshot_hold(from);
+    if (from)
+        j->from = snapshot_hold(from);
     else if (!runs_snapshot_file(n, run, w->round, &w->params_hash, j->from_name)) {
         free(j);
         failed.err = CORE_ERR_NOT_FOUND;

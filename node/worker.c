@@ -28,8 +28,10 @@ void inbox_post(struct inbox *inbox, struct job *job)
 {
     pthread_mutex_lock(&inbox->mutex);
     job->next = NULL;
-    if (inbox->last) inbox->last->next = job;
-    else inbox->first = job;
+    if (inbox->last)
+        inbox->last->next = job;
+    else
+        inbox->first = job;
     inbox->last = job;
     pthread_mutex_unlock(&inbox->mutex);
     uint64_t one = 1;
@@ -81,8 +83,10 @@ static void *work(void *argument)
         w->current = job;
         bool cancelled = w->stopping || atomic_load(&job->cancelled);
         pthread_mutex_unlock(&w->mutex);
-        if (cancelled) job->err = CORE_ERR_INTERRUPTED;
-        else job->run(job, w);
+        if (cancelled)
+            job->err = CORE_ERR_INTERRUPTED;
+        else
+            job->run(job, w);
         pthread_mutex_lock(&w->mutex);
         w->current = NULL;
         inbox_post(w->inbox, job);
@@ -115,8 +119,10 @@ void worker_submit(struct worker *w, struct job *job)
     }
     pthread_mutex_lock(&w->mutex);
     job->next = NULL;
-    if (w->last[job->priority]) w->last[job->priority]->next = job;
-    else w->first[job->priority] = job;
+    if (w->last[job->priority])
+        w->last[job->priority]->next = job;
+    else
+        w->first[job->priority] = job;
     w->last[job->priority] = job;
     w->waiting++;
     pthread_cond_signal(&w->wake);

@@ -24,8 +24,8 @@ struct job {
     enum job_priority priority;
     void (*run)(struct job *job, struct worker *worker);  // worker's thread
     void (*done)(struct job *job, void *context);         // loop's thread, with the inbox's context; frees the job
-    _Atomic bool cancelled;  // set by the loop; a long `run` looks at it
-    enum core_err err;       // what `run` says
+    _Atomic bool cancelled;                               // set by the loop; a long `run` looks at it
+    enum core_err err;                                    // what `run` says
 };
 
 // Where finished jobs wait for the loop. `fd` becomes readable when there is something.

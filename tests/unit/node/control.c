@@ -50,8 +50,9 @@ static bool take(struct session *s, uint32_t part, const void *data, size_t size
     d->received[part] += size;
     for (size_t i = 0; i < size; i++) d->sum += ((const uint8_t *)data)[i];
     if (size == 0 && part == 1)
-        session_end(s, 0, json_pack("{s:I, s:I, s:I}", "first", (json_int_t)d->received[0], "second",
-                                    (json_int_t)d->received[1], "sum", (json_int_t)d->sum));
+        session_end(s, 0,
+                    json_pack("{s:I, s:I, s:I}", "first", (json_int_t)d->received[0], "second",
+                              (json_int_t)d->received[1], "sum", (json_int_t)d->sum));
     return true;
 }
 
@@ -125,7 +126,9 @@ static void failures_say_what_and_what_to_do(void **state)
     assert_int_equal(control_connect(&c, "/some/home"), CORE_ERR_OK);
     assert_int_equal(control_request(&c, "{\"verb\":\"dance\"}"), CORE_ERR_OK);
     assert_int_equal(control_next_line(&c, -1, &line), CORE_ERR_OK);
-    assert_string_equal(line, "{\"schema\":1,\"error\":\"NOT_FOUND\",\"message\":\"no verb dance\",\"remedy\":\"try another\",\"exit\":1}");
+    assert_string_equal(
+        line,
+        "{\"schema\":1,\"error\":\"NOT_FOUND\",\"message\":\"no verb dance\",\"remedy\":\"try another\",\"exit\":1}");
     control_close(&c);
     assert_int_equal(control_connect(&c, "/some/home"), CORE_ERR_OK);
     assert_int_equal(control_request(&c, "rubbish"), CORE_ERR_OK);

@@ -165,7 +165,8 @@ static void write_three(const char *path)
     journal_close(&j);
 }
 
-// Every prefix of the file is a crash at that byte: whole records come back, in order, and appending goes on after them.
+// Every prefix of the file is a crash at that byte: whole records come back, in order, and appending goes on after
+// them.
 static void a_torn_tail_is_cut_at_every_byte(void **state)
 {
     (void)state;
@@ -239,6 +240,33 @@ static void a_failed_append_is_undone(void **state)
     journal_close(&j);
 }
 
+static bool keep_odd(void *context, uint32_t kind, struct slice payload)
+{
+    (void)context, (void)payload;
+    return kind % 2 == 1;
+}
+
+static void a_rewritten_journal_goes_on(void **state)
+{
+    (void)state;
+    char path[96], temporary[104];
+    snprintf(path, sizeof path, "%s/rewritten", folder);
+    snprintf(temporary, sizeof temporary, "%s.new", path);
+    write_three(path);
+    struct journal j;
+    assert_int_equal(journal_open(&j, path, NULL, NULL), CORE_ERR_OK);
+    assert_int_equal(journal_rewrite(&j, path, keep_odd, NULL), CORE_ERR_OK);
+    assert_int_equal(journal_append(&j, 5, text("five")), CORE_ERR_OK);
+    journal_close(&j);
+    assert_int_equal(access(temporary, F_OK), -1);
+    struct heard heard = {0};
+    assert_int_equal(journal_open(&j, path, hear, &heard), CORE_ERR_OK);
+    assert_int_equal(heard.count, 3);
+    static const uint32_t kinds[] = {1, 3, 5};
+    assert_memory_equal(heard.kinds, kinds, sizeof kinds);
+    journal_close(&j);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +277,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(settings_come_back, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_torn_tail_is_cut_at_every_byte, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_spoilt_record_ends_the_journal, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_rewritten_journal_goes_on, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(a_failed_append_is_undone, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
