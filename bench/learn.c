@@ -61,8 +61,7 @@ static bool read_data(struct contest *c, const char *path)
     c->texts[1] = read_text(".cache/data/plays-held-out.txt", &c->data.held_out_size);
     c->data.train = c->texts[0];
     c->data.held_out = c->texts[1];
-    if (!c->texts[0] || !c->texts[1])
-        fprintf(stderr, "bench learn: no text: run ./quickstart, or give --data FILE\n");
+    if (!c->texts[0] || !c->texts[1]) fprintf(stderr, "bench learn: no text: run ./quickstart, or give --data FILE\n");
     return c->texts[0] && c->texts[1];
 }
 

@@ -420,9 +420,8 @@ static void fetch(struct round *r, uint64_t now_ms, struct outbox *out)
     const struct turn *t = r->before;
     if (r->params_here || r->turn->self == UINT32_MAX || r->head.state == RUN_CANCELLED) return;
     if (r->fetching) return;
-    const bool may_finish =
-        t->valid && t->cut_valid && t->params_here && t->round + 1 == r->head.round && t->self != UINT32_MAX &&
-        t->apply != STEP_DONE;
+    const bool may_finish = t->valid && t->cut_valid && t->params_here && t->round + 1 == r->head.round &&
+                            t->self != UINT32_MAX && t->apply != STEP_DONE;
     const bool working =
         may_finish && (t->train == STEP_RUNNING || t->apply == STEP_RUNNING || turn_results_here(r, t));
     if (working && now_ms < r->head_ms + 10 * ROUND_STRAGGLE_MS) {
