@@ -68,6 +68,8 @@ struct node {
     struct core_hash host;
     uint64_t incarnation, saved_incarnation;
     struct address_list addresses;
+    bool fault_update;  // MYCEL_FAULT=update: what this peer trains is wrong on purpose, to see it found
+                        // (CONTRIBUTING.md)
     uint8_t address_bytes[ADDRESS_LIST_BYTES];
     size_t address_size;
     uint16_t port;

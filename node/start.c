@@ -326,6 +326,8 @@ static void say_ready(struct node *n, int ready)
 {
     char id[9];
     hex_encode(id, n->key.id.bytes, 4);
+    if (n->fault_update)
+        event_emit(&n->events, "node.fault", EV_TEXT("updates", "wrong on purpose, MYCEL_FAULT is set"));
     event_emit(&n->events, "node.ready", EV_TEXT("name", n->own.name), EV_TEXT("id", id),
                EV_TEXT("mesh", n->charter.name), EV_U64("port", n->port), EV_U64("threads", n->compute.wanted.threads),
                EV_U64("memory_budget_bytes", n->memory_bytes), EV_U64("blobs_limit_bytes", n->blobs.limit),
@@ -355,6 +357,8 @@ static enum core_err run_here(const struct node_options *o, struct node_failure 
 {
     struct node *n = calloc(1, sizeof *n);
     if (!n) return fail(why, CORE_ERR_NO_MEMORY, "cannot start", "free some memory");
+    const char *fault = getenv("MYCEL_FAULT");
+    n->fault_update = fault && !strcmp(fault, "update");
     n->options = o;
     n->home.lock = n->control.listener = n->inbox.fd = -1;
     n->log = (struct events_log){.json = o->log_json, .quiet = o->quiet, .verbose = o->verbose};

@@ -56,6 +56,14 @@ static enum core_err cut_shards(struct train_job *j)
     return CORE_ERR_OK;
 }
 
+// MYCEL_FAULT=update: one element of the fourth tensor becomes wrong by one, as a cheat or a broken machine would have
+// it.
+static void spoil(const struct model_config *config, int8_t *update)
+{
+    struct tensor t = tensors_at(config, 3);
+    update[t.offset] += update[t.offset] > 0 ? -1 : 1;
+}
+
 static enum core_err train(struct train_job *j)
 {
     struct trainer *trainer;
@@ -81,6 +89,7 @@ static enum core_err train(struct train_job *j)
     struct train_result result;
     err = trainer_train(trainer, &task, &j->inner->state, j->update, NULL, &result);
     if (err) return err;
+    if (j->node->fault_update) spoil(&j->spec.model, j->update);
     j->result.train.update_root = tensors_hash_update(&j->spec.model, j->update, NULL);
     j->inner->hash = inner_state_hash(&j->inner->state);
     j->result.train.state_out = j->inner->hash;

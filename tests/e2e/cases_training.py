@@ -111,3 +111,22 @@ def no_hidden_leader(world):
     expect(40 - begin >= 20, f"only {40 - begin} rounds were measured")
     expect(mean > 0, "no bulk bytes are counted")
     expect(max(moved_since) <= 1.3 * mean, f"busiest over mean is {max(moved_since) / mean:.2f}: {moved_since}")
+
+
+@case
+def a_wrong_update_is_named(world):
+    """A trainer whose update is wrong by one in one element is caught by replay, and the tensor is named."""
+    peers = world.lab(3)
+    peers[2].run("down")
+    peers[2].up(env={"MYCEL_FAULT": "update"})
+    until(lambda: peers[0].json("status")["peers_up"] == 2, "all three are up")
+    run = tiny_run(world, peers[0], 4)
+    wait_for_round(peers, run, 4)
+    slots = {m["id"]: m["slot"] for m in peers[0].show(run)["slots"]}
+    liar = peers[2].json("status")["id"]
+    verdict = peers[0].json("runs", "verify", run, "--round", "4", "--slot", str(slots[liar]), status=6)
+    equal(verdict["equal"], False, "replay of a wrong update")
+    equal(verdict["tensor"], "layers.0.attention_out", "the tensor that differs")
+    honest = peers[1].json("status")["id"]
+    equal(peers[0].json("runs", "verify", run, "--round", "4", "--slot", str(slots[honest]))["equal"], True,
+          "replay of an honest update")
