@@ -27,6 +27,11 @@ double bench_seconds(const struct bench *b)
 {
     return b->seconds;
 }
+uint32_t bench_seed(const struct bench *b)
+{
+    return b->seed;
+}
+
 bool bench_full(const struct bench *b)
 {
     return b->full;

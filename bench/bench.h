@@ -10,8 +10,8 @@
 
 struct bench;
 
-// `mycel bench NAME... [--threads N] [--seconds S] [--full] [--data FILE] [--json] [-q]`; argv[0] is "bench". Returns
-// the exit status.
+// `mycel bench NAME... [--threads N] [--seconds S] [--full] [--seed N] [--data FILE] [--json] [-q]`; argv[0] is
+// "bench". Returns the exit status.
 int bench_main(int argc, char **argv);
 
 struct bench_row {
@@ -32,6 +32,7 @@ void bench_say(struct bench *b, const char *format, ...) __attribute__((format(p
 uint32_t bench_threads(const struct bench *b);  // --threads, 0 where not given
 double bench_seconds(const struct bench *b);    // time to spend on one measurement
 bool bench_full(const struct bench *b);         // --full: as long as the published figures take
+uint32_t bench_seed(const struct bench *b);     // --seed N: this seed alone, 0 where not given
 const char *bench_data(const struct bench *b);  // --data FILE: a text to train on; NULL where not given
 
 // Seconds of one call.

@@ -40,8 +40,8 @@ static const struct entry table[] = {
 static int usage(const char *wrong)
 {
     if (wrong) fprintf(stderr, "mycel bench: what is '%s'?\n", wrong);
-    fprintf(stderr,
-            "usage: mycel bench NAME... [--threads N] [--seconds S] [--full] [--data FILE] [--json] [-q]\nnames: all");
+    fprintf(stderr, "usage: mycel bench NAME... [--threads N] [--seconds S] [--full] [--seed N] [--data FILE] [--json] "
+                    "[-q]\nnames: all");
     for (size_t i = 0; i < ENTRIES; i++) fprintf(stderr, " %s", table[i].name);
     fputc('\n', stderr);
     return core_error_exit(CORE_ERR_USAGE);
@@ -78,6 +78,8 @@ static int parse(int argc, char **argv, struct bench *b, bool *json)
             b->full = true;
         else if (!strcmp(argv[i], "--data") && i + 1 < argc)
             b->data = argv[++i];
+        else if (!strcmp(argv[i], "--seed") && i + 1 < argc)
+            b->seed = (uint32_t)strtoul(argv[++i], &end, 10);
         else if (!strcmp(argv[i], "--threads") && i + 1 < argc)
             b->threads = (uint32_t)strtoul(argv[++i], &end, 10);
         else if (!strcmp(argv[i], "--seconds") && i + 1 < argc)

@@ -13,6 +13,7 @@ struct bench {
     double seconds;
     bool quiet;
     bool full;
+    uint32_t seed;
     const char *data;
 };
 

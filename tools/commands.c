@@ -96,6 +96,7 @@ static const struct flag bench_flags[] = {
     {"threads", 0, FLAG_COUNT, "N", "measure with N threads only", false},
     {"seconds", 0, FLAG_REAL, "S", "time for one measurement", false},
     {"full", 0, FLAG_SWITCH, NULL, "learn: every seed and round", false},
+    {"seed", 0, FLAG_COUNT, "N", "learn: this seed alone", false},
     {"data", 0, FLAG_TEXT, "FILE", "learn: this text", false},
 };
 
