@@ -128,17 +128,25 @@ static struct round *find_run(const struct peer *p, const struct core_hash *run)
     return NULL;
 }
 
-static enum core_err add_run(struct peer *p, struct slice bytes, uint64_t now_ms, struct round **out)
+// OK when the run described by `bytes` is sound, new and has a place here; its id in `run`.
+static enum core_err may_add_run(const struct peer *p, struct slice bytes, struct core_hash *run)
 {
     struct run_spec *spec = malloc(sizeof *spec);
-    struct core_hash run;
     if (!spec) return CORE_ERR_NO_MEMORY;
-    enum core_err err = run_spec_decode(bytes, spec, &run);
+    enum core_err err = run_spec_decode(bytes, spec, run);
     if (!err && !spec_valid(p, spec)) err = CORE_ERR_REFUSED;
     free(spec);
     if (err) return err;
-    if (find_run(p, &run)) return CORE_ERR_EXISTS;
+    if (find_run(p, run)) return CORE_ERR_EXISTS;
     if (p->run_count == p->runs_max) return CORE_ERR_LIMIT;
+    return CORE_ERR_OK;
+}
+
+static enum core_err add_run(struct peer *p, struct slice bytes, uint64_t now_ms, struct round **out)
+{
+    struct core_hash run;
+    enum core_err err = may_add_run(p, bytes, &run);
+    if (err) return err;
     const struct round_options options = {
         .key = &p->key,
         .host = p->options.gossip.host,
@@ -486,15 +494,9 @@ bool peer_persist_halted(const struct peer *p)
 enum core_err peer_run_start(struct peer *p, struct slice bytes, uint64_t now_ms, struct outbox *out)
 {
     if (p->halted) return CORE_ERR_NO_SPACE;
-    struct run_spec *spec = malloc(sizeof *spec);
     struct core_hash run;
-    if (!spec) return CORE_ERR_NO_MEMORY;
-    enum core_err err = run_spec_decode(bytes, spec, &run);
-    if (!err && !spec_valid(p, spec)) err = CORE_ERR_REFUSED;
-    free(spec);
+    enum core_err err = may_add_run(p, bytes, &run);
     if (err) return err;
-    if (find_run(p, &run)) return CORE_ERR_EXISTS;
-    if (p->run_count == p->runs_max) return CORE_ERR_LIMIT;
     begin(p, now_ms);
     begin_run(p, bytes, true, now_ms);
     finish(p, now_ms, out);
