@@ -15,7 +15,7 @@ on() { # on K VERB...: the verb at peer K
     mycel lab run --peer "$peer" -- mycel "$@"
 }
 
-say "Training: mycel train ${text[*]} --model small --rounds $rounds"
+say "Training: mycel train --data FILE --model small --rounds $rounds"
 train_started=$SECONDS
 run=$(on 1 train "${text[@]}" --model small --rounds "$rounds" --detach --json | sed -n 's/.*"run": *"\([0-9a-f]*\)".*/\1/p')
 [ -n "$run" ] || die "the run did not start; see: mycel lab run --peer 1 -- mycel status"
