@@ -122,8 +122,8 @@ pub fn build(b: *std.Build) void {
         const run = b.addRunArtifact(e);
         if (b.args) |args| run.addArgs(args);
         b.step("run", "Run mycel").dependOn(&run.step);
-        runStep(b, e, "bench", "Benchmarks beside their peers", &.{ "bench", "all" });
-        runStep(b, e, "sim", "Simulator: 200 seeds with faults", &.{ "sim", "--nodes", "7", "--rounds", "20", "--faults", "all", "--seeds", "200" });
+        runStep(b, e, "bench", "Benchmarks beside their peers", &.{"bench"}, &.{"all"});
+        runStep(b, e, "sim", "Simulator: 200 seeds with faults", &.{"sim"}, &.{ "--nodes", "7", "--rounds", "20", "--faults", "all", "--seeds", "200" });
     }
 
     c.unitTests(b.step("test", "Unit tests"), only);
@@ -145,10 +145,10 @@ pub fn build(b: *std.Build) void {
     b.step("fmt", "Check the formatting").dependOn(&fmt.step);
 }
 
-fn runStep(b: *std.Build, exe: *std.Build.Step.Compile, name: []const u8, about: []const u8, args: []const []const u8) void {
+fn runStep(b: *std.Build, exe: *std.Build.Step.Compile, name: []const u8, about: []const u8, verb: []const []const u8, unless_given: []const []const u8) void {
     const run = b.addRunArtifact(exe);
-    run.addArgs(args);
-    if (b.args) |more| run.addArgs(more);
+    run.addArgs(verb);
+    run.addArgs(b.args orelse unless_given);
     run.has_side_effects = true;
     b.step(name, about).dependOn(&run.step);
 }
