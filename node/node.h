@@ -23,6 +23,7 @@ struct node_failure {
 struct node_options {
     const char *home;    // absolute path (home_path)
     const char *listen;  // "HOST:PORT", "PORT" or NULL: as the home's settings say, else 0.0.0.0:6173; port 0: any free
+    const char *site;    // from now on; NULL: as the home's settings say, "": nowhere in particular
     const char
         *advertise[NODE_ADVERTISE_MAX];  // "HOST:PORT"; none: every non-loopback address, and 127.0.0.1 to this host
     uint32_t advertise_count;

@@ -31,6 +31,7 @@ static void take_line(struct settings *s, char *line)
     while (isspace((unsigned char)*value)) value++;
     if (strcmp(line, "name") == 0) snprintf(s->name, sizeof s->name, "%s", value);
     if (strcmp(line, "listen") == 0) snprintf(s->listen, sizeof s->listen, "%s", value);
+    if (strcmp(line, "site") == 0) snprintf(s->site, sizeof s->site, "%s", value);
 }
 
 enum core_err settings_read(const struct home *h, struct settings *out)
@@ -43,7 +44,8 @@ enum core_err settings_read(const struct home *h, struct settings *out)
     char *rest = (char *)text, *line;
     while ((line = strsep(&rest, "\n"))) take_line(out, line);
     free(text);
-    return charter_name_valid(out->name) ? CORE_ERR_OK : CORE_ERR_MALFORMED;
+    bool right = charter_name_valid(out->name) && (!out->site[0] || settings_site_valid(out->site));
+    return right ? CORE_ERR_OK : CORE_ERR_MALFORMED;
 }
 
 enum core_err settings_write(const struct home *h, const struct settings *s)
@@ -51,6 +53,7 @@ enum core_err settings_write(const struct home *h, const struct settings *s)
     char text[512];
     int n = snprintf(text, sizeof text, "# mycel: this peer. `mycel up --listen` overrides.\nname = %s\nlisten = %s\n",
                      s->name, s->listen);
+    if (s->site[0]) n += snprintf(text + n, sizeof text - (size_t)n, "site = %s\n", s->site);
     return home_write(h, "settings", (struct slice){(const uint8_t *)text, (size_t)n});
 }
 
@@ -81,18 +84,27 @@ void settings_host_name(char out[64])
     if (!charter_name_valid(out)) snprintf(out, 64, "peer");
 }
 
+bool settings_site_valid(const char *site)
+{
+    return charter_name_valid(site);
+}
+
+static void read_line(const char *path, char *out, int size)
+{
+    FILE *f = fopen(path, "re");
+    if (!f || !fgets(out, size, f)) out[0] = 0;
+    if (f) fclose(f);
+}
+
 struct core_hash settings_host_hash(void)
 {
-    char id[128] = "";
-    FILE *f = fopen("/etc/machine-id", "r");
-    if (f && !fgets(id, sizeof id, f)) id[0] = 0;
-    if (f) fclose(f);
+    char id[128], text[512];
+    read_line("/proc/sys/kernel/random/boot_id", id, sizeof id);
+    if (!id[0]) read_line("/etc/machine-id", id, sizeof id);
     struct utsname u;
+    if (!id[0] && uname(&u) == 0) snprintf(id, sizeof id, "%.64s", u.nodename);
     struct stat net = {0};
-    char text[512];
-    // Two network name spaces of one machine cannot reach each other's loopback: they count as two hosts.
     if (stat("/proc/self/ns/net", &net)) net.st_ino = 0;
-    snprintf(text, sizeof text, "mycel host v1 %s %s %lu", id, uname(&u) == 0 ? u.nodename : "",
-             (unsigned long)net.st_ino);
+    snprintf(text, sizeof text, "mycel host v2 %s %lu", id, (unsigned long)net.st_ino);
     return hash_bytes(text, strlen(text));
 }

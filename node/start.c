@@ -70,6 +70,21 @@ static enum core_err open_home(struct node *n, struct node_failure *why)
     return err ? fail(why, err, "cannot read the settings", "restore HOME/settings") : CORE_ERR_OK;
 }
 
+// `up --site` is kept: a peer stays where it stands over a restart that doesn't say.
+static enum core_err set_site(struct node *n, struct node_failure *why)
+{
+    const char *site = n->options->site;
+    if (!site || !strcmp(site, n->settings.site)) return CORE_ERR_OK;
+    if (*site && !settings_site_valid(site)) {
+        node_failure_set(why, "use letters, digits and . _ -, at most 63, starting with a letter or digit",
+                         "'%s' is no valid name for a site", site);
+        return CORE_ERR_USAGE;
+    }
+    snprintf(n->settings.site, sizeof n->settings.site, "%s", site);
+    enum core_err err = settings_write(&n->home, &n->settings);
+    return err ? fail(why, err, "cannot write to the home", "free some space, or check its permissions") : CORE_ERR_OK;
+}
+
 static void read_u64_file(struct node *n, const char *name, uint64_t *out)
 {
     uint8_t *bytes;
@@ -341,6 +356,7 @@ static enum core_err open_all(struct node *n, struct node_failure *why)
     enum core_err err = sign_start();
     if (err) return fail(why, err, "libsodium cannot be used", "reinstall it");
     err = open_home(n, why);
+    if (!err) err = set_site(n, why);
     if (!err) err = read_rest(n, why);
     if (!err) err = open_links(n, why);
     if (!err) err = open_work(n, why);

@@ -61,6 +61,7 @@ static void run_options(struct node_options *options, struct call *call)
     *options = (struct node_options){
         .home = call->home,
         .listen = args_text(args, "listen", NULL),
+        .site = args_text(args, "site", NULL),
         .cpus = (uint32_t)args_number(args, "cpus", 0),
         .log_json = strcmp(args_text(args, "log-format", "text"), "json") == 0,
         .quiet = call->out.quiet,
