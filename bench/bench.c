@@ -41,6 +41,31 @@ const char *bench_data(const struct bench *b)
     return b->data;
 }
 
+uint32_t bench_nodes(const struct bench *b)
+{
+    return b->nodes;
+}
+uint32_t bench_runs(const struct bench *b)
+{
+    return b->runs;
+}
+
+bool bench_with_peers(const struct bench *b)
+{
+    return b->with_peers;
+}
+bool bench_table(const struct bench *b)
+{
+    return b->table;
+}
+
+bool bench_wants(const struct bench *b, const char *part)
+{
+    for (size_t i = 0; i < b->word_count; i++)
+        if (!strcmp(b->words[i], part)) return true;
+    return b->word_count == 0;
+}
+
 void bench_say(struct bench *b, const char *format, ...)
 {
     if (b->quiet) return;
@@ -113,6 +138,11 @@ void bench_hardware(char *line, size_t size)
              (unsigned long long)f.memory_bytes >> 30, h.isa);
 }
 
+static double ratio_of(const struct bench_row *row)
+{
+    return row->less_is_better ? row->beside_value / row->value : row->value / row->beside_value;
+}
+
 static json_t *row_json(const struct bench_row *row)
 {
     json_t *o = json_object();
@@ -121,13 +151,47 @@ static json_t *row_json(const struct bench_row *row)
               json_object_set_new(o, "value", json_real(row->value)) |
               json_object_set_new(o, "unit", json_string(row->unit)) |
               json_object_set_new(o, "spread", json_real(row->spread));
+    if (row->runs) {
+        bad |= json_object_set_new(o, "runs", json_integer(row->runs));
+        bad |= json_object_set_new(o, "lowest", json_real(row->lowest));
+        bad |= json_object_set_new(o, "highest", json_real(row->highest));
+    }
+    if (row->note) bad |= json_object_set_new(o, "note", json_string(row->note));
     if (row->beside) {
         bad |= json_object_set_new(o, "beside", json_string(row->beside));
         bad |= json_object_set_new(o, "beside_value", json_real(row->beside_value));
-        bad |= json_object_set_new(o, "ratio", json_real(row->value / row->beside_value));
+        if (row->beside_value > 0 && row->value > 0) bad |= json_object_set_new(o, "ratio", json_real(ratio_of(row)));
     }
+    if (row->peer_note) bad |= json_object_set_new(o, "beside_note", json_string(row->peer_note));
     check(!bad);
     return o;
+}
+
+static void print_markdown(const struct bench_row *row)
+{
+    printf("| %s | %.4g %s", row->name, row->value, row->unit);
+    if (row->runs > 1) printf(" (%.4g to %.4g, %u runs)", row->lowest, row->highest, row->runs);
+    if (row->note) printf("; %s", row->note);
+    printf(" | ");
+    if (row->beside && row->beside_value > 0) printf("%s %.4g", row->beside, row->beside_value);
+    if (row->peer_note) printf("%s%s", row->beside_value > 0 ? "; " : "", row->peer_note);
+    printf(" | ");
+    if (row->beside && row->beside_value > 0 && row->value > 0) printf("%.3g", ratio_of(row));
+    printf(" |\n");
+}
+
+static void print_text(const struct bench_row *row)
+{
+    printf("%-44s %10.4g %-10s ", row->name, row->value, row->unit);
+    if (row->runs)
+        printf("%.4g to %.4g, %u run%s", row->lowest, row->highest, row->runs, row->runs == 1 ? "" : "s");
+    else
+        printf("+-%4.1f %%", 100 * row->spread);
+    if (row->note) printf("; %s", row->note);
+    if (row->beside && row->beside_value > 0 && row->value > 0)
+        printf("   %s %.4g, ratio %.3g", row->beside, row->beside_value, ratio_of(row));
+    if (row->peer_note) printf("   %s: %s", row->beside ? row->beside : "peer", row->peer_note);
+    putchar('\n');
 }
 
 void bench_report(struct bench *b, const struct bench_row *row)
@@ -136,9 +200,10 @@ void bench_report(struct bench *b, const struct bench_row *row)
         check(!json_array_append_new(b->rows, row_json(row)));
         return;
     }
-    printf("%-44s %10.4g %-10s +-%4.1f %%", row->name, row->value, row->unit, 100 * row->spread);
-    if (row->beside) printf("   %s %.4g, ratio %.2f", row->beside, row->beside_value, row->value / row->beside_value);
-    putchar('\n');
+    if (b->table)
+        print_markdown(row);
+    else
+        print_text(row);
     fflush(stdout);
 }
 

@@ -1,6 +1,7 @@
 // What all benchmarks share: options, timing with median and spread, and rows as text or as the JSON of the command
 // line's contract. A benchmark is a function in its own file; bench_main.c lists them. To add one: bench/NAME.c and
-// bench/NAME.h with `int bench_NAME(struct bench *b)`, and a row in bench_main.c's table. Single thread.
+// bench/NAME.h with `int bench_NAME(struct bench *b)`, and a row in bench_main.c's table, with the words that name its
+// parts where it has any. Single thread.
 #ifndef BENCH_BENCH_H
 #define BENCH_BENCH_H
 
@@ -10,8 +11,8 @@
 
 struct bench;
 
-// `mycel bench NAME... [--threads N] [--seconds S] [--full] [--seed N] [--data FILE] [--json] [-q]`; argv[0] is
-// "bench". Returns the exit status.
+// `mycel bench NAME [PART...] [--threads N] [--seconds S] [--full] [--seed N] [--data FILE] [--nodes N] [--runs R]
+// [--with-peers] [--table] [--json] [-q]`; argv[0] is "bench". Returns the exit status.
 int bench_main(int argc, char **argv);
 
 struct bench_row {
@@ -21,10 +22,16 @@ struct bench_row {
     double spread;       // distance between the quartiles over the median
     const char *beside;  // the peer's name, or NULL
     double beside_value;
+    // Where single runs are counted rather than samples: how many, and the lowest and highest of them.
+    uint32_t runs;  // 0: not said
+    double lowest, highest;
+    bool less_is_better;    // a time, bytes: the ratio is then beside_value / value
+    const char *note;       // "2 of 5 runs incomplete"; NULL: nothing to say
+    const char *peer_note;  // the same of the peer's value
 };
 
-// Prints the row at once (text) or keeps it for the end (JSON). `ratio` is value / beside_value: larger is better, so
-// report rates, or pass what makes it so.
+// Prints the row at once (text; a row of Markdown with --table) or keeps it for the end (JSON). A ratio above 1 is
+// ours being better.
 void bench_report(struct bench *b, const struct bench_row *row);
 // A line of explanation on stderr, unless -q.
 void bench_say(struct bench *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -34,6 +41,12 @@ double bench_seconds(const struct bench *b);    // time to spend on one measurem
 bool bench_full(const struct bench *b);         // --full: as long as the published figures take
 uint32_t bench_seed(const struct bench *b);     // --seed N: this seed alone, 0 where not given
 const char *bench_data(const struct bench *b);  // --data FILE: a text to train on; NULL where not given
+uint32_t bench_nodes(const struct bench *b);    // --nodes N, 0 where not given
+uint32_t bench_runs(const struct bench *b);     // --runs R, 0 where not given
+bool bench_with_peers(const struct bench *b);   // --with-peers: other people's programs beside ours
+bool bench_table(const struct bench *b);        // --table: Markdown
+// Whether this part of the benchmark is to be measured: it was named, or none was.
+bool bench_wants(const struct bench *b, const char *part);
 
 // Seconds of one call.
 struct bench_time {

@@ -16,22 +16,41 @@
 #else
 #define HAS_LEARN 0
 #endif
+#if __has_include("bench/link.h")
+#include "bench/link.h"
+#define HAS_LINK 1
+#else
+#define HAS_LINK 0
+#endif
+#if __has_include("bench/aggregate.h")
+#include "bench/aggregate.h"
+#define HAS_AGGREGATE 1
+#else
+#define HAS_AGGREGATE 0
+#endif
 #include "core/error.h"
 
 struct entry {
     const char *name;
     int (*run)(struct bench *b);
-    bool in_all;  // `learn` trains for many minutes: by name only
+    bool in_all;        // `learn` trains for many minutes: by name only
+    const char *parts;  // words that may follow its name, separated by spaces; NULL: none
 };
 
 static const struct entry table[] = {
-    {"gemm", bench_gemm, true},
-    {"kernels", bench_kernels, true},
+    {"gemm", bench_gemm, true, NULL},
+    {"kernels", bench_kernels, true, NULL},
 #if HAS_STEP
-    {"step", bench_step, true},
+    {"step", bench_step, true, NULL},
 #endif
 #if HAS_LEARN
-    {"learn", bench_learn, false},
+    {"learn", bench_learn, false, NULL},
+#endif
+#if HAS_LINK
+    {"link", bench_link, false, NULL},
+#endif
+#if HAS_AGGREGATE
+    {"aggregate", bench_aggregate, false, NULL},
 #endif
 };
 
@@ -40,10 +59,12 @@ static const struct entry table[] = {
 static int usage(const char *wrong)
 {
     if (wrong) fprintf(stderr, "mycel bench: what is '%s'?\n", wrong);
-    fprintf(stderr, "usage: mycel bench NAME... [--threads N] [--seconds S] [--full] [--seed N] [--data FILE] [--json] "
-                    "[-q]\nnames: all");
+    fprintf(stderr, "usage: mycel bench NAME [PART...] [--threads N] [--seconds S] [--full] [--seed N] [--data FILE]\n"
+                    "       [--nodes N] [--runs R] [--with-peers] [--table] [--json] [-q]\nnames: all");
     for (size_t i = 0; i < ENTRIES; i++) fprintf(stderr, " %s", table[i].name);
     fputc('\n', stderr);
+    for (size_t i = 0; i < ENTRIES; i++)
+        if (table[i].parts) fprintf(stderr, "parts of %s: %s\n", table[i].name, table[i].parts);
     return core_error_exit(CORE_ERR_USAGE);
 }
 
@@ -64,6 +85,18 @@ static bool wanted(int argc, char **argv, const struct entry *e)
     return false;
 }
 
+// Whether `word` is a part of one of the benchmarks named.
+static bool is_part(int argc, char **argv, const char *word)
+{
+    size_t length = strlen(word);
+    for (size_t i = 0; i < ENTRIES; i++) {
+        if (!table[i].parts || !wanted(argc, argv, table + i)) continue;
+        for (const char *at = table[i].parts; (at = strstr(at, word)); at += length)
+            if ((at == table[i].parts || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0')) return true;
+    }
+    return false;
+}
+
 // Options into *b; the exit status of a wrong one, or -1.
 static int parse(int argc, char **argv, struct bench *b, bool *json)
 {
@@ -76,6 +109,14 @@ static int parse(int argc, char **argv, struct bench *b, bool *json)
             b->quiet = true;
         else if (!strcmp(argv[i], "--full"))
             b->full = true;
+        else if (!strcmp(argv[i], "--with-peers"))
+            b->with_peers = true;
+        else if (!strcmp(argv[i], "--table"))
+            b->table = true;
+        else if (!strcmp(argv[i], "--nodes") && i + 1 < argc)
+            b->nodes = (uint32_t)strtoul(argv[++i], &end, 10);
+        else if (!strcmp(argv[i], "--runs") && i + 1 < argc)
+            b->runs = (uint32_t)strtoul(argv[++i], &end, 10);
         else if (!strcmp(argv[i], "--data") && i + 1 < argc)
             b->data = argv[++i];
         else if (!strcmp(argv[i], "--seed") && i + 1 < argc)
@@ -86,6 +127,8 @@ static int parse(int argc, char **argv, struct bench *b, bool *json)
             b->seconds = strtod(argv[++i], &end);
         else if (is_name(argv[i]))
             named = true;
+        else if (b->word_count < BENCH_WORDS_MAX && *argv[i] && is_part(argc, argv, argv[i]))
+            b->words[b->word_count++] = argv[i];
         else
             return usage(argv[i]);
         if (end && (*end || b->threads > 256 || !(b->seconds > 0))) return usage(argv[i]);

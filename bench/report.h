@@ -7,14 +7,22 @@
 
 #include "bench/bench.h"
 
+enum { BENCH_WORDS_MAX = 8 };
+
 struct bench {
     json_t *rows;  // NULL: text
     uint32_t threads;
     double seconds;
     bool quiet;
     bool full;
+    bool with_peers;
+    bool table;
     uint32_t seed;
+    uint32_t nodes;
+    uint32_t runs;
     const char *data;
+    const char *words[BENCH_WORDS_MAX];  // what to measure of a benchmark that has parts
+    size_t word_count;
 };
 
 // "CPU model, cpus, caches, memory, kernels": what the figures were measured on.
