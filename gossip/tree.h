@@ -1,9 +1,16 @@
 // The aggregation plan: who sums which shard for whom. A pure function of what the manifest freezes (members, hosts,
-// weights, reachability) and of run, round and attempt, so every peer derives the same one and nobody assigns it.
+// sites, coordinates, weights, reachability) and of run, round and attempt, in integers only, so every peer derives the
+// same one and nobody assigns it.
 //
-//   level 0    the peers of one host, at most 16 a group (peers alone on their host share groups)
-//   level l    at most 16 groups of level l - 1; the last level has one group, which holds everyone
+//   level 0    the peers of one host, at most 16 a group (peers alone on their host share groups of near ones at their
+//              site)
+//   then       the groups of one host until each host is one group; near groups of one site until each site is one
+//              group; near sites until one group holds everyone. Each group has at most 16 children; one that has no
+//              company on a level stands there with itself as its only child, and owners and candidates of that child
 //   shards     the vector cut in min(16, reachable members) contiguous ranges, the same on every level
+//
+// What is near is found by halving: a set above 16 is cut in two equal parts along its widest axis, and so on. One
+// more member moves a few others, not all.
 //
 // For each (level, group, shard) one member owns the sum: load-bounded weighted rendezvous (Mirrokni et al.,
 // "Consistent hashing with bounded loads", 2018; weights after Schindelhauer and Schomaker, 2005). A dead owner is
@@ -24,17 +31,21 @@
 enum {
     TREE_GROUP_MAX = 16,  // members of a level-0 group, children of a higher one
     TREE_SHARD_MAX = 16,
-    TREE_LEVEL_MAX = 6,
+    TREE_LEVEL_MAX = 12,
     TREE_CANDIDATE_MAX = 16,  // of one sum: owner and replacements
     TREE_SHARD_ALIGN = 64,    // elements
     TREE_WEIGHT_MAX = 65535,
+    TREE_WEIGHT_SPREAD = 4,  // no weight counts more than so many times the median, so nobody carries too much
+    TREE_AXES = 3,
 };
 
 struct tree_member {
     uint32_t slot;          // unique; any number
     struct core_hash host;  // equal for peers of one machine
-    uint32_t weight;        // bandwidth class, 1 to 65535 (0 counts as 1): the share of shards it should own
-    bool reachable;         // can be dialled: only these own (unless nobody is reachable)
+    uint64_t site;          // equal for peers of one place; 0: not known, a place of its own
+    int32_t at[TREE_AXES];  // round-trip coordinates, microseconds; zeros: not known
+    uint32_t weight;  // bandwidth class, 1 to 65535, the share of shards it should own; 0: not known, the median's
+    bool reachable;   // can be dialled: only these own (unless nobody is reachable)
 };
 
 struct tree_group {

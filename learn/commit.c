@@ -6,7 +6,7 @@
 #include "core/check.h"
 #include "learn/signed.h"
 
-enum { COMMIT_VERSION = 1 };
+enum { COMMIT_VERSION = 2 };
 
 static const char commit_domain[] = "mycel commit v1";
 
@@ -21,6 +21,8 @@ void commit_encode(struct writer *w, const struct commit *c, const struct core_k
     write_u8(w, (uint8_t)c->slot);
     write_u64(w, c->tokens);
     write_u64(w, c->weight);
+    write_u16(w, (uint16_t)c->bandwidth);
+    run_place_write(w, c->site, c->at);
     write_f64(w, c->loss);
     write_u8(w, c->fresh);
     write_hash(w, &c->state_in);
@@ -44,6 +46,8 @@ static enum core_err commit_fields(struct slice bytes, struct commit *c, struct 
     c->slot = read_u8(r);
     c->tokens = read_u64(r);
     c->weight = read_u64(r);
+    c->bandwidth = read_u16(r);
+    run_place_read(r, &c->site, c->at);
     c->loss = read_f64(r);
     c->fresh = read_bool(r);
     c->state_in = read_hash(r);
@@ -79,7 +83,8 @@ bool commit_same_work(const struct commit *a, const struct commit *b)
     for (uint32_t i = 0; i < a->shard_count; i++)
         if (!hash_equal(&a->shards[i], &b->shards[i])) return false;
     return hash_equal(&a->run, &b->run) && a->round == b->round && id_equal(&a->trainer, &b->trainer) &&
-           a->slot == b->slot && a->tokens == b->tokens && a->weight == b->weight &&
+           a->slot == b->slot && a->tokens == b->tokens && a->weight == b->weight && a->bandwidth == b->bandwidth &&
+           a->site == b->site && memcmp(a->at, b->at, sizeof a->at) == 0 &&
            memcmp(&a->loss, &b->loss, sizeof a->loss) == 0 && a->fresh == b->fresh &&
            hash_equal(&a->state_in, &b->state_in) && hash_equal(&a->state_out, &b->state_out) &&
            hash_equal(&a->update_root, &b->update_root);

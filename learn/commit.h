@@ -17,6 +17,9 @@ struct commit {
     uint32_t slot;
     uint64_t tokens;                       // of the round
     uint64_t weight;                       // tokens a step
+    uint32_t bandwidth;                    // the trainer's class from its earlier transfers; 0: not measured yet
+    uint64_t site;                         // where it is now, for the next plan
+    int32_t at[TREE_AXES];                 // (as in run_member)
     double loss;                           // mean over the round, nats a token; finite
     bool fresh;                            // started without inner state
     struct core_hash state_in, state_out;  // inner state before and after

@@ -3,7 +3,7 @@
 #include "core/check.h"
 #include "learn/signed.h"
 
-enum { CUT_VERSION = 1 };
+enum { CUT_VERSION = 2 };
 
 void cut_encode(struct writer *w, const struct cut *c)
 {

@@ -95,7 +95,6 @@ enum core_err peer_open(struct peer **out, const struct peer_options *options, u
     if (!p->options.resend_ms) p->options.resend_ms = 500;
     if (!p->options.head_ms) p->options.head_ms = 1000;
     if (!p->options.bytes_per_ms) p->options.bytes_per_ms = 10000;
-    if (!p->options.weight) p->options.weight = 1;
     struct gossip_options gossip = options->gossip;
     gossip.callbacks = (struct gossip_callbacks){certificate_valid, payload_valid, p};
     enum core_err err = gossip_open(&p->gossip, &gossip, now_ms);
@@ -142,6 +141,14 @@ static enum core_err may_add_run(const struct peer *p, struct slice bytes, struc
     return CORE_ERR_OK;
 }
 
+// Until gossip measures it, a peer says nothing of where it is.
+static void place_of(void *context, uint64_t *site, int32_t at[TREE_AXES])
+{
+    (void)context;
+    *site = 0;
+    memset(at, 0, TREE_AXES * sizeof at[0]);
+}
+
 static enum core_err add_run(struct peer *p, struct slice bytes, uint64_t now_ms, struct round **out)
 {
     struct core_hash run;
@@ -157,6 +164,7 @@ static enum core_err add_run(struct peer *p, struct slice bytes, uint64_t now_ms
         .head_ms = p->options.head_ms,
         .bytes_per_ms = p->options.bytes_per_ms,
         .state_of = state_of,
+        .place_of = place_of,
         .context = p,
         .events = p->options.gossip.events,
         .counts = &p->counts,
@@ -590,8 +598,8 @@ uint32_t peer_electorate(const struct peer *p, struct run_member *members)
         struct gossip_member m;
         gossip_member_at(p->gossip, i, &m);
         if (m.self || m.state != GOSSIP_ALIVE) continue;
-        members[count] = (struct run_member){
-            .id = m.id, .host = m.host, .slot = count, .weight = 1, .dialable = m.dialable, .fresh = true};
+        members[count] =
+            (struct run_member){.id = m.id, .host = m.host, .slot = count, .dialable = m.dialable, .fresh = true};
         count++;
     }
     return count;

@@ -38,7 +38,7 @@ struct peer_options {
     bool (*spec_valid)(void *context, const struct run_spec *spec);
     void *context;
     bool observe;           // never trains, never asks to
-    uint32_t weight;        // this peer's bandwidth class; 0 for 1
+    uint32_t weight;        // this peer's bandwidth class until it is measured; 0: not known
     uint32_t runs_max;      // known at a time; 0 for 64
     uint32_t resend_ms;     // first repetition of what was not answered; 0 for 500
     uint32_t head_ms;       // between words about the head of a run; 0 for 1000

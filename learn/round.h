@@ -11,12 +11,14 @@ struct round;
 struct round_options {
     const struct core_key *key;  // this peer's; outlives the round
     struct core_hash host;
-    uint32_t weight;
+    uint32_t weight;  // bandwidth class until it is measured; 0: not known
     bool dialable;
     bool observe;
     uint32_t resend_ms, head_ms, bytes_per_ms;
     // What gossip believes of a peer; DEAD and LEFT are not waited for.
     enum gossip_state (*state_of)(void *context, const struct core_id *id);
+    // Where this peer is: its site and its round-trip coordinates in microseconds.
+    void (*place_of)(void *context, uint64_t *site, int32_t at[TREE_AXES]);
     void *context;
     struct event_sink events;
     struct peer_counts *counts;

@@ -77,13 +77,17 @@ static void train(struct round *r, struct turn *t, uint64_t now_ms, struct outbo
     ask_train(r, t, out);
 }
 
+static bool restored(const struct round *r, uint64_t round, struct commit *before)
+{
+    return r->restored_commit_size > 0 &&
+           !commit_read((struct slice){r->restored_commit, r->restored_commit_size}, before) && before->round == round;
+}
+
 // A commit written before a crash binds: the same bits may be announced again, others never.
 static bool restored_agrees(const struct round *r, const struct commit *c, bool *found)
 {
     struct commit before;
-    *found = r->restored_commit_size > 0 &&
-             !commit_read((struct slice){r->restored_commit, r->restored_commit_size}, &before) &&
-             before.round == c->round;
+    *found = restored(r, c->round, &before);
     return !*found || commit_same_work(&before, c);
 }
 
@@ -96,6 +100,24 @@ static void persist_commit(struct round *r, struct slice bytes, struct outbox *o
     outbox_persist(out, RUN_PERSIST_COMMIT, (struct slice){record, w.size});
     memcpy(r->restored_commit, bytes.data, bytes.size);
     r->restored_commit_size = (uint32_t)bytes.size;
+}
+
+// The measured rate as a power of two, so that small changes make no new plan.
+static uint32_t bandwidth_class(const struct round *r)
+{
+    uint64_t class = 1;
+    if (!r->rate) return r->options.weight;
+    while (class * 2 * ROUND_RATE_UNIT <= r->rate && class * 2 <= TREE_WEIGHT_MAX) class *= 2;
+    return (uint32_t) class;
+}
+
+static void note_rate(struct round *r, const struct turn *t, uint64_t now_ms)
+{
+    uint64_t bytes = 0;
+    for (uint32_t shard = 0; shard < t->shards; shard++) bytes += turn_shard_bytes(r, t, shard, 8);
+    if (bytes < ROUND_RATE_BYTES || now_ms < t->handed_ms + ROUND_RATE_MS) return;
+    const uint64_t rate = bytes / (now_ms - t->handed_ms);
+    r->rate = r->rate ? (3 * r->rate + rate) / 4 : rate;
 }
 
 static struct commit commit_of(const struct round *r, const struct turn *t, const struct work_result *result)
@@ -112,10 +134,18 @@ static struct commit commit_of(const struct round *r, const struct turn *t, cons
         .state_in = result->train.state_in,
         .state_out = result->train.state_out,
         .update_root = result->train.update_root,
+        .bandwidth = bandwidth_class(r),
         .shard_count = t->shards,
         .phase = COMMIT_ANNOUNCED,
     };
+    r->options.place_of(r->options.context, &c.site, c.at);
     memcpy(c.shards, result->train.shards, t->shards * sizeof c.shards[0]);
+    struct commit before;  // what was announced before a crash is announced again, also where this peer was then
+    if (restored(r, t->round, &before)) {
+        c.bandwidth = before.bandwidth;
+        c.site = before.site;
+        memcpy(c.at, before.at, sizeof c.at);
+    }
     return c;
 }
 
@@ -167,6 +197,7 @@ static const struct run_member *hand_target(const struct round *r, const struct 
 static bool hand_over(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *out)
 {
     bool all = true;
+    if (!t->handed_ms) t->handed_ms = now_ms;
     for (uint32_t shard = 0; shard < t->shards; shard++) {
         if (t->manifest.member_count == 1 || t->acked[shard] || turn_shard_elements(r, t, shard) == 0) continue;
         all = false;
@@ -265,6 +296,9 @@ void round_collect(struct round *r, struct turn *t, uint64_t now_ms, struct outb
 {
     train(r, t, now_ms, out);
     if (t->cut_valid) return;
-    if (t->train == STEP_DONE && !t->acknowledged && hand_over(r, t, now_ms, out)) acknowledge(r, t, out);
+    if (t->train == STEP_DONE && !t->acknowledged && hand_over(r, t, now_ms, out)) {
+        note_rate(r, t, now_ms);
+        acknowledge(r, t, out);
+    }
     propose_cut(r, t, now_ms, out);
 }

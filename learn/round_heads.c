@@ -174,6 +174,7 @@ static void say_enter(struct round *r, bool leaving, uint64_t now_ms, struct out
         .dialable = r->options.dialable,
         .leaving = leaving,
     };
+    r->options.place_of(r->options.context, &enter.site, enter.at);
     uint8_t bytes[RUN_ENTER_LIMIT];
     struct writer w = writer_over(bytes, sizeof bytes);
     run_enter_encode(&w, &enter, r->options.key);

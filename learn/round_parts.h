@@ -20,11 +20,14 @@ enum {
     ROUND_LOST_MS = 30000,      // a contribution that nobody has sent for so long counts as lost
     ROUND_ENTER_MS = 2000,      // between words that this peer wants to enter or to leave
     ROUND_ENTER_OLD_MS = 15000,
-    ROUND_EVALUATE_MS = 8000,  // how long the others leave the first proposer to measure held-out loss
-    ROUND_RETRY_MS = 1000,     // before failed work is tried again
-    ROUND_PULL_LIMIT = 16,     // decisions a pull asks for
-    ROUND_HEADS = 8,           // members told of the head at a time
-    ROUND_BACKOFF = 8,         // repetitions slow down to so many times the first
+    ROUND_EVALUATE_MS = 8000,      // how long the others leave the first proposer to measure held-out loss
+    ROUND_RETRY_MS = 1000,         // before failed work is tried again
+    ROUND_PULL_LIMIT = 16,         // decisions a pull asks for
+    ROUND_HEADS = 8,               // members told of the head at a time
+    ROUND_BACKOFF = 8,             // repetitions slow down to so many times the first
+    ROUND_RATE_BYTES = 256 << 10,  // handing over less says nothing of this peer's bandwidth
+    ROUND_RATE_MS = 5,
+    ROUND_RATE_UNIT = 64,  // bytes a millisecond that make class 1; twice the rate, twice the class
 };
 
 // Repeats a request or a push until it is answered.
@@ -85,6 +88,7 @@ struct turn {
     bool acknowledged;  // own commit was cast as such
     struct retry hand[TREE_SHARD_MAX];
     uint64_t acked[TREE_SHARD_MAX];  // slots that hold a copy
+    uint64_t handed_ms;              // handing over began
 
     // the cut
     bool cut_offered;
@@ -171,6 +175,7 @@ struct round {
     struct run_command wanted;
     bool wanted_valid, wanted_mine;
     uint64_t next_command_ms;
+    uint64_t rate;  // bytes a millisecond that handing over reached, smoothed; 0: not measured
     uint64_t durations[ROUND_HISTORY];
     uint32_t duration_count;
     uint64_t clear_ms;  // ended: when blobs go

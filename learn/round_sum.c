@@ -38,8 +38,12 @@ enum core_err turn_plan(struct round *r, struct turn *t, uint32_t attempt)
     struct tree_member members[RUN_MEMBERS_MAX];
     for (uint32_t i = 0; i < t->manifest.member_count; i++) {
         const struct run_member *m = &t->manifest.members[i];
-        members[i] =
-            (struct tree_member){.slot = m->slot, .host = m->host, .weight = m->weight, .reachable = m->dialable};
+        members[i] = (struct tree_member){.slot = m->slot,
+                                          .host = m->host,
+                                          .site = m->site,
+                                          .at = {m->at[0], m->at[1], m->at[2]},
+                                          .weight = m->weight,
+                                          .reachable = m->dialable};
     }
     enum core_err err = tree_plan_make(&t->plan, members, t->manifest.member_count, &r->run, t->round, attempt);
     if (err) return err;

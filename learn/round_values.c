@@ -131,6 +131,12 @@ static void next_manifest(const struct round *r, struct manifest *m)
         const bool in = t->cut_slots & SLOT(member.slot);
         member.absent = in ? 0 : member.absent + 1;
         member.fresh = !in;
+        if (in) {  // where it said it is, and how fast: the next plan's
+            const struct commit *c = &t->known[member.slot].commit;
+            if (c->bandwidth) member.weight = c->bandwidth;
+            member.site = c->site;
+            memcpy(member.at, c->at, sizeof member.at);
+        }
         if (member.absent < ROUND_ABSENT_MAX) m->members[kept++] = member;
     }
     m->member_count = kept;  // at least the cut's
@@ -139,7 +145,8 @@ static void next_manifest(const struct round *r, struct manifest *m)
 static bool same_member(const struct run_member *a, const struct run_member *b)
 {
     return id_equal(&a->id, &b->id) && hash_equal(&a->host, &b->host) && a->slot == b->slot && a->weight == b->weight &&
-           a->absent == b->absent && a->dialable == b->dialable && a->fresh == b->fresh;
+           a->absent == b->absent && a->dialable == b->dialable && a->fresh == b->fresh && a->site == b->site &&
+           memcmp(a->at, b->at, sizeof a->at) == 0;
 }
 
 // Members of the next manifest: those expected, less who leaves, and newcomers on slots that nobody had.
@@ -252,6 +259,8 @@ static void add_wishes(const struct round *r, struct manifest *m)
         insert_member(m, &(struct run_member){
                              .id = e->id,
                              .host = e->host,
+                             .site = e->site,
+                             .at = {e->at[0], e->at[1], e->at[2]},
                              .slot = slot,
                              .weight = e->weight,
                              .dialable = e->dialable,

@@ -5,11 +5,23 @@
 #include "core/check.h"
 #include "learn/signed.h"
 
-enum { SPEC_VERSION = 1, ENTER_VERSION = 1, COMMAND_VERSION = 1, ROUNDS_MAX = 1 << 24 };
+enum { SPEC_VERSION = 2, ENTER_VERSION = 2, COMMAND_VERSION = 1, ROUNDS_MAX = 1 << 24 };
 
 static const char spec_domain[] = "mycel run v1";
 static const char enter_domain[] = "mycel enter v1";
 static const char command_domain[] = "mycel run command v1";
+
+void run_place_write(struct writer *w, uint64_t site, const int32_t at[TREE_AXES])
+{
+    write_u64(w, site);
+    for (uint32_t i = 0; i < TREE_AXES; i++) write_u32(w, (uint32_t)at[i]);
+}
+
+void run_place_read(struct reader *r, uint64_t *site, int32_t at[TREE_AXES])
+{
+    *site = read_u64(r);
+    for (uint32_t i = 0; i < TREE_AXES; i++) at[i] = (int32_t)read_u32(r);
+}
 
 void run_members_write(struct writer *w, const struct run_member *members, uint32_t count)
 {
@@ -18,6 +30,7 @@ void run_members_write(struct writer *w, const struct run_member *members, uint3
         const struct run_member *m = &members[i];
         write_id(w, &m->id);
         write_hash(w, &m->host);
+        run_place_write(w, m->site, m->at);
         write_u8(w, (uint8_t)m->slot);
         write_u16(w, (uint16_t)m->weight);
         write_u8(w, (uint8_t)m->absent);
@@ -32,13 +45,14 @@ enum core_err run_members_read(struct reader *r, struct run_member *members, uin
     for (uint32_t i = 0; i < *count; i++) {
         struct run_member *m = &members[i];
         *m = (struct run_member){.id = read_id(r), .host = read_hash(r)};
+        run_place_read(r, &m->site, m->at);
         m->slot = read_u8(r);
         m->weight = read_u16(r);
         m->absent = read_u8(r);
         uint8_t flags = read_u8(r);
         m->dialable = flags & 1;
         m->fresh = flags & 2;
-        if (r->failed || m->slot >= RUN_MEMBERS_MAX || m->weight == 0 || flags > 3) return CORE_ERR_MALFORMED;
+        if (r->failed || m->slot >= RUN_MEMBERS_MAX || flags > 3) return CORE_ERR_MALFORMED;
         if (i > 0 && m->slot <= members[i - 1].slot) return CORE_ERR_MALFORMED;
         if (run_members_find(members, i, &m->id) != UINT32_MAX) return CORE_ERR_MALFORMED;
     }
@@ -142,6 +156,7 @@ void run_enter_encode(struct writer *w, struct run_enter *e, const struct core_k
     write_hash(w, &e->run);
     write_id(w, &e->id);
     write_hash(w, &e->host);
+    run_place_write(w, e->site, e->at);
     write_u64(w, e->height);
     write_u32(w, e->weight);
     write_u8(w, e->dialable);
@@ -158,11 +173,12 @@ enum core_err run_enter_decode(struct slice bytes, struct run_enter *e)
     e->run = read_hash(&r);
     e->id = read_id(&r);
     e->host = read_hash(&r);
+    run_place_read(&r, &e->site, e->at);
     e->height = read_u64(&r);
     e->weight = read_u32(&r);
     e->dialable = read_bool(&r);
     e->leaving = read_bool(&r);
-    if (e->weight == 0 || e->weight > TREE_WEIGHT_MAX) return CORE_ERR_MALFORMED;
+    if (e->weight > TREE_WEIGHT_MAX) return CORE_ERR_MALFORMED;
     return signed_check(bytes, &r, enter_domain, &e->id);
 }
 

@@ -23,8 +23,10 @@ enum {
 struct run_member {
     struct core_id id;
     struct core_hash host;  // equal for peers of one machine
+    uint64_t site;          // equal for peers of one place; 0: not known
+    int32_t at[TREE_AXES];  // round-trip coordinates for the aggregation plan, microseconds
     uint32_t slot;          // given on entry; picks its data
-    uint32_t weight;        // bandwidth class for the aggregation plan, 1 to 65535
+    uint32_t weight;        // bandwidth class for the aggregation plan, to 65535; 0: not known yet
     uint32_t absent;        // rounds in a row that the cut went without it
     bool dialable;
     bool fresh;  // starts this round without inner state
@@ -57,6 +59,9 @@ void run_spec_encode(struct writer *w, struct run_spec *spec, const struct core_
 // For bytes from anyone: UNKNOWN_VERSION, TRUNCATED, MALFORMED, BAD_SIGNATURE. `run` receives the id.
 CORE_MUST_USE enum core_err run_spec_decode(struct slice bytes, struct run_spec *spec, struct core_hash *run);
 
+// A member's site and coordinates, as members, enters and commits hold them.
+void run_place_write(struct writer *w, uint64_t site, const int32_t at[TREE_AXES]);
+void run_place_read(struct reader *r, uint64_t *site, int32_t at[TREE_AXES]);
 // Used by manifests too. MALFORMED unless ascending by slot, slots below 64, ids distinct.
 void run_members_write(struct writer *w, const struct run_member *members, uint32_t count);
 CORE_MUST_USE enum core_err run_members_read(struct reader *r, struct run_member *members, uint32_t *count);
@@ -71,6 +76,8 @@ struct run_enter {
     struct core_hash run;
     struct core_id id;
     struct core_hash host;
+    uint64_t site;
+    int32_t at[TREE_AXES];
     uint64_t height;  // the head it knew: later words of the same peer replace earlier ones
     uint32_t weight;
     bool dialable;
