@@ -32,6 +32,18 @@ const char *link_reason_name(enum link_reason reason)
     return reason < LINK_REASON_COUNT ? names[reason] : "UNKNOWN";
 }
 
+const char *link_class_name(enum link_class c)
+{
+    static const char *const names[LINK_CLASS_COUNT] = {"control", "cast", "bulk"};
+    return c < LINK_CLASS_COUNT ? names[c] : "unknown";
+}
+
+const char *link_way_name(enum link_way way)
+{
+    static const char *const names[LINK_WAY_COUNT] = {"none", "curve", "sealed", "shared"};
+    return way < LINK_WAY_COUNT ? names[way] : "unknown";
+}
+
 // Both ways: what a reason is as an error (REFUSED carries it), and what an error is as a reason.
 static const struct {
     enum link_reason reason;
@@ -509,6 +521,13 @@ enum core_err links_send(struct links *links, const struct core_id *id, const st
     struct frame f;
     enum core_err err = frame_make(links, m, &f);
     return err ? err : lane_send(links, link, info->lane, &f);
+}
+
+enum core_err links_send_buffer(struct links *links, const struct core_id *id, const struct message *m,
+                                struct buffer *bulk)
+{
+    (void)bulk;
+    return links_send(links, id, m);
 }
 
 void links_admit_open(struct links *links, bool open)

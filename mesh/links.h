@@ -1,11 +1,17 @@
 // Links to other peers over libzmq: one listening port (ROUTER), a DEALER for each lane that we dialled, CURVE on all.
 // A link has two lanes, control and bulk, each a connection of its own, so that a large state never delays a heartbeat.
+// The bulk lane opens with the first bulk message: through shared memory between peers of one host, sealed by an AEAD
+// over a TCP connection of its own (mesh/bulk.h) otherwise, and over CURVE where neither can be made.
 //
 //   who      CURVE pins the key we dial; ZAP (mesh/gate.h) says whose key dialled us; the first message must be a HELLO
 //            whose certificate verifies and is for that very key. Routing ids are libzmq's own, bound to that key.
 //   crossing of two connections between two peers the one that the lower id dialled stays.
 //   bulk     the receiver grants bytes (CREDIT); the sender keeps the rest in a bounded queue and says WOULD_BLOCK.
-//   down     a closed TCP connection is LINK_DOWN at once (socket monitors), a silent one after ZMTP's heartbeat.
+//   classes  control, casts and bulk have queues of their own, so that control never waits behind casts; all are
+//            bounded. What a peer sends of a class is bounded by a token bucket: a flood is dropped and counted, and
+//            let go when it goes on. A peer that takes nothing of what we queue for it is let go: LINK_SLOW.
+//   down     a closed TCP connection is LINK_DOWN at once (socket monitors); a silent peer is for gossip's monitor to
+//            find, ZMTP's heartbeat is only the last resort.
 //
 // One thread owns it (the node's loop); libzmq's I/O thread and the gate's thread do the rest. No call blocks.
 #ifndef MESH_LINKS_H
@@ -23,6 +29,7 @@
 #include "mesh/certificate.h"
 #include "mesh/charter.h"
 
+struct buffer;  // mesh/buffer.h
 struct links;
 struct zmq_pollitem_t;  // <zmq.h>
 
@@ -52,7 +59,11 @@ struct zmq_pollitem_t;  // <zmq.h>
     X(NO_INVITATION, "no invitation is open here: the token was used up, expired or was revoked") \
     X(BANNED, "banned")                                                                           \
     X(TOO_FAST, "too many tries")                                                                 \
-    X(LIMIT, "a limit is reached")
+    X(LIMIT, "a limit is reached")                                                                \
+    X(SLOW, "it took nothing of what we sent for too long")                                       \
+    X(FLOOD, "it went on sending more than allowed")                                              \
+    X(NO_CREDIT, "more bulk bytes than we granted")                                               \
+    X(LANE, "its bulk lane broke")
 
 enum link_reason {
 #define LINK_REASON_ENUM(name, text) LINK_##name,
@@ -65,25 +76,48 @@ const char *link_reason_text(enum link_reason reason);
 const char *link_reason_name(enum link_reason reason);  // "WRONG_KEY"
 enum core_err link_reason_error(enum link_reason reason);
 
+// How messages are queued, limited and counted.
+enum link_class { LINK_CLASS_CONTROL, LINK_CLASS_CAST, LINK_CLASS_BULK, LINK_CLASS_COUNT };
+const char *link_class_name(enum link_class c);  // "control", "cast", "bulk"
+
+// What a bulk lane goes over.
+enum link_way { LINK_WAY_NONE, LINK_WAY_CURVE, LINK_WAY_SEALED, LINK_WAY_SHARED, LINK_WAY_COUNT };
+const char *link_way_name(enum link_way way);  // "none", "curve", "sealed", "shared"
+
+// A token bucket: a message costs one token, and one more for each 4 KiB.
+struct link_rate {
+    uint32_t per_s;
+    uint32_t burst;
+};
+
 struct links_options {
     const struct core_key *key;  // outlives the links, as do the next three
     const struct charter *charter;
-    const struct revocations *revoked;  // may be NULL
-    struct slice certificate;           // our own
-    struct address listen;              // port 0: any free one
-    bool no_listener;                   // dial only
-    struct slice addresses;             // an encoded address list that HELLO carries; copied
-    struct core_hash host;              // same value, same machine
-    uint64_t incarnation;               // HELLO carries it
-    uint32_t max_links;                 // 0: 64
-    uint32_t max_strangers;             // connections that have not said who they are; 0: 128
-    uint64_t control_queue_bytes;       // a link, on top of libzmq's; 0: 4 MiB
-    uint64_t bulk_queue_bytes;          // a link; 0: 128 MiB
-    uint64_t bulk_window_bytes;         // what we grant a peer; 0: 32 MiB
-    int dial_timeout_ms;                // an address; 0: 3000
-    int hello_timeout_ms;               // 0: 5000
-    int heartbeat_ms;                   // ZMTP's, on the control lane; 0: 2000; silent for 4 times that is down
-    int penalty_ms;                     // how long a key that sent hostile bytes is kept out; 0: 30000
+    const struct revocations *revoked;         // may be NULL
+    struct slice certificate;                  // our own
+    struct address listen;                     // port 0: any free one
+    bool no_listener;                          // dial only
+    struct slice addresses;                    // an encoded address list that HELLO carries; copied
+    struct core_hash host;                     // same value, same machine
+    uint64_t incarnation;                      // HELLO carries it
+    uint32_t max_links;                        // 0: 64
+    uint32_t max_strangers;                    // connections that have not said who they are; 0: 128
+    uint64_t control_queue_bytes;              // a link, on top of libzmq's; 0: 4 MiB
+    uint64_t bulk_queue_bytes;                 // a link; 0: 128 MiB
+    uint64_t bulk_window_bytes;                // what we grant a peer; 0: 32 MiB
+    int dial_timeout_ms;                       // an address; 0: 3000
+    int hello_timeout_ms;                      // 0: 5000
+    int heartbeat_ms;                          // ZMTP's, on the control lane; 0: 15000; silent for 4 times that is down
+    int penalty_ms;                            // how long a key that sent hostile bytes is kept out; 0: 30000
+    uint64_t cast_queue_bytes;                 // a link; 0: 8 MiB
+    int slow_ms;                               // something waits and nothing was taken for so long: LINK_SLOW; 0: 20000
+    struct link_rate rates[LINK_CLASS_COUNT];  // of one peer's messages to us; {0}: what links_default_rates says
+    uint32_t bulk_ways;                        // bit 1 << LINK_WAY_*: the ways allowed; 0: all
+    uint16_t bulk_port;                        // where sealed bulk lanes are accepted; 0: any free
+    // May be NULL. Whether an id is a member's as far as the owner knows. An Ed25519 id and its twin (the sign bit
+    // flipped) have one X25519 key: a HELLO whose id's twin is known is refused (LINK_WRONG_KEY).
+    bool (*knows)(void *context, const struct core_id *id);
+    void *knows_context;
 };
 
 enum link_event_kind {
@@ -109,6 +143,9 @@ struct link_event {
     struct core_hash host;
     uint64_t incarnation;
     const struct message *message;
+    // MESSAGE with bulk: what holds the bulk bytes. Keep it (buffer_keep) to use message->bulk after the call without a
+    // copy, drop it later from any thread. NULL where there is no bulk.
+    struct buffer *bulk;
     uint64_t ticket;
     const uint8_t *curve;  // 32 bytes, or NULL
 };
@@ -140,8 +177,13 @@ CORE_MUST_USE enum core_err links_dial(struct links *links, const struct core_id
 // Closes a link or gives up a dial; LINK_EVENT_DOWN with LINK_HANGUP comes from the next links_process where it was up.
 void links_hangup(struct links *links, const struct core_id *id);
 // Queues a message (copies it). CORE_ERR_UNREACHABLE where no link is up, CORE_ERR_WOULD_BLOCK when the lane's queue is
-// full (counted), CORE_ERR_TOO_LARGE. Messages of one lane arrive in order, once, or the link goes down.
+// full (counted), CORE_ERR_TOO_LARGE. Messages of one class arrive in
+// order, once, or the link goes down.
 CORE_MUST_USE enum core_err links_send(struct links *links, const struct core_id *id, const struct message *m);
+// As links_send, for a message whose bulk lies in `bulk`: keeps the buffer in place of a copy until it is sent. A
+// buffer made by buffer_new_shared is never copied on its way to a peer of the same host.
+CORE_MUST_USE enum core_err links_send_buffer(struct links *links, const struct core_id *id, const struct message *m,
+                                              struct buffer *bulk);
 // Answers a LINK_EVENT_ADMIT; the connection closes after it. CORE_ERR_NOT_FOUND where it is gone.
 CORE_MUST_USE enum core_err links_answer(struct links *links, uint64_t ticket, const struct message *m);
 // ADMIT is passed on only while this is true (default false); otherwise it is refused: LINK_NO_INVITATION.
@@ -168,8 +210,12 @@ struct link_stats {
     uint64_t tx_messages[LANE_COUNT];
     uint64_t rx_messages[LANE_COUNT];
     uint64_t queued_bytes[LANE_COUNT];
-    uint64_t would_block[LANE_COUNT];  // messages that found the queue full
-    int64_t bulk_credit;               // bytes we may still send
+    uint64_t would_block[LANE_COUNT];    // messages that found the queue full
+    enum link_way way;                   // of the bulk lane
+    uint64_t waiting[LINK_CLASS_COUNT];  // messages in our queue
+    uint64_t dropped[LINK_CLASS_COUNT];  // ours that found the queue full
+    uint64_t flooded[LINK_CLASS_COUNT];  // theirs that were over the limit
+    int64_t bulk_credit;                 // bytes we may still send
 };
 
 struct links_stats {
@@ -181,6 +227,14 @@ struct links_stats {
     uint32_t parked;                // dials of others that wait for how ours to them goes
     uint64_t tx_bytes[LANE_COUNT];  // since open, over all links that were
     uint64_t rx_bytes[LANE_COUNT];
+    uint64_t dropped[LINK_CLASS_COUNT];  // since open, over all links, as the next
+    uint64_t flooded[LINK_CLASS_COUNT];
+    uint64_t handshakes_refused;    // CURVE handshakes that the gate turned away: banned or too many
+    uint64_t slow;                  // links let go because they took nothing
+    uint64_t floods;                // links let go because they went on flooding
+    uint64_t overfed;               // strangers shut down because of how many bytes they sent unannounced
+    uint32_t ways[LINK_WAY_COUNT];  // bulk lanes open now, by way
+    uint64_t fallbacks;             // bulk lanes that fell back to CURVE
 };
 
 void links_stats(const struct links *links, struct links_stats *out);
