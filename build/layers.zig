@@ -16,7 +16,7 @@ pub const Module = struct {
 /// In link order: a module stands after everything that it sees.
 pub const modules = [_]Module{
     .{ .name = "core", .libs = &.{"sodium"} },
-    .{ .name = "gossip", .sees = &.{"core"} },
+    .{ .name = "gossip", .sees = &.{"core"}, .libs = &.{"m"} },
     .{ .name = "mesh", .sees = &.{"core"}, .libs = &.{ "zmq", "sodium", "msgpackc", "crypto", "pthread" } },
     .{ .name = "sched", .sees = &.{"core"}, .libs = &.{"hwloc"} },
     .{ .name = "store", .sees = &.{"core"}, .libs = &.{"sodium"} },

@@ -25,6 +25,7 @@ struct gossip {
     struct view view;
     struct broadcast broadcast;
     struct monitor monitor;
+    struct coordinates coordinates;
     struct gossip_counts counts;
     struct rng rng;
     struct record self;  // its slices point to the arrays below
@@ -89,7 +90,7 @@ enum core_err gossip_open(struct gossip **out, const struct gossip_options *opti
 {
     *out = NULL;
     const bool fits = options->name.size <= GOSSIP_NAME_MAX && options->addresses.size <= GOSSIP_ADDRESSES_MAX &&
-                      options->certificate.size <= GOSSIP_CERTIFICATE_MAX;
+                      options->certificate.size <= GOSSIP_CERTIFICATE_MAX && options->site.size <= GOSSIP_SITE_MAX;
     if (!fits) return CORE_ERR_TOO_LARGE;
     struct gossip *g = calloc(1, sizeof *g);
     if (!g) return CORE_ERR_NO_MEMORY;
@@ -106,6 +107,7 @@ enum core_err gossip_open(struct gossip **out, const struct gossip_options *opti
         return err;
     }
     monitor_open(&g->monitor, o, &g->links, &g->members, &g->counts, now_ms);
+    coordinates_open(&g->coordinates, o->seed);
     g->rng = rng_from(o->seed, 0x676f7373);
     g->digest_ms = now_ms + rng_below(&g->rng, o->digest_ms);
     g->ticked_ms = now_ms;
@@ -273,6 +275,29 @@ void gossip_heard(struct gossip *g, const struct core_id *peer, uint64_t now_ms)
     monitor_clock(&g->monitor, now_ms);
     struct link *link = link_table_find(&g->links, peer);
     if (link) heard(g, link, now_ms);
+}
+
+// Of three, the one between the others: a packet that lay in a queue, or a paused process, moves nobody.
+static uint32_t median(const uint32_t us[3])
+{
+    const uint32_t low = us[0] < us[1] ? us[0] : us[1], high = us[0] < us[1] ? us[1] : us[0];
+    return us[2] < low ? low : us[2] > high ? high : us[2];
+}
+
+void gossip_measured(struct gossip *g, const struct core_id *peer, uint64_t rtt_us, uint64_t now_ms)
+{
+    monitor_clock(&g->monitor, now_ms);
+    struct link *link = link_table_find(&g->links, peer);
+    if (!link || rtt_us > COORDINATES_MAX_US) return;
+    if (rtt_us == 0) rtt_us = 1;
+    const int64_t weight = link->rtt_count < 16 ? ++link->rtt_count : 16;
+    link->rtt_us = (uint64_t)((int64_t)link->rtt_us + ((int64_t)rtt_us - (int64_t)link->rtt_us) / weight);
+    if (link->rtt_us == 0) link->rtt_us = 1;
+    link->measured_us[2] = link->measured_us[1];
+    link->measured_us[1] = link->measured_us[0];
+    link->measured_us[0] = (uint32_t)rtt_us;
+    const uint32_t us = link->rtt_count < 3 ? link->measured_us[0] : median(link->measured_us);
+    if (link->located) coordinates_update(&g->coordinates, &link->coordinates, us);
 }
 
 static enum core_err entry_put(struct gossip *g, struct slice record, struct slice accusation, uint64_t now_ms,
@@ -552,7 +577,7 @@ static void describe(const struct gossip *g, const struct member *member, struct
         if (!id_equal(&link->id, &r->id)) continue;
         out->linked = true;
         out->neighbor = link->neighbor;
-        out->rtt_us = link->rtt_count && link->rtt_us == 0 ? 1 : link->rtt_us;
+        out->rtt_us = link->rtt_us;
     }
 }
 
@@ -595,6 +620,12 @@ uint32_t gossip_neighbors(const struct gossip *g, struct core_id *ids, uint32_t 
 uint64_t gossip_incarnation(const struct gossip *g)
 {
     return g->self.incarnation;
+}
+
+bool gossip_coordinates(const struct gossip *g, struct coordinates_point *out)
+{
+    *out = coordinates_rounded(&g->coordinates);
+    return g->coordinates.samples > 0;
 }
 
 uint32_t gossip_health(const struct gossip *g)

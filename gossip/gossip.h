@@ -11,8 +11,11 @@
 //   EFFECT_MEMBER   what gossip_member_find says of this member changed (state, record or link)
 //
 // What it needs from its caller: gossip_link_up only for peers that are authenticated members (liveness is credited to
-// nothing else); gossip_message with every PING, PONG, VIEW_*, CAST*, MEMBERS_*, PROBE* message, and gossip_heard for
-// any other message; gossip_tick when gossip_next_ms says. now_ms is any clock that never goes back.
+// nothing else); gossip_message with every PING, PONG, VIEW_*, CAST* (CAST_BULK comes over the bulk lane), MEMBERS_*,
+// PROBE* message, and gossip_heard for any other message; gossip_measured after gossip_message was given a PONG, with
+// the round trip of its ping in microseconds (stamp the nonce when the PING of an EFFECT_SEND goes out); gossip_tick
+// when gossip_next_ms says. now_ms is any clock that never goes back. One call writes at most two payloads of
+// GOSSIP_PAYLOAD_MAX into the outbox (one delivered, one answered); a message that could not be sent is repaired.
 //
 // Memory is bounded by the options and taken at open. One owner, one thread.
 #ifndef GOSSIP_GOSSIP_H
@@ -28,13 +31,16 @@
 #include "core/hash.h"
 #include "core/message.h"
 #include "core/sign.h"
+#include "gossip/coordinates.h"
 
 enum {
     GOSSIP_NAME_MAX = 64,        // bytes
+    GOSSIP_SITE_MAX = 32,        // bytes
     GOSSIP_ADDRESSES_MAX = 512,  // bytes; their form is the caller's (mesh), opaque here
     GOSSIP_CERTIFICATE_MAX = 1024,
-    GOSSIP_PAYLOAD_MAX = 120000,  // bytes of a cast
-    GOSSIP_ENTRY_MAX = 2304,      // bytes of a saved entry
+    GOSSIP_PAYLOAD_MAX = 4 << 20,  // bytes of a cast
+    GOSSIP_PUSH_MAX = 16384,       // bytes of a cast that is pushed; larger ones are announced and pulled
+    GOSSIP_ENTRY_MAX = 2304,       // bytes of a saved entry
 };
 
 enum gossip_state { GOSSIP_ALIVE, GOSSIP_SUSPECT, GOSSIP_DEAD, GOSSIP_LEFT };
@@ -55,6 +61,7 @@ struct gossip_options {
     struct slice name;
     struct slice certificate;
     struct slice addresses;  // where others dial it; empty: not dialable
+    struct slice site;       // a label that peers of one place share; empty: none
     struct core_hash host;
     uint64_t incarnation;  // at least 1 above every earlier start's (1 if unknown: the mesh corrects it)
     struct gossip_callbacks callbacks;
@@ -65,12 +72,14 @@ struct gossip_options {
     uint32_t passive_size;     // 30  and passive view
     uint32_t walk_active;      // 6   ARWL
     uint32_t walk_passive;     // 3   PRWL
-    uint32_t shuffle_ms;       // 10000
+    uint32_t random_size;      // 2   neighbours that are never exchanged for nearer ones
+    uint32_t near_ms;          // 10000  how often a nearer neighbour is looked for
+    uint32_t shuffle_ms;       // 30000
     uint32_t dial_timeout_ms;  // 4000
-    uint32_t retry_max_ms;     // 60000  how far the interval between tries of a dead member grows
+    uint32_t retry_max_ms;     // 600000  how far the interval between a peer's tries of a dead member grows
     uint32_t digest_ms;        // 2000   anti-entropy of members
-    uint32_t cast_count;       // 1024   broadcasts kept for those who missed them
-    uint32_t cast_bytes;       // 4 MiB  and their payloads
+    uint32_t cast_count;       // 16384  broadcasts kept for those who missed them
+    uint32_t cast_bytes;       // 32 MiB  and their payloads, taken as they come
     uint32_t graft_ms;         // 250    wait for an announced broadcast before asking for it
     uint32_t ping_ms;          // 500
     uint32_t silent_ms;        // 2000   silence before a neighbour is doubted (times local health)
@@ -89,14 +98,20 @@ struct gossip_member {
     uint64_t seq;
     uint64_t heard_ms;  // when this peer last heard it over a link; 0: never
     uint64_t since_ms;  // when its state here last changed
-    uint64_t rtt_us;    // moving average; 0: unknown
+    uint64_t rtt_us;    // measured over its link, moving average; 0: unknown
     struct core_hash host;
-    struct slice name, addresses, certificate;  // views that live until the next call that changes gossip
+    bool located;                                     // it has said where it lies:
+    struct coordinates_point coordinates;             // coordinates_distance_us to another's predicts their round trip
+    struct slice name, addresses, certificate, site;  // views that live until the next call that changes gossip
 };
 
 struct gossip_counts {
-    uint64_t casts_sent, casts_received, casts_duplicate, casts_delivered, grafts;
+    uint64_t casts_sent, casts_received, casts_duplicate, casts_delivered;  // CAST and CAST_BULK messages
+    uint64_t grafts;       // ids asked for, since they were announced and did not come
+    uint64_t repaired;     // of those, what anti-entropy had found
     uint64_t refused;      // malformed or badly signed things that others sent
+    uint64_t limited;      // messages beyond what a peer is given, not looked at
+    uint64_t exchanges;    // neighbours given up for nearer ones
     uint64_t accusations;  // made by this peer
     uint64_t refutations;  // of this peer by itself
 };
@@ -120,6 +135,8 @@ bool gossip_message(struct gossip *g, const struct core_id *from, const struct m
                     struct outbox *out, enum core_err *err);
 // Any other message came from `peer` over its link: it lives.
 void gossip_heard(struct gossip *g, const struct core_id *peer, uint64_t now_ms);
+// A ping to `peer` came back after rtt_us (at least 1). Moves this peer's coordinates; nearer neighbours are preferred.
+void gossip_measured(struct gossip *g, const struct core_id *peer, uint64_t rtt_us, uint64_t now_ms);
 void gossip_tick(struct gossip *g, uint64_t now_ms, struct outbox *out);
 // When gossip_tick must next be called; never more than ping_ms ahead, so that a gap means that this peer was paused.
 uint64_t gossip_next_ms(const struct gossip *g);
@@ -148,6 +165,8 @@ const char *gossip_state_name(enum gossip_state state);                         
 // Neighbours (the active view): fills at most `max` ids, returns how many there are.
 uint32_t gossip_neighbors(const struct gossip *g, struct core_id *ids, uint32_t max);
 uint64_t gossip_incarnation(const struct gossip *g);
+// Where this peer lies; false while nothing was measured.
+bool gossip_coordinates(const struct gossip *g, struct coordinates_point *out);
 // This peer's local health multiplier (Lifeguard): 0 healthy, up to 4.
 uint32_t gossip_health(const struct gossip *g);
 void gossip_counts_get(const struct gossip *g, struct gossip_counts *out);

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/sign.h"
+#include "gossip/coordinates.h"
 
 struct link {
     struct core_id id;
@@ -22,12 +23,15 @@ struct link {
     uint64_t heard_ms;   // anything came over the link
     uint64_t pinged_ms;  // the ping that awaits its pong
     uint64_t nonce;      // of that ping; 0: none
-    uint64_t rtt_us;     // moving average
-    uint32_t rtt_count;
-    uint32_t vouched;  // silences in a row that others contradicted
+    uint32_t vouched;    // silences in a row that others contradicted
+    bool located;        // its last PONG said where it lies:
+    struct coordinates_point coordinates;
     // gossip/gossip.c
-    bool introduced;   // this neighbour was told of members and broadcasts
-    uint64_t told_ms;  // when it was last told what is said of it
+    uint64_t rtt_us;          // moving average; 0: not measured
+    uint32_t rtt_count;       // that it is of, up to 16
+    uint32_t measured_us[3];  // the last round trips, newest first; their median counts
+    bool introduced;          // this neighbour was told of members and broadcasts
+    uint64_t told_ms;         // when it was last told what is said of it
 };
 
 struct link_table {

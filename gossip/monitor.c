@@ -126,14 +126,9 @@ void monitor_heard(struct monitor *m, struct link *link, uint64_t now_ms)
 
 // ---- messages ----
 
-static void pong_received(struct link *link, uint64_t nonce, uint64_t now_ms)
+static void pong_received(struct link *link, uint64_t nonce)
 {
-    if (link->nonce == 0 || nonce != link->nonce) return;
-    link->nonce = 0;
-    // Whole milliseconds, but of both ends of the interval: their average over many pings is the true one.
-    const int64_t sample = (int64_t)(now_ms - link->pinged_ms) * 1000;
-    const int64_t weight = link->rtt_count < 16 ? ++link->rtt_count : 16;
-    link->rtt_us = (uint64_t)((int64_t)link->rtt_us + (sample - (int64_t)link->rtt_us) / weight);
+    if (nonce == link->nonce) link->nonce = 0;
 }
 
 static void answer_send(const struct core_id *asker, const struct core_id *target, uint64_t nonce, enum answer value,
@@ -212,7 +207,7 @@ bool monitor_message(struct monitor *m, const struct core_id *from, const struct
         outbox_send(out, from, &pong);
         return true;
     }
-    case MESSAGE_PONG: pong_received(link, message->pong.nonce, now_ms); return true;
+    case MESSAGE_PONG: pong_received(link, message->pong.nonce); return true;
     case MESSAGE_PROBE: probe_received(m, from, message, now_ms, out); return true;
     case MESSAGE_PROBE_ANSWER: answer_received(m, from, message, now_ms); return true;
     default: return false;
