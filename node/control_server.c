@@ -15,7 +15,7 @@
 #include "core/bytes.h"
 #include "core/check.h"
 
-enum { READ_AT_ONCE = 256 << 10, READS_A_CALL = 16 };
+enum { READ_AT_ONCE = 256 << 10, READS_A_CALL = 16, REQUEST_MS = 10000, LAST_WORD_MS = 30000 };
 
 enum core_err control_server_open(struct control_server *server, const char *home,
                                   void (*handle)(void *, struct session *, const char *), void *context)
@@ -68,10 +68,17 @@ size_t control_server_pollitems(struct control_server *server, struct zmq_pollit
     for (int i = 0; i < CONTROL_SESSIONS_MAX && count < capacity; i++) {
         const struct session *s = &server->sessions[i];
         if (s->fd < 0) continue;
-        items[count++] =
-            (zmq_pollitem_t){.fd = s->fd, .events = (short)(ZMQ_POLLIN | (s->output_used ? ZMQ_POLLOUT : 0))};
+        int reads = s->phase == SESSION_ENDING ? 0 : ZMQ_POLLIN, writes = s->output_used ? ZMQ_POLLOUT : 0;
+        items[count++] = (zmq_pollitem_t){.fd = s->fd, .events = (short)(reads | writes)};
     }
     return count;
+}
+
+bool control_server_serving(const struct control_server *server)
+{
+    for (int i = 0; i < CONTROL_SESSIONS_MAX; i++)
+        if (server->sessions[i].fd >= 0) return true;
+    return false;
 }
 
 bool control_server_busy(const struct control_server *server)
@@ -292,6 +299,13 @@ static void receive(struct session *s)
     }
 }
 
+// A client that has not said what it wants, or doesn't take its last answer, must not keep its place for ever.
+static bool stuck(const struct session *s, uint64_t now_ms)
+{
+    if (s->phase == SESSION_READING) return now_ms >= s->started_ms + REQUEST_MS;
+    return s->phase == SESSION_ENDING && now_ms >= s->told_ms + LAST_WORD_MS;
+}
+
 void control_server_process(struct control_server *server, uint64_t now_ms)
 {
     server->now_ms = now_ms;
@@ -301,7 +315,7 @@ void control_server_process(struct control_server *server, uint64_t now_ms)
         if (s->fd < 0) continue;
         if (s->phase != SESSION_ENDING) receive(s);
         if (s->fd >= 0 && s->output_used) flush(s);
-        if (s->fd >= 0 && s->phase == SESSION_ENDING && !s->output_used) session_close(s);
+        if (s->fd >= 0 && ((s->phase == SESSION_ENDING && !s->output_used) || stuck(s, now_ms))) session_close(s);
     }
 }
 

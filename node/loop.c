@@ -1,8 +1,11 @@
 // The event loop: waits for links, clients, finished work, signals and timers, hands each to its part, and performs
-// what the protocol answers. One thread; nothing in it blocks but the fsync of a vote.
+// what the protocol answers. One thread; nothing in it blocks but the fsync of a vote. It has no tick of its own: an
+// idle peer wakes for messages, for the protocol's own timers, and once a second.
 #include "node/loop.h"
 
 #include <errno.h>
+#include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +16,7 @@
 
 #include "node/verbs.h"
 
-enum { TICK_MS = 100, SECOND_MS = 1000, MEMBERS_SAVE_MS = 3000, LEAVE_LIMIT_MS = 15000 };
+enum { BUSY_MS = 100, SECOND_MS = 1000, MEMBERS_SAVE_MS = 3000, LEAVE_LIMIT_MS = 15000, TRIM_MS = 60000 };
 
 uint64_t node_clock_us(void)
 {
@@ -87,11 +90,20 @@ static void save_members(struct node *n)
     free(entry);
 }
 
+// Gives back what the heap holds free: a peer that has joined, or has trained, idles small.
+static void trim_memory(struct node *n)
+{
+    if (n->now_ms < n->trim_ms || peer_run_count(n->peer) > 0) return;
+    n->trim_ms = n->now_ms + TRIM_MS;
+    malloc_trim(0);
+}
+
 static void each_second(struct node *n)
 {
     if (n->now_ms < n->second_ms) return;
     n->second_ms = n->now_ms + SECOND_MS;
-    share_machine(n);
+    trim_memory(n);
+    if (n->members_changed) share_machine(n);
     save_members(n);
     record_tick(n);
     node_links_tick(n);
@@ -136,8 +148,37 @@ static int wait_ms(struct node *n)
     wait = until(n->now_ms, n->second_ms, wait);
     int links = links_timeout_ms(n->links);
     if (links >= 0 && links < wait) wait = links;
-    if (wait > TICK_MS && (control_server_busy(&n->control) || n->state == NODE_LEAVING)) wait = TICK_MS;
+    if (wait > BUSY_MS && (control_server_busy(&n->control) || n->state == NODE_LEAVING)) wait = BUSY_MS;
     return wait;
+}
+
+// zmq_poll asks every socket twice, and each asking is a system call. Once is enough, right before waiting: libzmq's
+// descriptors tell changes only, so what is there already shows in ZMQ_EVENTS alone; what comes later wakes the poll,
+// and links_process reads it without being told where it is.
+static int wait_for(const zmq_pollitem_t *items, size_t count, struct pollfd *fds, int timeout_ms)
+{
+    for (size_t i = 0; i < count; i++) {
+        fds[i] = (struct pollfd){.fd = items[i].fd, .events = POLLIN};
+        if (!items[i].socket) {
+            fds[i].events = (short)((items[i].events & ZMQ_POLLIN ? POLLIN : 0) |
+                                    (items[i].events & ZMQ_POLLOUT ? POLLOUT : 0));
+            continue;
+        }
+        int events = 0;
+        size_t size = sizeof events, fd_size = sizeof fds[i].fd;
+        if (zmq_getsockopt(items[i].socket, ZMQ_FD, &fds[i].fd, &fd_size) ||
+            zmq_getsockopt(items[i].socket, ZMQ_EVENTS, &events, &size))
+            return -1;
+        if (events & items[i].events) timeout_ms = 0;
+    }
+    return poll(fds, count, timeout_ms);
+}
+
+static bool any_ready(const struct pollfd *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (fds[i].revents) return true;
+    return false;
 }
 
 static void take_signal(struct node *n, int fd)
@@ -151,35 +192,40 @@ enum core_err node_loop(struct node *n, int signals)
     size_t links_max = links_pollitems_max(n->links);
     size_t capacity = links_max + CONTROL_SESSIONS_MAX + 1 + 2;
     zmq_pollitem_t *items = calloc(capacity, sizeof *items);
-    if (!items) return CORE_ERR_NO_MEMORY;
-    uint64_t tick_ms = 0;
-    while (n->state != NODE_STOPPING) {
+    struct pollfd *fds = calloc(capacity, sizeof *fds);
+    enum core_err err = items && fds ? CORE_ERR_OK : CORE_ERR_NO_MEMORY;
+    uint64_t busy_ms = 0;
+    while (!err && n->state != NODE_STOPPING) {
         size_t count = 0;
         items[count++] = (zmq_pollitem_t){.fd = n->inbox.fd, .events = ZMQ_POLLIN};
         items[count++] = (zmq_pollitem_t){.fd = signals, .events = ZMQ_POLLIN};
         count += links_pollitems(n->links, items + count, links_max);
+        size_t control = count;
         count += control_server_pollitems(&n->control, items + count, capacity - count);
-        if (zmq_poll(items, (int)count, wait_ms(n)) < 0 && errno != EINTR) break;
+        if (wait_for(items, count, fds, wait_ms(n)) < 0 && errno != EINTR) err = CORE_ERR_IO;
         n->now_ms = node_clock_ms();
-        if (items[0].revents) inbox_take(&n->inbox);
-        if (items[1].revents) take_signal(n, signals);
+        if (fds[0].revents) inbox_take(&n->inbox);
+        if (fds[1].revents) take_signal(n, signals);
         links_process(n->links, node_link_event, n);
         n->now_ms = node_clock_ms();
         if (peer_next_ms(n->peer) <= n->now_ms) peer_tick(n->peer, n->now_ms, &n->out);
         node_perform(n);
         transfers_tick(n);
         node_perform(n);
-        control_server_process(&n->control, n->now_ms);
+        if (any_ready(fds + control, count - control) || control_server_serving(&n->control))
+            control_server_process(&n->control, n->now_ms);
         node_perform(n);
-        if (n->now_ms >= tick_ms) {
-            tick_ms = n->now_ms + TICK_MS;
+        bool busy = control_server_busy(&n->control) || n->state == NODE_LEAVING;
+        if (busy && n->now_ms >= busy_ms) {
+            busy_ms = n->now_ms + BUSY_MS;
             control_server_tick(&n->control, n->now_ms);
-            node_disk_retry(n);
             verb_leave_tick(n);
         }
+        node_disk_retry(n);
         each_second(n);
         node_perform(n);
     }
     free(items);
-    return CORE_ERR_OK;
+    free(fds);
+    return err;
 }

@@ -2,6 +2,7 @@
 // closes.
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -247,6 +248,7 @@ static enum core_err open_peer(struct node *n, struct node_failure *why)
     enum core_err err = peer_open(&n->peer, &options, n->now_ms);
     if (err) return fail(why, err, "cannot start the protocol", "give it more memory");
     restore_members(n);
+    n->members_changed = true;
     record_open(n);
     runs_restore(n);
     peer_start(n->peer, n->now_ms, &n->out);
@@ -382,6 +384,10 @@ static enum core_err run_here(const struct node_options *o, struct node_failure 
     n->now_ms = n->started_ms = node_clock_ms();
     n->started_s = node_wall_s();
     for (int i = 0; i < CONTROL_SESSIONS_MAX; i++) n->control.sessions[i].fd = -1;
+    // hwloc's plugins find graphics cards and such, which nothing here asks for, through 3 MiB of X11 and XML libraries.
+    setenv("HWLOC_PLUGINS_PATH", "/dev/null", 0);
+    // An arena a thread would keep what that thread has freed; two are enough for what runs at once.
+    mallopt(M_ARENA_MAX, 2);
     // Before the first thread, so that every one inherits it and only the signalfd sees them.
     sigset_t set;
     sigemptyset(&set);
