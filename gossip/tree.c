@@ -6,22 +6,27 @@
 #include "core/bytes.h"
 #include "core/check.h"
 #include "core/philox.h"
+#include "gossip/tree_parts.h"
 
 enum core_err tree_plan_open(struct tree_plan *plan, uint32_t members_max)
 {
     *plan = (struct tree_plan){.members_max = members_max};
-    // Level 0 has at most one group a member, each higher level at most half as many: twice the members in all.
-    const size_t n = members_max ? members_max : 1, groups = 2 * n + TREE_LEVEL_MAX;
+    if (members_max > TREE_MEMBERS_MAX) return CORE_ERR_LIMIT;
+    const size_t n = members_max ? members_max : 1, groups = TREE_GROUPS(n);
     plan->members = calloc(n, sizeof *plan->members);
     plan->order = calloc(n, sizeof *plan->order);
     plan->group_of = calloc(n, sizeof *plan->group_of);
     plan->scratch = calloc(n, sizeof *plan->scratch);
     plan->list = calloc(n, sizeof *plan->list);
+    plan->burden = calloc(n, sizeof *plan->burden);
     plan->groups = calloc(groups, sizeof *plan->groups);
     plan->owners = calloc(groups * TREE_SHARD_MAX, sizeof *plan->owners);
     plan->rank = calloc(n * TREE_SHARD_MAX, sizeof *plan->rank);
-    const bool ok = plan->members && plan->order && plan->group_of && plan->scratch && plan->list && plan->groups &&
-                    plan->owners && plan->rank;
+    plan->domains = calloc(n, sizeof *plan->domains);
+    plan->units = calloc(n, sizeof *plan->units);
+    plan->sites = calloc(n, sizeof *plan->sites);
+    const bool ok = plan->members && plan->order && plan->group_of && plan->scratch && plan->list && plan->burden &&
+                    plan->groups && plan->owners && plan->rank && plan->domains && plan->units && plan->sites;
     if (ok) return CORE_ERR_OK;
     tree_plan_close(plan);
     return CORE_ERR_NO_MEMORY;
@@ -34,9 +39,13 @@ void tree_plan_close(struct tree_plan *plan)
     free(plan->group_of);
     free(plan->scratch);
     free(plan->list);
+    free(plan->burden);
     free(plan->groups);
     free(plan->owners);
     free(plan->rank);
+    free(plan->domains);
+    free(plan->units);
+    free(plan->sites);
     *plan = (struct tree_plan){0};
 }
 
@@ -76,114 +85,6 @@ static bool may_own(const struct tree_plan *plan, uint32_t member)
     return plan->all_reachable || plan->members[member].reachable;
 }
 
-// ---- grouping ----
-
-static int by_slot(const void *a, const void *b)
-{
-    const struct tree_member *x = a, *y = b;
-    return x->slot < y->slot ? -1 : x->slot > y->slot;
-}
-
-// Heap sort of member indices: qsort has no context argument in standard C, and the order depends on the plan.
-typedef bool tree_before(const struct tree_plan *plan, uint32_t a, uint32_t b);
-
-static void sift(const struct tree_plan *plan, uint32_t *heap, uint32_t root, uint32_t count, tree_before *before)
-{
-    for (;;) {
-        uint32_t child = 2 * root + 1;
-        if (child >= count) return;
-        if (child + 1 < count && before(plan, heap[child], heap[child + 1])) child++;
-        if (!before(plan, heap[root], heap[child])) return;
-        uint32_t swap = heap[root];
-        heap[root] = heap[child];
-        heap[child] = swap;
-        root = child;
-    }
-}
-
-static void sort_members(const struct tree_plan *plan, uint32_t *list, uint32_t count, tree_before *before)
-{
-    for (uint32_t i = count / 2; i-- > 0;) sift(plan, list, i, count, before);
-    for (uint32_t end = count; end-- > 1;) {
-        uint32_t swap = list[0];
-        list[0] = list[end];
-        list[end] = swap;
-        sift(plan, list, 0, end, before);
-    }
-}
-
-// `scratch` holds how many members share a member's host.
-static bool by_host(const struct tree_plan *plan, uint32_t a, uint32_t b)
-{
-    const int order = hash_compare(&plan->members[a].host, &plan->members[b].host);
-    return order ? order < 0 : a < b;
-}
-
-// Hosts with several peers first, each together; then the peers that are alone on theirs.
-static bool by_company(const struct tree_plan *plan, uint32_t a, uint32_t b)
-{
-    const bool alone_a = plan->scratch[a] == 1, alone_b = plan->scratch[b] == 1;
-    if (alone_a != alone_b) return alone_b;
-    return by_host(plan, a, b);
-}
-
-static void add_groups(struct tree_plan *plan, uint32_t level, uint32_t first, uint32_t count)
-{
-    // Even groups: 17 make 9 and 8, not 16 and 1.
-    const uint32_t parts = (count + TREE_GROUP_MAX - 1) / TREE_GROUP_MAX;
-    for (uint32_t i = 0; i < parts; i++) {
-        const uint32_t from = (uint32_t)((uint64_t)count * i / parts),
-                       to = (uint32_t)((uint64_t)count * (i + 1) / parts);
-        const uint32_t at = plan->group_first[level] + plan->group_count[level]++;
-        plan->groups[at] = (struct tree_group){.first = first + from, .count = to - from};
-    }
-}
-
-static void group_hosts(struct tree_plan *plan)
-{
-    const uint32_t n = plan->count;
-    for (uint32_t i = 0; i < n; i++) plan->order[i] = i;
-    sort_members(plan, plan->order, n, by_host);
-    for (uint32_t i = 0, end; i < n; i = end) {
-        const struct core_hash *host = &plan->members[plan->order[i]].host;
-        for (end = i; end < n && hash_equal(host, &plan->members[plan->order[end]].host);) end++;
-        for (uint32_t k = i; k < end; k++) plan->scratch[plan->order[k]] = end - i;
-    }
-    sort_members(plan, plan->order, n, by_company);
-
-    for (uint32_t i = 0, end; i < n; i = end) {
-        const uint32_t company = plan->scratch[plan->order[i]];
-        end = company == 1 ? n : i + company;
-        add_groups(plan, 0, i, end - i);
-    }
-    for (uint32_t g = 0; g < plan->group_count[0]; g++) {
-        struct tree_group *group = &plan->groups[g];
-        group->member_first = group->first;
-        group->member_count = group->count;
-        for (uint32_t k = 0; k < group->count; k++) plan->group_of[plan->order[group->first + k]] = g;
-    }
-    plan->levels = 1;
-}
-
-static void group_groups(struct tree_plan *plan)
-{
-    while (plan->group_count[plan->levels - 1] > 1) {
-        const uint32_t level = plan->levels++;
-        check(level < TREE_LEVEL_MAX);
-        struct tree_group *below = &plan->groups[plan->group_first[level - 1]];
-        plan->group_first[level] = plan->group_first[level - 1] + plan->group_count[level - 1];
-        add_groups(plan, level, 0, plan->group_count[level - 1]);
-        for (uint32_t g = 0; g < plan->group_count[level]; g++) {
-            struct tree_group *group = &plan->groups[plan->group_first[level] + g];
-            group->member_first = below[group->first].member_first;
-            for (uint32_t k = 0; k < group->count; k++) {
-                below[group->first + k].parent = g;
-                group->member_count += below[group->first + k].member_count;
-            }
-        }
-    }
-}
-
 // ---- owners ----
 
 struct pair {
@@ -208,14 +109,45 @@ static uint32_t list_able(struct tree_plan *plan, uint32_t first, uint32_t count
     return able;
 }
 
+static int by_value(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+// Above the hosts most members own nothing: keeps those of `list` that carry least so far, for their weight, as many
+// as there are shards or more where several carry the same. Returns how many.
+static uint32_t list_light(struct tree_plan *plan, uint32_t count)
+{
+    if (count <= plan->shards) return count;
+    for (uint32_t i = 0; i < count; i++) plan->rank[i] = plan->burden[plan->list[i]];
+    qsort(plan->rank, count, sizeof *plan->rank, by_value);
+    const uint64_t most = plan->rank[plan->shards - 1];
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (plan->burden[plan->list[i]] <= most) plan->list[kept++] = plan->list[i];
+    return kept;
+}
+
+static const uint32_t *owners_of(const struct tree_plan *plan, uint32_t level, uint32_t group)
+{
+    return &plan->owners[(size_t)(plan->group_first[level] + group) * TREE_SHARD_MAX];
+}
+
 // Gives every shard of a group to its best member that has room, best pairs first. Room is the member's share by
 // weight, rounded down; what rounding leaves over is taken by the members whose pairs come first, one each, so that
 // nobody owns more than its share rounded up.
 static void own_shards(struct tree_plan *plan, uint32_t level, uint32_t group)
 {
     const struct tree_group *g = &plan->groups[plan->group_first[level] + group];
+    uint32_t *owners = &plan->owners[(size_t)(plan->group_first[level] + group) * TREE_SHARD_MAX];
+    if (level > 0 && g->count == 1) {  // the same sum as the child's
+        memcpy(owners, owners_of(plan, level - 1, g->first), TREE_SHARD_MAX * sizeof *owners);
+        return;
+    }
     uint32_t count = list_able(plan, g->member_first, g->member_count);
     if (count == 0) count = list_able(plan, 0, plan->count);  // nobody here can be dialled: others sum for them
+    if (level > 0) count = list_light(plan, count);
     const uint32_t *list = plan->list;
     const uint32_t shards = plan->shards;
     uint64_t weights = 0;
@@ -250,15 +182,39 @@ static void own_shards(struct tree_plan *plan, uint32_t level, uint32_t group)
         } else {
             plan->scratch[best.member] -= 2;
         }
-        plan->owners[(size_t)(plan->group_first[level] + group) * TREE_SHARD_MAX + best.shard] = best.member;
+        owners[best.shard] = best.member;
+        plan->burden[best.member] += g->count * TREE_BURDEN / plan->members[best.member].weight;
     }
+}
+
+// Bandwidth classes as the plan counts them: unknown ones as the median, none above TREE_WEIGHT_SPREAD times it.
+static void bound_weights(struct tree_plan *plan)
+{
+    uint32_t known = 0;
+    for (uint32_t i = 0; i < plan->count; i++)
+        if (plan->members[i].weight) plan->rank[known++] = plan->members[i].weight;
+    qsort(plan->rank, known, sizeof *plan->rank, by_value);
+    const uint64_t median = known ? plan->rank[known / 2] : 1;
+    uint64_t most = median * TREE_WEIGHT_SPREAD;
+    if (most > TREE_WEIGHT_MAX) most = TREE_WEIGHT_MAX;
+    for (uint32_t i = 0; i < plan->count; i++) {
+        struct tree_member *m = &plan->members[i];
+        if (m->weight == 0) m->weight = (uint32_t)median;
+        if (m->weight > most) m->weight = (uint32_t)most;
+    }
+}
+
+static int by_slot(const void *a, const void *b)
+{
+    const struct tree_member *x = a, *y = b;
+    return x->slot < y->slot ? -1 : x->slot > y->slot;
 }
 
 static uint64_t key_of(const struct core_hash *run, uint64_t round, uint64_t attempt)
 {
     uint8_t raw[64];
     struct writer w = writer_over(raw, sizeof raw);
-    write_bytes(&w, "tree v1", 7);
+    write_bytes(&w, "tree v2", 7);
     write_bytes(&w, run->bytes, sizeof run->bytes);
     write_u64(&w, round);
     write_u64(&w, attempt);
@@ -280,8 +236,6 @@ enum core_err tree_plan_make(struct tree_plan *plan, const struct tree_member *m
     for (uint32_t i = 0; i < count; i++) {
         struct tree_member *m = &plan->members[i];
         if (i > 0 && m->slot == m[-1].slot) return CORE_ERR_MALFORMED;
-        if (m->weight == 0) m->weight = 1;
-        if (m->weight > TREE_WEIGHT_MAX) m->weight = TREE_WEIGHT_MAX;
         reachable += m->reachable;
     }
     plan->count = count;
@@ -290,8 +244,9 @@ enum core_err tree_plan_make(struct tree_plan *plan, const struct tree_member *m
     const uint32_t able = reachable ? reachable : count;
     plan->shards = able < TREE_SHARD_MAX ? able : TREE_SHARD_MAX;
     memset(plan->group_count, 0, sizeof plan->group_count);
-    group_hosts(plan);
-    group_groups(plan);
+    memset(plan->burden, 0, count * sizeof *plan->burden);
+    bound_weights(plan);
+    tree_group_members(plan);
     for (uint32_t level = 0; level < plan->levels; level++)
         for (uint32_t g = 0; g < plan->group_count[level]; g++) own_shards(plan, level, g);
     return CORE_ERR_OK;
@@ -362,7 +317,11 @@ uint32_t tree_plan_candidates(const struct tree_plan *plan, uint32_t level, uint
 {
     check(tree_plan_has(plan, level, group, shard));
     const struct tree_group *g = group_at(plan, level, group);
-    const uint32_t owner = plan->owners[(size_t)(plan->group_first[level] + group) * TREE_SHARD_MAX + shard];
+    for (; level > 0 && g->count == 1; g = group_at(plan, level, group)) {  // the same sum as its only child's
+        group = g->first;
+        level--;
+    }
+    const uint32_t owner = owners_of(plan, level, group)[shard];
     struct best best = {.pairs = {{0, shard, owner}}, .count = 1, .fixed = 1};
     // The group's own in rendezvous order, then everyone else, likewise.
     for (int outside = 0; outside < 2; outside++) {

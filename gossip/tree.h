@@ -37,12 +37,17 @@ enum {
     TREE_WEIGHT_MAX = 65535,
     TREE_WEIGHT_SPREAD = 4,  // no weight counts more than so many times the median, so nobody carries too much
     TREE_AXES = 3,
+    TREE_MEMBERS_MAX = 4096,
+    TREE_BURDEN = 1 << 20,
 };
+
+// Room for the groups of all levels of a plan of `members`.
+#define TREE_GROUPS(members) ((size_t)(members)*TREE_LEVEL_MAX)
 
 struct tree_member {
     uint32_t slot;          // unique; any number
     struct core_hash host;  // equal for peers of one machine
-    uint64_t site;          // equal for peers of one place; 0: not known, a place of its own
+    uint64_t site;          // equal for peers of one place; 0: not known: these share one
     int32_t at[TREE_AXES];  // round-trip coordinates, microseconds; zeros: not known
     uint32_t weight;  // bandwidth class, 1 to 65535, the share of shards it should own; 0: not known, the median's
     bool reachable;   // can be dialled: only these own (unless nobody is reachable)
@@ -55,6 +60,13 @@ struct tree_group {
     uint32_t member_count;
     uint32_t parent;  // group index in the next level
 };
+
+// Whose group it is, numbered along `order`.
+struct tree_domain {
+    uint32_t host, site;
+};
+
+struct tree_unit;
 
 struct tree_plan {
     uint32_t levels;  // >= 1
@@ -69,12 +81,16 @@ struct tree_plan {
     uint32_t *group_of;           // member index -> level-0 group
     uint32_t *owners;             // (group's place in `groups`) * TREE_SHARD_MAX + shard -> member index
     uint32_t *scratch;            // a number for each member, while a plan is made
-    uint32_t *list;               // members that may own, likewise
+    uint32_t *list;               // members in question, likewise
     uint64_t *rank;               // their scores, likewise
+    uint64_t *burden;             // inputs that a member sums for its weight, likewise
+    struct tree_domain *domains;  // of the highest level's groups, likewise
+    struct tree_unit *units, *sites;
     uint32_t members_max;
     bool all_reachable;  // nobody was reachable: everyone may own
 };
 
+// CORE_ERR_LIMIT: members_max above TREE_MEMBERS_MAX; CORE_ERR_NO_MEMORY.
 CORE_MUST_USE enum core_err tree_plan_open(struct tree_plan *plan, uint32_t members_max);
 void tree_plan_close(struct tree_plan *plan);
 

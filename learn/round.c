@@ -50,7 +50,7 @@ static enum core_err open_turn(struct turn **out)
     struct turn *t = calloc(1, sizeof *t);
     if (!t) return CORE_ERR_NO_MEMORY;
     *out = t;
-    t->items = calloc((size_t)(2 * RUN_MEMBERS_MAX + TREE_LEVEL_MAX) * TREE_SHARD_MAX, sizeof *t->items);
+    t->items = calloc(TREE_GROUPS(RUN_MEMBERS_MAX) * TREE_SHARD_MAX, sizeof *t->items);
     if (!t->items) return CORE_ERR_NO_MEMORY;
     return tree_plan_open(&t->plan, RUN_MEMBERS_MAX);
 }

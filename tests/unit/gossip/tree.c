@@ -12,7 +12,7 @@
 #include "core/philox.h"
 #include "gossip/sum.h"
 
-enum { MEMBERS_MAX = 300 };
+enum { MEMBERS_MAX = 1001 };
 
 static struct tree_plan plan;
 static struct tree_member members[MEMBERS_MAX];
@@ -86,7 +86,8 @@ static void peers_alone_on_their_hosts_share_a_group(void **state)
     for (uint32_t i = 0; i < 40; i++) members[i] = member_of(i, i);
     make(40, 1);
     assert_int_equal(plan.levels, 2);
-    assert_int_equal(plan.group_count[0], 3);
+    assert_int_equal(plan.group_count[0], 4);
+    for (uint32_t g = 0; g < 4; g++) assert_int_equal(tree_plan_slot_count(&plan, 0, g), 10);
     for (uint32_t i = 0; i < MEMBERS_MAX; i++) members[i] = member_of(i, i);
     make(MEMBERS_MAX, 1);
     assert_int_equal(plan.levels, 3);
@@ -120,70 +121,179 @@ static void replacements_keep_their_order(void **state)
     }
 }
 
-static uint32_t random_members(struct rng *rng, uint32_t hosts)
+// A mesh of up to `most` members on hosts at sites with places near their site's.
+static uint32_t random_members(struct rng *rng, uint32_t most)
 {
-    const uint32_t count = 1 + (uint32_t)rng_below(rng, 120);
+    static const uint32_t site_counts[] = {1, 1, 2, 3, 7, 30};
+    const uint32_t count = 1 + (uint32_t)rng_below(rng, most), sites = site_counts[rng_below(rng, 6)];
+    const uint32_t hosts = 1 + (uint32_t)rng_below(rng, rng_below(rng, 2) ? count : 1 + count / 8);
+    const bool weighted = rng_below(rng, 2), placed = rng_below(rng, 4) > 0;
     for (uint32_t i = 0; i < count; i++) {
-        members[i] = member_of(3 * i + 1, (uint32_t)rng_below(rng, hosts));
-        members[i].weight = 1 + (uint32_t)rng_below(rng, 4);
+        const uint32_t host = (uint32_t)rng_below(rng, hosts);
+        members[i] = member_of(3 * i + 1, host);
+        members[i].site = host % sites;
+        members[i].weight = weighted ? (uint32_t)rng_below(rng, 5) : 1;
         members[i].reachable = rng_below(rng, 5) > 0;
+        for (uint32_t axis = 0; placed && axis < TREE_AXES; axis++)
+            members[i].at[axis] = (int32_t)(host % sites * (7 + axis) % 11 * 20000 + rng_below(rng, 5000)) - 90000;
     }
     return count;
 }
 
-static const struct tree_member *by_slot(uint32_t slot)
+static struct tree_member *by_slot(uint32_t slot)
 {
     return &members[(slot - 1) / 3];
+}
+
+static int by_number(const void *a, const void *b)
+{
+    return (int)(*(const uint32_t *)a - *(const uint32_t *)b);
+}
+
+// What the header says of weights: unknown ones count as the median of the known, none above four times that.
+static void effective_weights(uint32_t count, uint32_t *weights)
+{
+    static uint32_t known[MEMBERS_MAX];
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < count; i++)
+        if (members[i].weight) known[n++] = members[i].weight;
+    qsort(known, n, sizeof *known, by_number);
+    const uint32_t median = n ? known[n / 2] : 1;
+    for (uint32_t i = 0; i < count; i++) {
+        weights[i] = members[i].weight ? members[i].weight : median;
+        if (weights[i] > 4 * median) weights[i] = 4 * median;
+    }
+}
+
+static void groups_nest(uint32_t count)
+{
+    assert_int_equal(plan.group_count[plan.levels - 1], 1);
+    for (uint32_t level = 0; level < plan.levels; level++) {
+        uint32_t held = 0, kids = 0;
+        for (uint32_t g = 0; g < plan.group_count[level]; g++) {
+            const uint32_t size = tree_plan_slot_count(&plan, level, g);
+            held += size;
+            if (level == 0) assert_in_range(size, 1, TREE_GROUP_MAX);
+            for (uint32_t i = 0; i < size; i++)
+                assert_int_equal(tree_plan_group_of(&plan, level, tree_plan_slot_at(&plan, level, g, i)), g);
+            if (level == 0) continue;
+            uint32_t first;
+            const uint32_t n = tree_plan_children(&plan, level, g, &first);
+            assert_in_range(n, 1, TREE_GROUP_MAX);
+            assert_int_equal(first, kids);
+            kids += n;
+            for (uint32_t k = 0; k < n; k++) assert_int_equal(tree_plan_parent(&plan, level - 1, first + k), g);
+        }
+        assert_int_equal(held, count);  // each member below one group of every level: its contribution counts once
+        if (level) assert_int_equal(kids, plan.group_count[level - 1]);
+    }
+}
+
+// A group never holds a part of one host and a part of another, nor parts of two sites.
+static void hosts_and_sites_stay_whole(void)
+{
+    for (uint32_t level = 0; level < plan.levels; level++) {
+        for (uint32_t g = 0; g < plan.group_count[level]; g++) {
+            const uint32_t size = tree_plan_slot_count(&plan, level, g);
+            bool one_host = true, one_site = true;
+            const struct tree_member *a = by_slot(tree_plan_slot_at(&plan, level, g, 0));
+            for (uint32_t i = 1; i < size; i++) {
+                const struct tree_member *m = by_slot(tree_plan_slot_at(&plan, level, g, i));
+                one_host &= hash_equal(&m->host, &a->host);
+                one_site &= m->site == a->site;
+            }
+            for (uint32_t i = 0; i < plan.count && !one_host; i++) {
+                const uint32_t slot = plan.members[i].slot;
+                const bool inside = tree_plan_group_of(&plan, level, slot) == g;
+                for (uint32_t k = 0; k < size; k++) {
+                    const struct tree_member *m = by_slot(tree_plan_slot_at(&plan, level, g, k));
+                    if (hash_equal(&m->host, &plan.members[i].host)) assert_true(inside);
+                    if (!one_site && m->site == plan.members[i].site) assert_true(inside);
+                }
+            }
+        }
+    }
+}
+
+static void candidates_are_sound(uint32_t count)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < count; i++) any |= members[i].reachable;
+    for (uint32_t level = 0; level < plan.levels; level++) {
+        for (uint32_t g = 0; g < plan.group_count[level]; g++) {
+            const uint32_t size = tree_plan_slot_count(&plan, level, g);
+            bool able = false;
+            for (uint32_t i = 0; i < size; i++) able |= by_slot(tree_plan_slot_at(&plan, level, g, i))->reachable;
+            for (uint32_t s = 0; s < plan.shards; s++) {
+                uint32_t slots[TREE_CANDIDATE_MAX];
+                const uint32_t n = tree_plan_candidates(&plan, level, g, s, slots);
+                assert_int_equal(slots[0], tree_plan_owner(&plan, level, g, s));
+                for (uint32_t i = 0; i < n; i++) {
+                    if (any) assert_true(by_slot(slots[i])->reachable);
+                    for (uint32_t k = 0; k < i; k++) assert_int_not_equal(slots[i], slots[k]);
+                }
+                if (able) assert_int_equal(tree_plan_group_of(&plan, level, slots[0]), g);
+                uint32_t first;
+                if (!level || tree_plan_children(&plan, level, g, &first) != 1) continue;
+                uint32_t childs[TREE_CANDIDATE_MAX];  // a group without company is its only child
+                assert_int_equal(tree_plan_candidates(&plan, level - 1, first, s, childs), n);
+                assert_memory_equal(childs, slots, n * sizeof *slots);
+            }
+        }
+    }
+}
+
+// Inputs that each member sums, in shards, over all levels, against its share by weight of all of them.
+static void loads_are_bounded(uint32_t count)
+{
+    static uint32_t weights[MEMBERS_MAX];
+    static uint64_t load[MEMBERS_MAX];
+    effective_weights(count, weights);
+    memset(load, 0, sizeof load);
+    for (uint32_t level = 0; level < plan.levels; level++) {
+        for (uint32_t g = 0; g < plan.group_count[level]; g++) {
+            const uint32_t size = tree_plan_slot_count(&plan, level, g);
+            uint32_t first, owned[TREE_SHARD_MAX] = {0}, owner_slots[TREE_SHARD_MAX];
+            const uint32_t inputs = level ? tree_plan_children(&plan, level, g, &first) : size;
+            uint64_t able = 0;
+            for (uint32_t i = 0; i < size; i++) {
+                const uint32_t slot = tree_plan_slot_at(&plan, level, g, i);
+                if (by_slot(slot)->reachable) able += weights[(slot - 1) / 3];
+            }
+            for (uint32_t s = 0; s < plan.shards; s++) {
+                owner_slots[s] = tree_plan_owner(&plan, level, g, s);
+                if (level == 0 || inputs > 1) load[(owner_slots[s] - 1) / 3] += inputs;
+                owned[s] = 1;
+                for (uint32_t k = 0; k < s; k++)
+                    if (owner_slots[k] == owner_slots[s]) owned[s] = ++owned[k];
+            }
+            // Within a host or a block everyone owns its share by weight, rounded up or down.
+            for (uint32_t s = 0; level == 0 && able && s < plan.shards; s++)
+                assert_true((owned[s] - 1) * able < (uint64_t)weights[(owner_slots[s] - 1) / 3] * plan.shards);
+        }
+    }
+    // With everyone reachable and of one class a member carries at most 2.5 times the mean's two levels.
+    uint64_t sum = 0, most = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!members[i].reachable || weights[i] != 1) return;
+        sum += load[i];
+        if (load[i] > most) most = load[i];
+    }
+    assert_true(2 * most * count <= 5 * sum + 2 * TREE_GROUP_MAX * count);
 }
 
 static void random_plans_are_sound(void **state)
 {
     (void)state;
     struct rng rng = rng_from(42, 0);
-    for (int turn = 0; turn < 200; turn++) {
-        const uint32_t count = random_members(&rng, 1 + (uint32_t)rng_below(&rng, 40));
+    for (int turn = 0; turn < 260; turn++) {
+        const uint32_t count = random_members(&rng, turn % 20 ? 130 : MEMBERS_MAX - 1);
+        for (uint32_t i = 0; i < count && turn % 3 == 0; i++) members[i].reachable = true;
         make(count, (uint64_t)turn);
-        bool any = false;
-        for (uint32_t i = 0; i < count; i++) any |= members[i].reachable;
-        assert_int_equal(plan.group_count[plan.levels - 1], 1);
-        for (uint32_t level = 0; level < plan.levels; level++) {
-            uint32_t held = 0;
-            for (uint32_t g = 0; g < plan.group_count[level]; g++) {
-                const uint32_t size = tree_plan_slot_count(&plan, level, g);
-                held += size;
-                if (level == 0) assert_in_range(size, 1, TREE_GROUP_MAX);
-                for (uint32_t i = 0; i < size; i++)
-                    assert_int_equal(tree_plan_group_of(&plan, level, tree_plan_slot_at(&plan, level, g, i)), g);
-                uint32_t first, kids = level ? tree_plan_children(&plan, level, g, &first) : 0;
-                for (uint32_t k = 0; k < kids; k++) assert_int_equal(tree_plan_parent(&plan, level - 1, first + k), g);
-                uint64_t weights = 0, owned[MEMBERS_MAX] = {0};
-                bool able = false;
-                for (uint32_t i = 0; i < size; i++) {
-                    const struct tree_member *m = by_slot(tree_plan_slot_at(&plan, level, g, i));
-                    able |= m->reachable;
-                    if (m->reachable || !any) weights += m->weight;
-                }
-                for (uint32_t s = 0; s < plan.shards; s++) {
-                    uint32_t slots[TREE_CANDIDATE_MAX];
-                    const uint32_t n = tree_plan_candidates(&plan, level, g, s, slots);
-                    assert_int_equal(slots[0], tree_plan_owner(&plan, level, g, s));
-                    for (uint32_t i = 0; i < n; i++) {
-                        if (any) assert_true(by_slot(slots[i])->reachable);
-                        for (uint32_t k = 0; k < i; k++) assert_int_not_equal(slots[i], slots[k]);
-                    }
-                    if (able) assert_int_equal(tree_plan_group_of(&plan, level, slots[0]), g);
-                    owned[(slots[0] - 1) / 3]++;
-                }
-                // Everyone owns its share by weight, rounded up or down.
-                for (uint32_t i = 0; able && i < count; i++) {
-                    const bool owns = members[i].reachable && tree_plan_group_of(&plan, level, members[i].slot) == g;
-                    const uint64_t share = owns ? (uint64_t)members[i].weight * plan.shards : 0;
-                    assert_true(owned[i] * weights < share + weights);
-                    assert_true(owned[i] * weights + weights > share);
-                }
-            }
-            assert_int_equal(held, count);
-        }
+        groups_nest(count);
+        if (count <= 130) hosts_and_sites_stay_whole();
+        if (count <= 130) candidates_are_sound(count);
+        loads_are_bounded(count);
     }
 }
 
@@ -191,16 +301,106 @@ static void the_order_of_members_does_not_matter(void **state)
 {
     (void)state;
     struct rng rng = rng_from(43, 0);
-    const uint32_t count = random_members(&rng, 9);
-    make(count, 8);
-    uint32_t owners[TREE_SHARD_MAX];
-    for (uint32_t s = 0; s < plan.shards; s++) owners[s] = tree_plan_owner(&plan, plan.levels - 1, 0, s);
-    struct tree_member turned[MEMBERS_MAX];
-    for (uint32_t i = 0; i < count; i++) turned[i] = members[count - 1 - i];
-    memcpy(members, turned, count * sizeof *turned);
-    make(count, 8);
-    for (uint32_t s = 0; s < plan.shards; s++)
-        assert_int_equal(tree_plan_owner(&plan, plan.levels - 1, 0, s), owners[s]);
+    static struct tree_plan other;
+    assert_int_equal(tree_plan_open(&other, MEMBERS_MAX), CORE_ERR_OK);
+    for (int turn = 0; turn < 60; turn++) {
+        const uint32_t count = random_members(&rng, 300);
+        make(count, 8);
+        for (uint32_t i = count; i > 1; i--) {
+            const uint32_t k = (uint32_t)rng_below(&rng, i);
+            const struct tree_member swap = members[k];
+            members[k] = members[i - 1];
+            members[i - 1] = swap;
+        }
+        assert_int_equal(tree_plan_make(&other, members, count, &run, 8, 0), CORE_ERR_OK);
+        assert_int_equal(other.levels, plan.levels);
+        assert_memory_equal(other.order, plan.order, count * sizeof *plan.order);
+        for (uint32_t level = 0; level < plan.levels; level++) {
+            assert_int_equal(other.group_count[level], plan.group_count[level]);
+            for (uint32_t g = 0; g < plan.group_count[level]; g++)
+                for (uint32_t s = 0; s < plan.shards; s++)
+                    assert_int_equal(tree_plan_owner(&other, level, g, s), tree_plan_owner(&plan, level, g, s));
+        }
+    }
+    tree_plan_close(&other);
+}
+
+// How many of the members' lowest groups are others than before, by who is in them with a member.
+static uint32_t moved(const struct tree_plan *before, const struct tree_plan *after, uint32_t count)
+{
+    uint32_t changed = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t slot = 3 * i + 1, a = tree_plan_group_of(before, 0, slot),
+                       b = tree_plan_group_of(after, 0, slot);
+        uint32_t common = 0;
+        const uint32_t size = tree_plan_slot_count(before, 0, a);
+        for (uint32_t k = 0; k < size; k++)
+            common += tree_plan_group_of(after, 0, tree_plan_slot_at(before, 0, a, k)) == b;
+        changed += 2 * common < size;
+    }
+    return changed;
+}
+
+// One more member: in most meshes almost everyone stays with most of its company.
+static void one_more_member_moves_few(void **state)
+{
+    (void)state;
+    struct rng rng = rng_from(44, 0);
+    static struct tree_plan other;
+    assert_int_equal(tree_plan_open(&other, MEMBERS_MAX), CORE_ERR_OK);
+    uint32_t all = 0, changed = 0;
+    for (int turn = 0; turn < 100; turn++) {
+        const uint32_t count = random_members(&rng, 300);
+        make(count, 8);
+        members[count] = member_of(3 * count + 1, (uint32_t)rng_below(&rng, 2) ? 0 : 5000);
+        memcpy(members[count].at, members[0].at, sizeof members[0].at);
+        assert_int_equal(tree_plan_make(&other, members, count + 1, &run, 8, 0), CORE_ERR_OK);
+        all += count;
+        changed += moved(&plan, &other, count);
+    }
+    tree_plan_close(&other);
+    assert_true(changed * 10 < all);
+}
+
+// Three clouds of peers, alone on their hosts: nobody shares a group with another cloud's.
+static void near_hosts_share_a_group(void **state)
+{
+    (void)state;
+    struct rng rng = rng_from(45, 0);
+    for (uint32_t i = 0; i < 48; i++) {
+        members[i] = member_of(i, i);
+        members[i].at[0] = (int32_t)(i % 4 / 2 * 80000 + rng_below(&rng, 3000));
+        members[i].at[1] = (int32_t)(i % 2 * 40000 + rng_below(&rng, 3000));
+    }
+    make(48, 1);
+    assert_int_equal(plan.levels, 2);
+    assert_int_equal(plan.group_count[0], 4);
+    for (uint32_t i = 0; i < 48; i++)
+        for (uint32_t k = 0; k < 48; k++)
+            assert_int_equal(tree_plan_group_of(&plan, 0, i) == tree_plan_group_of(&plan, 0, k), i % 4 == k % 4);
+}
+
+// Two sites of four hosts of two: hosts, sites, everyone. The site's sums leave it once.
+static void sites_are_a_level(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 16; i++) {
+        members[i] = member_of(i, i / 2);
+        members[i].site = 1 + i / 8;
+    }
+    make(16, 1);
+    assert_int_equal(plan.levels, 3);
+    assert_int_equal(plan.group_count[0], 8);
+    assert_int_equal(plan.group_count[1], 2);
+    for (uint32_t i = 0; i < 16; i++)
+        assert_int_equal(tree_plan_group_of(&plan, 1, i) == tree_plan_group_of(&plan, 1, 0), i < 8);
+    // A peer alone at a third site stands on the level of sites by itself.
+    members[16] = member_of(16, 99);
+    members[16].site = 9;
+    make(17, 1);
+    assert_int_equal(plan.levels, 3);
+    assert_int_equal(plan.group_count[1], 3);
+    assert_int_equal(tree_plan_slot_count(&plan, 1, tree_plan_group_of(&plan, 1, 16)), 1);
 }
 
 // Over many rounds the owner of the one shard that a group of two has left over follows the weights: 3 to 1.
@@ -314,6 +514,9 @@ int main(void)
         cmocka_unit_test(replacements_keep_their_order),
         cmocka_unit_test(random_plans_are_sound),
         cmocka_unit_test(the_order_of_members_does_not_matter),
+        cmocka_unit_test(one_more_member_moves_few),
+        cmocka_unit_test(near_hosts_share_a_group),
+        cmocka_unit_test(sites_are_a_level),
         cmocka_unit_test(weights_draw_shards),
         cmocka_unit_test(bad_members_are_refused),
         cmocka_unit_test(shard_ranges_tile_the_vector),

@@ -38,7 +38,9 @@ static struct run_spec make_spec(void)
         s.members[i] = (struct run_member){.id = key_of((uint8_t)(10 + i)).id,
                                            .host = hash_of((uint8_t)i),
                                            .slot = (i + 2) % 3,
-                                           .weight = 1 + i,
+                                           .site = 7 * i,
+                                           .at = {(int32_t)i * 1000, -5, 0},
+                                           .weight = i,
                                            .dialable = i != 1,
                                            .fresh = true};
     for (uint32_t t = 0; t < s.tensors; t++) s.exponents[t] = (int8_t)(-20 + (int)t % 5);
@@ -64,9 +66,10 @@ static void spec_round_trip(void **state)
     for (uint32_t i = 0; i < 3; i++) assert_int_equal(back.members[i].slot, i);
     assert_true(id_equal(&back.members[2].id, &key.id));
     assert_false(back.members[0].dialable);
+    assert_true(back.members[0].site == 7 && back.members[0].at[0] == 1000 && back.members[0].at[1] == -5);
     assert_memory_equal(back.exponents, s.exponents, s.tensors);
     // Places as docs/run-format.md says them.
-    assert_int_equal(bytes[0], 1);
+    assert_int_equal(bytes[0], 2);
     assert_memory_equal(bytes + 1, key.id.bytes, 32);
     assert_int_equal(bytes[41], 77);
 }
@@ -79,6 +82,9 @@ static struct commit make_commit(const struct core_key *key)
                        .slot = 5,
                        .tokens = 7680,
                        .weight = 768,
+                       .bandwidth = 0x0204,
+                       .site = 99,
+                       .at = {1, -2, 3},
                        .loss = 2.5,
                        .fresh = true,
                        .shard_count = 4,
@@ -99,7 +105,7 @@ static void commit_round_trip(void **state)
     struct commit back;
     struct writer w = writer_over(bytes, sizeof bytes);
     commit_encode(&w, &c, &key);
-    assert_int_equal(w.size, 1 + 32 + 8 + 32 + 1 + 8 + 8 + 8 + 1 + 3 * 32 + 1 + 1 + 4 * 32 + 64);
+    assert_int_equal(w.size, 1 + 32 + 8 + 32 + 1 + 8 + 8 + 2 + 20 + 8 + 1 + 3 * 32 + 1 + 1 + 4 * 32 + 64);
     assert_int_equal(commit_decode((struct slice){bytes, w.size}, &back), CORE_ERR_OK);
     assert_true(commit_same_work(&c, &back));
     assert_int_equal(back.phase, COMMIT_ACKNOWLEDGED);
@@ -107,9 +113,14 @@ static void commit_round_trip(void **state)
     assert_int_equal(bytes[34], 1);
     assert_int_equal(bytes[73], 5);                              // slot
     static const uint8_t loss[8] = {0, 0, 0, 0, 0, 0, 4, 0x40};  // 2.5 in IEEE 754
-    assert_memory_equal(bytes + 90, loss, 8);
+    assert_memory_equal(bytes + 112, loss, 8);
+    assert_true(bytes[90] == 4 && bytes[91] == 2 && bytes[92] == 99);
+    assert_true(bytes[100] == 1 && bytes[104] == 0xfe && bytes[107] == 0xff);
     struct commit other = back;
     other.loss = 2.25;
+    assert_false(commit_same_work(&c, &other));
+    other = back;
+    other.at[2]++;
     assert_false(commit_same_work(&c, &other));
 }
 
@@ -159,10 +170,10 @@ static void damaged_commits_are_refused(void **state)
         assert_true(commit_decode((struct slice){bytes, w.size}, &back));
         bytes[i] ^= 0x10;
     }
-    bytes[0] = 2;
-    assert_int_equal(commit_decode((struct slice){bytes, w.size}, &back), CORE_ERR_UNKNOWN_VERSION);
     bytes[0] = 1;
-    memset(bytes + 90, 0xff, 8);  // a loss that is not a number
+    assert_int_equal(commit_decode((struct slice){bytes, w.size}, &back), CORE_ERR_UNKNOWN_VERSION);
+    bytes[0] = 2;
+    memset(bytes + 112, 0xff, 8);  // a loss that is not a number
     assert_int_equal(commit_read((struct slice){bytes, w.size}, &back), CORE_ERR_MALFORMED);
 }
 
