@@ -10,7 +10,7 @@
 #include "core/message.def"
 #include "core/sign.h"
 
-enum { MESSAGE_VERSION = 1 };
+enum { MESSAGE_VERSION = 2 };
 
 // Control and bulk travel apart, so that a large state never delays a heartbeat.
 enum message_lane { LANE_CONTROL, LANE_BULK, LANE_COUNT };

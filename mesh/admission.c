@@ -199,14 +199,12 @@ static void printable(struct slice from, char *out, size_t size)
 // The sponsor's answer. `final`: no other address will answer differently.
 static enum core_err take_answer(struct join *j, struct socket_message *raw, bool *final)
 {
-    struct slice frames[2];
     struct message m;
     *final = true;
     enum core_err err = CORE_ERR_MALFORMED;
-    if (raw->count == 2) {
-        frames[0] = socket_part(raw, 0);
-        frames[1] = socket_part(raw, 1);
-        err = wire_decode(frames, 2, &j->token->mesh, &m);
+    if (raw->count == 1) {
+        struct slice head = socket_part(raw, 0);
+        err = wire_decode(&head, 1, &j->token->mesh, &m);
     }
     if (!err && m.type == MESSAGE_REFUSED) {
         enum core_err said =
@@ -283,13 +281,12 @@ static const char *silence(const struct attempt *t)
 
 static bool send_request(struct join *j, void *socket)
 {
-    uint8_t header[WIRE_HEADER_SIZE], body[2048];
+    uint8_t head[WIRE_HEADER_MAX + 2048];
     size_t size;
     struct message m;
     admission_request(j->token, j->key, j->name, &m);
-    if (wire_encode(&m, &j->token->mesh, header, body, sizeof body, &size)) return false;
-    return zmq_send(socket, header, sizeof header, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0 &&
-           zmq_send(socket, body, size, ZMQ_DONTWAIT) >= 0;
+    if (wire_encode(&m, &j->token->mesh, head, sizeof head, &size)) return false;
+    return zmq_send(socket, head, size, ZMQ_DONTWAIT) >= 0;
 }
 
 static enum core_err wait_answer(struct join *j, struct attempt *t, const struct address *at, bool *final)

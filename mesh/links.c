@@ -120,12 +120,7 @@ struct link *links_take(struct links *l, const struct core_id *id)
         if (link->state != LINK_STATE_FREE) continue;
         *link = (struct link){.state = LINK_STATE_DIALLING, .id = *id, .parked = NO_CONN};
         link->lanes[LANE_CONTROL].conn = link->lanes[LANE_BULK].conn = NO_CONN;
-        if (queue_open(&link->lanes[LANE_CONTROL].queue, CONTROL_QUEUE_FRAMES) &&
-            queue_open(&link->lanes[LANE_BULK].queue, BULK_QUEUE_FRAMES))
-            return link;
-        links_drop_lanes(l, link);
-        link->state = LINK_STATE_FREE;
-        return NULL;
+        return link;
     }
     return NULL;
 }
@@ -162,7 +157,7 @@ static void say_bye(struct links *l, struct link *link)
 {
     struct message bye = {.type = MESSAGE_BYE};
     struct frame f;
-    if (frame_make(l, &bye, &f) == CORE_ERR_OK) (void)!lane_send(l, link, LANE_CONTROL, &f);
+    if (frame_make(l, &bye, NULL, &f) == CORE_ERR_OK) (void)!lane_send(l, link, LINK_CLASS_CONTROL, &f);
 }
 
 void links_down(struct links *l, struct link *link, enum link_reason reason, const char *text)
@@ -174,8 +169,7 @@ void links_down(struct links *l, struct link *link, enum link_reason reason, con
     bool ours = link->ours;
     if (was_up && hangup) say_bye(l, link);
     links_drop_lanes(l, link);
-    queue_close(&link->lanes[LANE_CONTROL].queue);
-    queue_close(&link->lanes[LANE_BULK].queue);
+    for (uint32_t i = 0; i < LINK_CLASS_COUNT; i++) queue_close(&link->queues[i]);
     link->state = LINK_STATE_FREE;
     if (!was_up && hangup) return;  // a dial that the owner gave up
     links_emit(l, &(struct link_event){.kind = was_up ? LINK_EVENT_DOWN : LINK_EVENT_DIAL_FAILED,
@@ -212,7 +206,7 @@ static void grant(struct links *l, struct link *link, uint64_t bytes)
 {
     struct message m = {.type = MESSAGE_CREDIT, .credit.bytes = bytes};
     struct frame f;
-    if (frame_make(l, &m, &f) == CORE_ERR_OK && lane_send(l, link, LANE_CONTROL, &f) == CORE_ERR_OK) return;
+    if (frame_make(l, &m, NULL, &f) == CORE_ERR_OK && lane_send(l, link, LINK_CLASS_CONTROL, &f) == CORE_ERR_OK) return;
     link->ungranted += bytes;  // tried again with the next
 }
 
@@ -242,7 +236,7 @@ static void receive_credit(struct links *l, struct link *link, uint64_t bytes)
         return;
     }
     link->credit += (int64_t)bytes;
-    lane_flush(l, link, LANE_BULK);
+    lane_flush(l, link, LINK_CLASS_BULK);
 }
 
 static void deliver(struct links *l, struct link *link, const struct message *m)
@@ -307,7 +301,9 @@ static void set_defaults(struct links_options *o)
     if (!o->bulk_window_bytes) o->bulk_window_bytes = 32u << 20;
     if (!o->dial_timeout_ms) o->dial_timeout_ms = 3000;
     if (!o->hello_timeout_ms) o->hello_timeout_ms = 5000;
-    if (!o->heartbeat_ms) o->heartbeat_ms = 2000;
+    if (!o->cast_queue_bytes) o->cast_queue_bytes = 8u << 20;
+    if (!o->heartbeat_ms) o->heartbeat_ms = 15000;
+    if (!o->slow_ms) o->slow_ms = 20000;
     if (!o->penalty_ms) o->penalty_ms = 30000;
 }
 
@@ -331,7 +327,7 @@ static enum core_err open_all(struct links *l, const struct links_options *optio
     l->conn_count = 2 * (l->options.max_links + l->options.max_strangers);
     l->links = calloc(l->options.max_links, sizeof *l->links);
     l->conns = calloc(l->conn_count, sizeof *l->conns);
-    l->scratch = malloc(WIRE_BODY_MAX);
+    l->scratch = malloc(WIRE_HEAD_MAX);
     l->context = zmq_ctx_new();
     if (!l->links || !l->conns || !l->scratch || !l->context) return CORE_ERR_NO_MEMORY;
     if (zmq_ctx_set(l->context, ZMQ_IO_THREADS, IO_THREADS) != 0) return CORE_ERR_IO;
@@ -437,8 +433,11 @@ int links_timeout_ms(const struct links *links)
         if (link->state == LINK_STATE_FREE) continue;
         if (link->closing || link->waiting) return 0;
         sooner(&at, link->deadline_ms);
-        for (uint32_t j = 0; j < LANE_COUNT; j++)
-            if (link->lanes[j].blocked && link->lanes[j].queue.count) sooner(&at, now_ms + RETRY_MS);
+        sooner(&at, lane_slow_at(links, link));
+        if (link->lanes[LANE_CONTROL].blocked &&
+            (link->queues[LINK_CLASS_CONTROL].count || link->queues[LINK_CLASS_CAST].count))
+            sooner(&at, now_ms + RETRY_MS);
+        if (link->lanes[LANE_BULK].blocked && link->queues[LINK_CLASS_BULK].count) sooner(&at, now_ms + RETRY_MS);
     }
     for (uint32_t i = 0; i < links->conn_count; i++)
         if (links->conns[i].state != CONN_FREE) sooner(&at, links->conns[i].deadline_ms);
@@ -476,8 +475,7 @@ void links_process(struct links *links, links_handle *handle, void *context)
         dial_timers(links, link);
         if (link->state == LINK_STATE_UP) {
             grant_due(links, link);
-            lane_flush(links, link, LANE_CONTROL);
-            lane_flush(links, link, LANE_BULK);
+            for (uint32_t j = 0; j < LINK_CLASS_COUNT; j++) lane_flush(links, link, (enum link_class)j);
         }
         if (link->state != LINK_STATE_FREE && link->closing) links_down(links, link, link->closing_reason, "");
     }
@@ -512,22 +510,20 @@ void links_hangup(struct links *links, const struct core_id *id)
     link->closing_reason = LINK_HANGUP;
 }
 
-enum core_err links_send(struct links *links, const struct core_id *id, const struct message *m)
-{
-    const struct message_info *info = message_info(m->type);
-    check(info);
-    struct link *link = links_find(links, id);
-    if (!link || link->state != LINK_STATE_UP || link->closing) return CORE_ERR_UNREACHABLE;
-    struct frame f;
-    enum core_err err = frame_make(links, m, &f);
-    return err ? err : lane_send(links, link, info->lane, &f);
-}
-
 enum core_err links_send_buffer(struct links *links, const struct core_id *id, const struct message *m,
                                 struct buffer *bulk)
 {
-    (void)bulk;
-    return links_send(links, id, m);
+    check(message_info(m->type));
+    struct link *link = links_find(links, id);
+    if (!link || link->state != LINK_STATE_UP || link->closing) return CORE_ERR_UNREACHABLE;
+    struct frame f;
+    enum core_err err = frame_make(links, m, bulk, &f);
+    return err ? err : lane_send(links, link, links_class_of(m->type), &f);
+}
+
+enum core_err links_send(struct links *links, const struct core_id *id, const struct message *m)
+{
+    return links_send_buffer(links, id, m, NULL);
 }
 
 void links_admit_open(struct links *links, bool open)
@@ -574,8 +570,13 @@ static void stats_of(const struct link *link, struct link_stats *out)
         out->rx_bytes[i] = lane->rx_bytes;
         out->tx_messages[i] = lane->tx_messages;
         out->rx_messages[i] = lane->rx_messages;
-        out->queued_bytes[i] = lane->queue.bytes;
         out->would_block[i] = lane->would_block;
+    }
+    for (uint32_t i = 0; i < LINK_CLASS_COUNT; i++) {
+        out->queued_bytes[i == LINK_CLASS_BULK ? LANE_BULK : LANE_CONTROL] += link->queues[i].bytes;
+        out->waiting[i] = link->queues[i].count;
+        out->dropped[i] = link->dropped[i];
+        out->flooded[i] = link->flooded[i];
     }
 }
 

@@ -267,11 +267,11 @@ bool accept_parked(struct links *l, struct link *link)
     struct socket_message raw = c->hello;
     c->hello.count = 0;
     c->state = CONN_STRANGER;
-    struct slice frames[2] = {socket_part(&raw, 1), socket_part(&raw, 2)};
+    struct slice head = socket_part(&raw, 1);
     struct message m;
     struct certificate certificate;
     // Both passed when it was parked; the certificate may have ended since.
-    bool ok = wire_decode(frames, 2, &l->options.charter->id, &m) == CORE_ERR_OK &&
+    bool ok = wire_decode(&head, 1, &l->options.charter->id, &m) == CORE_ERR_OK &&
               hello_verify(&l->self, &m, c->curve, l->options.revoked, links_clock_s(), &certificate) == LINK_NONE;
     if (ok)
         take_control(l, link, c, &m, &certificate);
@@ -308,15 +308,14 @@ static struct conn *conn_name(struct links *l, struct socket_message *m)
 // A stranger's message: HELLO or ADMIT, or it was one too many.
 static void receive_stranger(struct links *l, struct conn *c, struct socket_message *raw)
 {
-    struct slice frames[SOCKET_PARTS_MAX];
     size_t count = raw->count - 1;
-    if (count == 0 || count > 2) {
+    if (count != 1) {
         conn_refuse(l, c, LINK_MALFORMED);
         return;
     }
-    for (size_t i = 0; i < count; i++) frames[i] = socket_part(raw, i + 1);
+    struct slice head = socket_part(raw, 1);
     struct message m;
-    enum core_err err = wire_decode(frames, count, &l->options.charter->id, &m);
+    enum core_err err = wire_decode(&head, 1, &l->options.charter->id, &m);
     if (err)
         conn_refuse(l, c, links_reason_of(err));
     else if (m.type == MESSAGE_HELLO)

@@ -117,12 +117,11 @@ static void read_monitor(struct links *l, struct link *link, struct lane *lane)
 // What a lane says before it is open: HELLO, or REFUSED with a reason.
 static void receive_greeting(struct links *l, struct link *link, uint32_t index, struct socket_message *raw)
 {
-    struct slice frames[SOCKET_PARTS_MAX];
     struct message m;
     enum core_err err = CORE_ERR_MALFORMED;
-    if (raw->count <= 2) {
-        for (size_t i = 0; i < raw->count; i++) frames[i] = socket_part(raw, i);
-        err = wire_decode(frames, raw->count, &l->options.charter->id, &m);
+    if (raw->count == 1) {
+        struct slice head = socket_part(raw, 0);
+        err = wire_decode(&head, 1, &l->options.charter->id, &m);
     }
     if (!err && m.type == MESSAGE_REFUSED) {
         char text[128] = "";

@@ -19,6 +19,7 @@
 #ifndef MESH_LINKS_INTERNAL_H
 #define MESH_LINKS_INTERNAL_H
 
+#include "mesh/buffer.h"
 #include "mesh/gate.h"
 #include "mesh/hello.h"
 #include "mesh/links.h"
@@ -28,8 +29,8 @@
 enum {
     NO_CONN = UINT32_MAX,
     ROUTING_ID_SIZE = 5,  // of the ids that libzmq makes: a zero byte and a number
-    CONTROL_QUEUE_FRAMES = 1024,
-    BULK_QUEUE_FRAMES = 512,
+    QUEUE_FRAMES_LEAST = 16,
+    QUEUE_FRAMES_MAX = 8192,
     MESSAGES_A_CALL = 64,  // from one socket in one links_process
     CLOSE_DELAY_MS = 200,  // for a REFUSED to go out before its connection is shut down
     JOINER_MS = 5000,
@@ -39,8 +40,9 @@ enum {
 // ---- queues (links_queue.c) ----
 
 struct frame {
-    zmq_msg_t header, body, bulk;
-    bool has_bulk;
+    zmq_msg_t head;
+    struct buffer *bulk;      // NULL: none
+    struct slice bulk_bytes;  // in `bulk`
     size_t bytes;
 };
 
@@ -48,6 +50,7 @@ struct queue {
     struct frame *frames;  // a ring
     uint32_t capacity, first, count;
     uint64_t bytes;
+    uint64_t since_ms;  // nothing was taken from it since, while it isn't empty
 };
 
 // ---- connections and links ----
@@ -80,7 +83,6 @@ struct lane {
     bool ended;               // its connection is gone
     enum link_reason why;
     bool blocked;  // libzmq took no more
-    struct queue queue;
     uint64_t tx_bytes, rx_bytes, tx_messages, rx_messages, would_block;
 };
 
@@ -95,6 +97,8 @@ struct link {
     bool closing;  // hang up at the end of this, or in the next, links_process
     enum link_reason closing_reason;
     struct lane lanes[LANE_COUNT];
+    struct queue queues[LINK_CLASS_COUNT];
+    uint64_t dropped[LINK_CLASS_COUNT], flooded[LINK_CLASS_COUNT];
     int64_t credit;      // bulk bytes that we may send; may end below zero by one message
     uint64_t ungranted;  // bulk bytes read that we have not granted again
     uint64_t nonce;      // of our HELLO, the same on both lanes
@@ -152,14 +156,19 @@ void links_receive(struct links *l, struct link *link, uint32_t lane, struct soc
 void links_drop_lanes(struct links *l, struct link *link);
 
 // ---- queues ----
-CORE_MUST_USE bool queue_open(struct queue *q, uint32_t capacity);
+enum link_class links_class_of(enum message_type type);
 void queue_close(struct queue *q);
-CORE_MUST_USE enum core_err frame_make(struct links *l, const struct message *m, struct frame *out);
+// `bulk` holds m->bulk, and is kept; NULL: the bulk is copied.
+CORE_MUST_USE enum core_err frame_make(struct links *l, const struct message *m, struct buffer *bulk,
+                                       struct frame *out);
 void frame_close(struct frame *f);
-enum core_err lane_send(struct links *l, struct link *link, uint32_t lane, struct frame *f);  // takes the frame
+// Takes the frame.
+enum core_err lane_send(struct links *l, struct link *link, enum link_class class, struct frame *f);
 // Our HELLO on a lane that we dialled, past the queue and the credit.
 CORE_MUST_USE bool lane_greet(struct links *l, struct link *link, uint32_t lane);
-void lane_flush(struct links *l, struct link *link, uint32_t lane);
+void lane_flush(struct links *l, struct link *link, enum link_class class);
+// When a queue of `link` from which nothing is taken makes it a slow reader; 0: none waits.
+uint64_t lane_slow_at(const struct links *l, const struct link *link);
 // Straight to an accepted connection, whatever its state; lost where libzmq takes no more.
 void conn_send(struct links *l, struct conn *c, const struct message *m);
 

@@ -1,4 +1,5 @@
-// Frames on their way out: encoded once, sent at once where libzmq takes them, else kept in the lane's bounded queue.
+// Frames on their way out: encoded once, sent at once where the lane takes them, else kept in the bounded queue of
+// their class.
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,38 +9,56 @@
 
 // ---- frames ----
 
-static bool fill(zmq_msg_t *m, const void *data, size_t size)
+enum link_class links_class_of(enum message_type type)
 {
-    if (zmq_msg_init_size(m, size) != 0) return false;
-    if (size) memcpy(zmq_msg_data(m), data, size);
-    return true;
+    if (message_info(type)->lane == LANE_BULK) return LINK_CLASS_BULK;
+    return type == MESSAGE_CAST || type == MESSAGE_CAST_HAVE ? LINK_CLASS_CAST : LINK_CLASS_CONTROL;
 }
 
-enum core_err frame_make(struct links *l, const struct message *m, struct frame *out)
+enum core_err frame_make(struct links *l, const struct message *m, struct buffer *bulk, struct frame *out)
 {
-    uint8_t header[WIRE_HEADER_SIZE];
     size_t size;
-    enum core_err err = wire_encode(m, &l->options.charter->id, header, l->scratch, WIRE_BODY_MAX, &size);
+    enum core_err err = wire_encode(m, &l->options.charter->id, l->scratch, WIRE_HEAD_MAX, &size);
     if (err) return err;
-    *out = (struct frame){.has_bulk = m->bulk.size > 0, .bytes = sizeof header + size + m->bulk.size};
-    if (!fill(&out->header, header, sizeof header)) return CORE_ERR_NO_MEMORY;
-    if (!fill(&out->body, l->scratch, size)) {
-        zmq_msg_close(&out->header);
+    *out = (struct frame){.bulk_bytes = m->bulk, .bytes = size + m->bulk.size};
+    if (m->bulk.size && bulk) {
+        out->bulk = buffer_keep(bulk);
+    } else if (m->bulk.size) {
+        out->bulk = buffer_new(m->bulk.size);
+        if (!out->bulk) return CORE_ERR_NO_MEMORY;
+        memcpy(buffer_data(out->bulk), m->bulk.data, m->bulk.size);
+        out->bulk_bytes = buffer_slice(out->bulk);
+    }
+    if (zmq_msg_init_size(&out->head, size) != 0) {
+        buffer_drop(out->bulk);
         return CORE_ERR_NO_MEMORY;
     }
-    if (out->has_bulk && !fill(&out->bulk, m->bulk.data, m->bulk.size)) {
-        zmq_msg_close(&out->header);
-        zmq_msg_close(&out->body);
-        return CORE_ERR_NO_MEMORY;
-    }
+    memcpy(zmq_msg_data(&out->head), l->scratch, size);
     return CORE_ERR_OK;
 }
 
 void frame_close(struct frame *f)
 {
-    zmq_msg_close(&f->header);
-    zmq_msg_close(&f->body);
-    if (f->has_bulk) zmq_msg_close(&f->bulk);
+    zmq_msg_close(&f->head);
+    buffer_drop(f->bulk);
+}
+
+static void drop_hint(void *data, void *hint)
+{
+    (void)data;
+    buffer_drop(hint);
+}
+
+// libzmq sends the buffer's own bytes and drops it afterwards, from its I/O thread.
+static bool send_bulk(void *socket, struct frame *f)
+{
+    zmq_msg_t bulk;
+    if (zmq_msg_init_data(&bulk, (void *)(uintptr_t)f->bulk_bytes.data, f->bulk_bytes.size, drop_hint, f->bulk) != 0)
+        return false;
+    f->bulk = NULL;
+    if (zmq_msg_send(&bulk, socket, ZMQ_DONTWAIT) >= 0) return true;
+    zmq_msg_close(&bulk);
+    return false;
 }
 
 // Sends all parts, or none: CORE_ERR_WOULD_BLOCK leaves the frame with the caller, anything else takes it.
@@ -50,32 +69,25 @@ static enum core_err send_parts(void *socket, const struct conn *to, struct fram
         frame_close(f);  // EHOSTUNREACH: the monitor says so too
         return CORE_ERR_UNREACHABLE;
     }
-    if (zmq_msg_send(&f->header, socket, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0) {
+    if (zmq_msg_send(&f->head, socket, (f->bulk ? ZMQ_SNDMORE : 0) | ZMQ_DONTWAIT) < 0) {
         // With a routing id sent, libzmq has chosen the pipe and takes the rest; a DEALER without room refuses here.
         if (errno == EAGAIN && !to) return CORE_ERR_WOULD_BLOCK;
         frame_close(f);
         return CORE_ERR_UNREACHABLE;
     }
-    int rc = zmq_msg_send(&f->body, socket, (f->has_bulk ? ZMQ_SNDMORE : 0) | ZMQ_DONTWAIT);
-    if (rc >= 0 && f->has_bulk) rc = zmq_msg_send(&f->bulk, socket, ZMQ_DONTWAIT);
+    bool ok = !f->bulk || send_bulk(socket, f);
     frame_close(f);  // what was sent is empty by now
-    return rc < 0 ? CORE_ERR_UNREACHABLE : CORE_ERR_OK;
+    return ok ? CORE_ERR_OK : CORE_ERR_UNREACHABLE;
 }
 
 void conn_send(struct links *l, struct conn *c, const struct message *m)
 {
     struct frame f;
-    if (!c->named || c->closed || frame_make(l, m, &f)) return;
+    if (!c->named || c->closed || frame_make(l, m, NULL, &f)) return;
     if (send_parts(l->router, c, &f) == CORE_ERR_WOULD_BLOCK) frame_close(&f);
 }
 
 // ---- queues ----
-
-bool queue_open(struct queue *q, uint32_t capacity)
-{
-    *q = (struct queue){.frames = calloc(capacity, sizeof *q->frames), .capacity = capacity};
-    return q->frames != NULL;
-}
 
 static struct frame *queue_front(struct queue *q)
 {
@@ -89,6 +101,29 @@ static void queue_pop(struct queue *q)
     q->count--;
 }
 
+// The ring begins with nothing and doubles while it has to: an idle link costs no memory.
+static bool queue_grow(struct queue *q)
+{
+    uint32_t capacity = q->capacity ? 2 * q->capacity : QUEUE_FRAMES_LEAST;
+    if (capacity > QUEUE_FRAMES_MAX) return false;
+    struct frame *frames = malloc(capacity * sizeof *frames);
+    if (!frames) return false;
+    for (uint32_t i = 0; i < q->count; i++) frames[i] = q->frames[(q->first + i) % q->capacity];
+    free(q->frames);
+    q->frames = frames;
+    q->capacity = capacity;
+    q->first = 0;
+    return true;
+}
+
+static bool queue_push(struct queue *q, const struct frame *f, uint64_t limit)
+{
+    if (q->bytes + f->bytes > limit || (q->count == q->capacity && !queue_grow(q))) return false;
+    q->frames[(q->first + q->count++) % q->capacity] = *f;
+    q->bytes += f->bytes;
+    return true;
+}
+
 void queue_close(struct queue *q)
 {
     while (q->count) {
@@ -99,43 +134,48 @@ void queue_close(struct queue *q)
     *q = (struct queue){0};
 }
 
-static bool may_send(const struct link *link, uint32_t lane)
+static enum message_lane lane_of(enum link_class class)
 {
-    return link->lanes[lane].state == LANE_OPEN && (lane != LANE_BULK || link->credit > 0);
+    return class == LINK_CLASS_BULK ? LANE_BULK : LANE_CONTROL;
 }
 
-// One frame to libzmq, with its accounts.
-static enum core_err push(struct links *l, struct link *link, uint32_t lane, struct frame *f)
+static bool may_send(const struct link *link, enum link_class class)
 {
-    struct lane *at = &link->lanes[lane];
+    return link->lanes[lane_of(class)].state == LANE_OPEN && (class != LINK_CLASS_BULK || link->credit > 0);
+}
+
+// One frame to the lane, with its accounts.
+static enum core_err push(struct links *l, struct link *link, enum link_class class, struct frame *f)
+{
+    enum message_lane index = lane_of(class);
+    struct lane *at = &link->lanes[index];
     size_t bytes = f->bytes;
     enum core_err err = at->dealer ? send_parts(at->dealer, NULL, f) : send_parts(l->router, &l->conns[at->conn], f);
     at->blocked = err == CORE_ERR_WOULD_BLOCK;
     if (err) return err;
     at->tx_bytes += bytes;
     at->tx_messages++;
-    l->totals.tx_bytes[lane] += bytes;
-    if (lane == LANE_BULK) link->credit -= (int64_t)bytes;
+    l->totals.tx_bytes[index] += bytes;
+    if (class == LINK_CLASS_BULK) link->credit -= (int64_t)bytes;
     return CORE_ERR_OK;
 }
 
-enum core_err lane_send(struct links *l, struct link *link, uint32_t lane, struct frame *f)
+enum core_err lane_send(struct links *l, struct link *link, enum link_class class, struct frame *f)
 {
-    struct lane *at = &link->lanes[lane];
-    struct queue *q = &at->queue;
-    if (q->count == 0 && may_send(link, lane)) {
-        enum core_err err = push(l, link, lane, f);
+    struct queue *q = &link->queues[class];
+    if (q->count == 0 && may_send(link, class)) {
+        enum core_err err = push(l, link, class, f);
         if (err != CORE_ERR_WOULD_BLOCK) return err;
     }
-    uint64_t limit = lane == LANE_BULK ? l->options.bulk_queue_bytes : l->options.control_queue_bytes;
-    if (q->count == q->capacity || q->bytes + f->bytes > limit) {
-        frame_close(f);
-        at->would_block++;
-        return CORE_ERR_WOULD_BLOCK;
-    }
-    q->frames[(q->first + q->count++) % q->capacity] = *f;
-    q->bytes += f->bytes;
-    return CORE_ERR_OK;
+    if (q->count == 0) q->since_ms = l->now_ms;
+    const uint64_t limits[] = {l->options.control_queue_bytes, l->options.cast_queue_bytes,
+                               l->options.bulk_queue_bytes};
+    if (queue_push(q, f, limits[class])) return CORE_ERR_OK;
+    frame_close(f);
+    link->lanes[lane_of(class)].would_block++;
+    link->dropped[class]++;
+    l->totals.dropped[class]++;
+    return CORE_ERR_WOULD_BLOCK;
 }
 
 bool lane_greet(struct links *l, struct link *link, uint32_t lane)
@@ -143,17 +183,30 @@ bool lane_greet(struct links *l, struct link *link, uint32_t lane)
     struct message hello;
     struct frame f;
     hello_make(&l->self, &link->id, (enum message_lane)lane, link->nonce, &hello);
-    if (frame_make(l, &hello, &f)) return false;
+    if (frame_make(l, &hello, NULL, &f)) return false;
     enum core_err err = send_parts(link->lanes[lane].dealer, NULL, &f);
     if (err == CORE_ERR_WOULD_BLOCK) frame_close(&f);
     return err == CORE_ERR_OK;
 }
 
-void lane_flush(struct links *l, struct link *link, uint32_t lane)
+void lane_flush(struct links *l, struct link *link, enum link_class class)
 {
-    struct queue *q = &link->lanes[lane].queue;
-    while (q->count && may_send(link, lane)) {
-        if (push(l, link, lane, queue_front(q)) == CORE_ERR_WOULD_BLOCK) return;
+    struct queue *q = &link->queues[class];
+    while (q->count && may_send(link, class)) {
+        if (push(l, link, class, queue_front(q)) == CORE_ERR_WOULD_BLOCK) return;
         queue_pop(q);
+        q->since_ms = l->now_ms;
     }
+}
+
+uint64_t lane_slow_at(const struct links *l, const struct link *link)
+{
+    uint64_t at = 0;
+    for (uint32_t i = 0; i < LINK_CLASS_COUNT; i++) {
+        const struct queue *q = &link->queues[i];
+        if (!q->count) continue;
+        uint64_t then = q->since_ms + (uint64_t)l->options.slow_ms;
+        if (at == 0 || then < at) at = then;
+    }
+    return at;
 }

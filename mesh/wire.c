@@ -5,16 +5,17 @@
 
 #include "core/check.h"
 
-static const uint8_t magic[4] = {'M', 'Y', 'C', 'L'};
+static const uint8_t magic[2] = {'M', 'Y'};
 
 enum {
-    MESH_PREFIX = 8,
+    MESH_PREFIX = 4,
     FIELDS_MAX = 15,  // fits msgpack's one-byte array header
     ITEM_MAX = 9,     // bytes of msgpack's longest header here (uint 64); bin's is 5
 };
 
 #define LIMITS_FIT(number, NAME, name, lane, body_limit, bulk_limit)                                              \
     _Static_assert((body_limit) <= WIRE_BODY_MAX && (bulk_limit) <= WIRE_FRAME_MAX, #name);                       \
+    _Static_assert((bulk_limit) == 0 || (body_limit) <= WIRE_BULK_HEAD_MAX - WIRE_HEADER_MAX, #name);             \
     _Static_assert(sizeof((struct message_field[]){FIELDS_##name(FIELD_COUNT)}) / sizeof(struct message_field) <= \
                        FIELDS_MAX,                                                                                \
                    #name);
@@ -47,11 +48,11 @@ static int pack_write(void *context, const char *data, size_t size)
     return w->overflowed ? -1 : 0;
 }
 
-size_t wire_body_bound(const struct message *m)
+size_t wire_head_bound(const struct message *m)
 {
     const struct message_info *info = message_info(m->type);
     if (!info) return 0;
-    size_t bound = 1;
+    size_t bound = WIRE_HEADER_MAX + 1;
     for (uint32_t i = 0; i < info->count; i++)
         bound += ITEM_MAX + (info->fields[i].kind == MESSAGE_U64 ? 0 : field_bytes(m, &info->fields[i]).size);
     return bound;
@@ -70,58 +71,55 @@ static void pack_field(msgpack_packer *p, const struct message *m, const struct 
     if (s.size) msgpack_pack_bin_body(p, s.data, s.size);
 }
 
-enum core_err wire_encode(const struct message *m, const struct core_hash *mesh, uint8_t header[WIRE_HEADER_SIZE],
-                          uint8_t *body, size_t capacity, size_t *body_size)
+enum core_err wire_encode(const struct message *m, const struct core_hash *mesh, uint8_t *head, size_t capacity,
+                          size_t *size)
 {
     const struct message_info *info = message_info(m->type);
     if (!info) return CORE_ERR_UNKNOWN_TYPE;
     if (m->bulk.size > info->bulk_limit) return CORE_ERR_TOO_LARGE;
-    struct writer w = writer_over(body, capacity < info->body_limit ? capacity : info->body_limit);
+    uint8_t flags = (uint8_t)((m->bulk.size ? WIRE_FLAG_BULK : 0) | (m->trace ? WIRE_FLAG_TRACE : 0));
+    size_t limit = info->body_limit + (m->trace ? (size_t)WIRE_HEADER_MAX : WIRE_HEADER_MIN);
+    struct writer w = writer_over(head, capacity < limit ? capacity : limit);
+    write_bytes(&w, magic, sizeof magic);
+    write_u8(&w, MESSAGE_VERSION);
+    write_u8(&w, flags);
+    write_u16(&w, (uint16_t)m->type);
+    write_bytes(&w, mesh->bytes, MESH_PREFIX);
+    if (m->trace) write_u64(&w, m->trace);
     msgpack_packer packer;
     msgpack_packer_init(&packer, &w, pack_write);
     msgpack_pack_array(&packer, info->count);
     for (uint32_t i = 0; i < info->count; i++) pack_field(&packer, m, &info->fields[i]);
     if (w.overflowed) return CORE_ERR_TOO_LARGE;
-    *body_size = w.size;
-
-    struct writer h = writer_over(header, WIRE_HEADER_SIZE);
-    write_bytes(&h, magic, sizeof magic);
-    write_u8(&h, MESSAGE_VERSION);
-    write_u8(&h, m->bulk.size ? WIRE_FLAG_BULK : 0);
-    write_u16(&h, (uint16_t)m->type);
-    write_u32(&h, (uint32_t)w.size);
-    write_u32(&h, (uint32_t)m->bulk.size);
-    write_bytes(&h, mesh->bytes, MESH_PREFIX);
-    write_u64(&h, m->trace);
-    check(!h.overflowed && h.size == WIRE_HEADER_SIZE);
+    *size = w.size;
     return CORE_ERR_OK;
 }
 
 // ---- decode ----
 
-enum core_err wire_header_decode(struct slice frame, const struct core_hash *mesh, struct wire_header *out)
+enum core_err wire_header_decode(struct slice head, const struct core_hash *mesh, struct wire_header *out)
 {
     *out = (struct wire_header){0};
-    if (frame.size != WIRE_HEADER_SIZE || memcmp(frame.data, magic, sizeof magic) != 0) return CORE_ERR_MALFORMED;
-    struct reader r = reader_over(frame.data, frame.size);
+    if (head.size < WIRE_HEADER_MIN || memcmp(head.data, magic, sizeof magic) != 0) return CORE_ERR_MALFORMED;
+    struct reader r = reader_over(head.data, head.size);
     uint8_t prefix[MESH_PREFIX];
     read_bytes(&r, prefix, sizeof magic);
     out->version = read_u8(&r);
     out->flags = read_u8(&r);
     out->type = read_u16(&r);
-    out->body_size = read_u32(&r);
-    out->bulk_size = read_u32(&r);
     read_bytes(&r, prefix, sizeof prefix);
-    out->trace = read_u64(&r);
     // The version comes first: a later one may mean something else by every other byte.
     if (out->version != MESSAGE_VERSION) return CORE_ERR_UNKNOWN_VERSION;
     if (memcmp(prefix, mesh->bytes, sizeof prefix) != 0) return CORE_ERR_WRONG_MESH;
     const struct message_info *info = message_info(out->type);
     if (!info) return CORE_ERR_UNKNOWN_TYPE;
-    if ((out->flags & ~WIRE_FLAG_BULK) != 0) return CORE_ERR_MALFORMED;
-    if (((out->flags & WIRE_FLAG_BULK) != 0) != (out->bulk_size != 0)) return CORE_ERR_MALFORMED;
-    if (out->body_size > info->body_limit || out->bulk_size > info->bulk_limit) return CORE_ERR_TOO_LARGE;
-    return CORE_ERR_OK;
+    if ((out->flags & ~(WIRE_FLAG_BULK | WIRE_FLAG_TRACE)) != 0) return CORE_ERR_MALFORMED;
+    if (out->flags & WIRE_FLAG_TRACE) out->trace = read_u64(&r);
+    // One way to write each message: no trace is no field.
+    if (r.failed || ((out->flags & WIRE_FLAG_TRACE) != 0) != (out->trace != 0)) return CORE_ERR_MALFORMED;
+    if ((out->flags & WIRE_FLAG_BULK) && info->bulk_limit == 0) return CORE_ERR_TOO_LARGE;
+    out->body = (struct slice){head.data + r.at, head.size - r.at};
+    return out->body.size > info->body_limit ? CORE_ERR_TOO_LARGE : CORE_ERR_OK;
 }
 
 // Walks the body without the library: exactly one array of `count` items, each an unsigned integer or a bin that lies
@@ -196,11 +194,12 @@ enum core_err wire_decode(const struct slice *frames, size_t count, const struct
     struct wire_header header;
     enum core_err err = wire_header_decode(frames[0], mesh, &header);
     if (err) return err;
-    size_t expected = header.flags & WIRE_FLAG_BULK ? 3 : 2;
-    if (count != expected || frames[1].size != header.body_size) return CORE_ERR_MALFORMED;
-    if (expected == 3 && frames[2].size != header.bulk_size) return CORE_ERR_MALFORMED;
+    const struct message_info *info = message_info(header.type);
+    bool bulk = header.flags & WIRE_FLAG_BULK;
+    if (count != (bulk ? 2 : 1) || (bulk && frames[1].size == 0)) return CORE_ERR_MALFORMED;
+    if (bulk && frames[1].size > info->bulk_limit) return CORE_ERR_TOO_LARGE;
     out->type = (enum message_type)header.type;
     out->trace = header.trace;
-    if (expected == 3) out->bulk = frames[2];
-    return unpack_body(frames[1], message_info(header.type), out);
+    if (bulk) out->bulk = frames[1];
+    return unpack_body(header.body, info, out);
 }

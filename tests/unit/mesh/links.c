@@ -331,12 +331,12 @@ static void a_stopped_reader_fills_a_bounded_queue(void **state)
 {
     (void)state;
     struct links_options o = options_of(&peers[0]);
-    o.control_queue_bytes = 1u << 20;
+    o.cast_queue_bytes = 1u << 20;
     open_with(0, &o);
     open_peer(1);
     dial(0, 1);
     until(joined(0, 1));
-    static uint8_t payload[100000];
+    static uint8_t payload[15000];
     struct message m = {.type = MESSAGE_CAST, .cast.payload = {payload, sizeof payload}};
     struct links *stopped = peers[1].links;
     peers[1].links = NULL;  // not pumped

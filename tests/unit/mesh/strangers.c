@@ -17,8 +17,8 @@ struct stranger {
     struct core_key key;
     struct identity_curve curve;
     void *context, *socket;
-    uint8_t header[WIRE_HEADER_SIZE], body[WIRE_BODY_MAX];
-    size_t body_size;
+    uint8_t head[WIRE_HEAD_MAX];
+    size_t head_size;
 };
 
 static struct stranger *stranger_open(int server, const struct core_key *key, const char *routing_id)
@@ -52,13 +52,12 @@ static void stranger_close(struct stranger *s)
 
 static void stranger_encode(struct stranger *s, const struct message *m, const struct core_hash *mesh_id)
 {
-    assert_int_equal(wire_encode(m, mesh_id, s->header, s->body, sizeof s->body, &s->body_size), CORE_ERR_OK);
+    assert_int_equal(wire_encode(m, mesh_id, s->head, sizeof s->head, &s->head_size), CORE_ERR_OK);
 }
 
 static void stranger_send(struct stranger *s)
 {
-    assert_true(zmq_send(s->socket, s->header, sizeof s->header, ZMQ_SNDMORE) >= 0);
-    assert_true(zmq_send(s->socket, s->body, s->body_size, 0) >= 0);
+    assert_true(zmq_send(s->socket, s->head, s->head_size, 0) >= 0);
 }
 
 static struct hello_self self_of(const struct stranger *s, const uint8_t *certificate, size_t size)
@@ -69,20 +68,16 @@ static struct hello_self self_of(const struct stranger *s, const uint8_t *certif
 // Waits for the REFUSED that a named refusal sends, and gives its error.
 static enum core_err stranger_answer(struct stranger *s)
 {
-    struct slice frames[2];
-    zmq_msg_t parts[2];
-    zmq_msg_init(&parts[0]);
-    zmq_msg_init(&parts[1]);
-    until(zmq_msg_recv(&parts[0], s->socket, ZMQ_DONTWAIT) >= 0);
-    assert_true(zmq_msg_recv(&parts[1], s->socket, ZMQ_DONTWAIT) >= 0);
-    for (int i = 0; i < 2; i++) frames[i] = (struct slice){zmq_msg_data(&parts[i]), zmq_msg_size(&parts[i])};
+    zmq_msg_t part;
+    zmq_msg_init(&part);
+    until(zmq_msg_recv(&part, s->socket, ZMQ_DONTWAIT) >= 0);
+    struct slice head = {zmq_msg_data(&part), zmq_msg_size(&part)};
     struct message m;
-    assert_int_equal(wire_decode(frames, 2, &mesh.id, &m), CORE_ERR_OK);
+    assert_int_equal(wire_decode(&head, 1, &mesh.id, &m), CORE_ERR_OK);
     assert_int_equal(m.type, MESSAGE_REFUSED);
     assert_true(m.refused.why.size > 0);
     enum core_err err = (enum core_err)m.refused.error;
-    zmq_msg_close(&parts[0]);
-    zmq_msg_close(&parts[1]);
+    zmq_msg_close(&part);
     return err;
 }
 
@@ -240,7 +235,7 @@ static void refuse_header(uint8_t seed, size_t at, uint8_t value, enum link_reas
     struct message m;
     hello_make(&self, &peers[0].key.id, LANE_CONTROL, 1, &m);
     stranger_encode(s, &m, &mesh.id);
-    s->header[at] = value;
+    s->head[at] = value;
     uint64_t before = refused_of(0, reason);
     stranger_send(s);
     until(refused_of(0, reason) == before + 1);
@@ -259,13 +254,13 @@ static void lying_headers_are_refused_by_name(void **state)
     (void)state;
     open_peer(0);
     refuse_header(60, 0, 'X', LINK_MALFORMED);                   // magic
-    refuse_header(61, 4, 2, LINK_UNKNOWN_VERSION);               // version
-    refuse_header(62, 6, 0xee, LINK_UNKNOWN_TYPE);               // type
-    refuse_header(63, 8, 1, LINK_MALFORMED);                     // body size, not what follows
-    refuse_header(64, 11, 0xff, LINK_TOO_LARGE);                 // body size above the type's limit
-    refuse_header(65, 16, 0, LINK_WRONG_MESH);                   // mesh (its first byte is not 0, see below)
-    refuse_header(66, 6, MESSAGE_PING, LINK_TOO_LARGE);          // a limit of another type
-    refuse_header(67, 6, MESSAGE_MEMBERS_WANT, LINK_MALFORMED);  // another type's body
+    refuse_header(61, 2, 9, LINK_UNKNOWN_VERSION);               // version
+    refuse_header(62, 4, 0xee, LINK_UNKNOWN_TYPE);               // type
+    refuse_header(63, 3, 0x80, LINK_MALFORMED);                  // a flag that does not exist
+    refuse_header(64, 3, WIRE_FLAG_BULK, LINK_TOO_LARGE);        // bulk where the type has none
+    refuse_header(65, 6, 0, LINK_WRONG_MESH);                    // mesh (its first byte is not 0, see below)
+    refuse_header(66, 4, MESSAGE_PING, LINK_TOO_LARGE);          // a limit of another type
+    refuse_header(67, 4, MESSAGE_MEMBERS_WANT, LINK_MALFORMED);  // another type's body
     assert_int_not_equal(mesh.id.bytes[0], 0);
     an_honest_peer_gets_in(0);
 }
@@ -302,7 +297,7 @@ static void a_routing_id_of_ones_own_is_refused(void **state)
     stranger_close(s);
 }
 
-// A member whose link is up sends a message with a lying length: its link ends, it is kept out, the others go on.
+// A member whose link is up sends a message with a byte too many: its link ends, it is kept out, the others go on.
 static void a_member_that_lies_loses_its_link(void **state)
 {
     (void)state;
@@ -319,7 +314,7 @@ static void a_member_that_lies_loses_its_link(void **state)
     until(links_is_up(peers[0].links, &peers[1].key.id));
     m = (struct message){.type = MESSAGE_PING};
     stranger_encode(s, &m, &mesh.id);
-    s->header[8]++;
+    s->head_size++;  // a byte behind the body
     stranger_send(s);
     until(peers[0].down == 1);
     assert_int_equal(peers[0].last_down, LINK_MALFORMED);

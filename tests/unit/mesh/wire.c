@@ -74,21 +74,18 @@ static struct core_id id_of(uint8_t seed_byte)
 static void the_pages_messages_decode(void **state)
 {
     (void)state;
-    uint8_t header[64], body[256], id[32];
+    uint8_t head[256], id[32];
     struct core_hash garden;
     assert_int_equal(hex_block("mesh", id, sizeof id), 32);
     memcpy(garden.bytes, id, sizeof id);
-    struct slice frames[3] = {{header, hex_block("ping header", header, sizeof header)},
-                              {body, hex_block("ping body", body, sizeof body)}};
+    struct slice frames[2] = {{head, hex_block("ping", head, sizeof head)}, {(const uint8_t *)"abc", 3}};
     struct message m;
-    assert_int_equal(wire_decode(frames, 2, &garden, &m), CORE_ERR_OK);
+    assert_int_equal(wire_decode(frames, 1, &garden, &m), CORE_ERR_OK);
     assert_int_equal(m.type, MESSAGE_PING);
     assert_true(m.ping.nonce == 7 && m.trace == 0x1122334455667788u);
 
-    frames[0].size = hex_block("chunk header", header, sizeof header);
-    frames[1].size = hex_block("chunk body", body, sizeof body);
-    frames[2] = (struct slice){(const uint8_t *)"abc", 3};
-    assert_int_equal(wire_decode(frames, 3, &garden, &m), CORE_ERR_OK);
+    frames[0].size = hex_block("chunk", head, sizeof head);
+    assert_int_equal(wire_decode(frames, 2, &garden, &m), CORE_ERR_OK);
     assert_int_equal(m.type, MESSAGE_CHUNK);
     struct core_hash leaf = hash_leaf("abc", 3);
     assert_true(hash_equal(&m.chunk.hash, &leaf) && m.chunk.found == 1 && m.bulk.size == 3);
@@ -202,17 +199,16 @@ static void assert_same(const struct message *a, const struct message *b)
     }
 }
 
-static uint8_t body[WIRE_BODY_MAX];
+static uint8_t head[WIRE_HEAD_MAX];
 
-static size_t encode(const struct message *m, uint8_t header[WIRE_HEADER_SIZE], struct slice frames[3])
+static size_t encode(const struct message *m, struct slice frames[2])
 {
     size_t size;
-    assert_int_equal(wire_encode(m, &mesh_id, header, body, sizeof body, &size), CORE_ERR_OK);
-    assert_true(size <= wire_body_bound(m));
-    frames[0] = (struct slice){header, WIRE_HEADER_SIZE};
-    frames[1] = (struct slice){body, size};
-    frames[2] = m->bulk;
-    return m->bulk.size ? 3 : 2;
+    assert_int_equal(wire_encode(m, &mesh_id, head, sizeof head, &size), CORE_ERR_OK);
+    assert_true(size <= wire_head_bound(m));
+    frames[0] = (struct slice){head, size};
+    frames[1] = m->bulk;
+    return m->bulk.size ? 2 : 1;
 }
 
 static void every_type_round_trips(void **state)
@@ -220,29 +216,30 @@ static void every_type_round_trips(void **state)
     (void)state;
     const struct message_info *info;
     for (uint32_t i = 0; (info = message_info_at(i)); i++) {
-        uint8_t header[WIRE_HEADER_SIZE];
-        struct slice frames[3];
+        struct slice frames[2];
         struct message m = message_of(info), back;
-        size_t count = encode(&m, header, frames);
-        assert_int_equal(wire_decode(frames, count, &mesh_id, &back), CORE_ERR_OK);
-        assert_same(&m, &back);
-        // Cut short by one byte or one frame, or one too many: malformed, whichever type.
-        frames[1].size--;
-        assert_int_equal(wire_decode(frames, count, &mesh_id, &back), CORE_ERR_MALFORMED);
-        frames[1].size++;
-        assert_int_equal(wire_decode(frames, count - 1, &mesh_id, &back), CORE_ERR_MALFORMED);
-        frames[count == 3 ? 0 : 2] = (struct slice){header, WIRE_HEADER_SIZE};
-        assert_int_equal(wire_decode(frames, count == 3 ? 4 : 3, &mesh_id, &back), CORE_ERR_MALFORMED);
+        for (int traced = 0; traced < 2; traced++) {
+            if (!traced) m.trace = 0;
+            size_t count = encode(&m, frames);
+            assert_int_equal(wire_decode(frames, count, &mesh_id, &back), CORE_ERR_OK);
+            assert_same(&m, &back);
+            // Cut short by one byte or one frame, or one too many: malformed, whichever type.
+            frames[0].size--;
+            assert_int_equal(wire_decode(frames, count, &mesh_id, &back), CORE_ERR_MALFORMED);
+            frames[0].size++;
+            assert_int_equal(wire_decode(frames, count - 1, &mesh_id, &back), CORE_ERR_MALFORMED);
+            assert_int_equal(wire_decode(frames, count + 1, &mesh_id, &back), CORE_ERR_MALFORMED);
+            m.trace = 0xfeedfacecafebeefu;
+        }
     }
 }
 
 static enum core_err with_header_byte(size_t at, uint8_t value)
 {
-    uint8_t header[WIRE_HEADER_SIZE];
-    struct slice frames[3];
+    struct slice frames[2];
     struct message m = message_of(message_info(MESSAGE_CHUNK)), back;
-    size_t count = encode(&m, header, frames);
-    header[at] = value;
+    size_t count = encode(&m, frames);
+    head[at] = value;
     return wire_decode(frames, count, &mesh_id, &back);
 }
 
@@ -251,34 +248,55 @@ static void headers_that_lie_are_named(void **state)
     (void)state;
     assert_int_equal(with_header_byte(0, 'M'), CORE_ERR_OK);
     assert_int_equal(with_header_byte(0, 'm'), CORE_ERR_MALFORMED);
-    assert_int_equal(with_header_byte(4, 2), CORE_ERR_UNKNOWN_VERSION);
-    assert_int_equal(with_header_byte(4, 0), CORE_ERR_UNKNOWN_VERSION);
-    assert_int_equal(with_header_byte(5, 0), CORE_ERR_MALFORMED);  // a bulk size without its flag
-    assert_int_equal(with_header_byte(5, 3), CORE_ERR_MALFORMED);  // a flag that doesn't exist
-    assert_int_equal(with_header_byte(6, 0xfe), CORE_ERR_UNKNOWN_TYPE);
-    assert_int_equal(with_header_byte(7, 1), CORE_ERR_UNKNOWN_TYPE);
-    assert_int_equal(with_header_byte(6, MESSAGE_PING), CORE_ERR_TOO_LARGE);  // PING has no bulk
-    assert_int_equal(with_header_byte(8, 1), CORE_ERR_MALFORMED);
-    assert_int_equal(with_header_byte(10, 1), CORE_ERR_TOO_LARGE);
-    assert_int_equal(with_header_byte(12, 0), CORE_ERR_MALFORMED);
-    assert_int_equal(with_header_byte(15, 0xff), CORE_ERR_TOO_LARGE);
-    assert_int_equal(with_header_byte(16, 0), CORE_ERR_WRONG_MESH);
-    assert_int_equal(with_header_byte(23, 0), CORE_ERR_WRONG_MESH);
+    assert_int_equal(with_header_byte(2, MESSAGE_VERSION + 1), CORE_ERR_UNKNOWN_VERSION);
+    assert_int_equal(with_header_byte(2, 1), CORE_ERR_UNKNOWN_VERSION);
+    assert_int_equal(with_header_byte(3, WIRE_FLAG_TRACE), CORE_ERR_MALFORMED);  // a bulk frame without its flag
+    assert_int_equal(with_header_byte(3, WIRE_FLAG_BULK), CORE_ERR_MALFORMED);   // the trace is read as the body
+    assert_int_equal(with_header_byte(3, 7), CORE_ERR_MALFORMED);                // a flag that doesn't exist
+    assert_int_equal(with_header_byte(4, 0xfe), CORE_ERR_UNKNOWN_TYPE);
+    assert_int_equal(with_header_byte(5, 1), CORE_ERR_UNKNOWN_TYPE);
+    assert_int_equal(with_header_byte(4, MESSAGE_PING), CORE_ERR_TOO_LARGE);  // PING has no bulk
+    assert_int_equal(with_header_byte(6, 0), CORE_ERR_WRONG_MESH);
+    assert_int_equal(with_header_byte(9, 0), CORE_ERR_WRONG_MESH);
     struct slice nothing = {NULL, 0};
     struct message m;
     assert_int_equal(wire_decode(&nothing, 0, &mesh_id, &m), CORE_ERR_MALFORMED);
     assert_int_equal(wire_decode(&nothing, 1, &mesh_id, &m), CORE_ERR_MALFORMED);
 }
 
+// A body above the type's limit, bulk above it, and a trace id of zero.
+static void what_is_too_large_or_not_canonical(void **state)
+{
+    (void)state;
+    static uint8_t bulk[(1 << 20) + 1];
+    struct slice frames[2];
+    struct message m = message_of(message_info(MESSAGE_CHUNK)), back;
+    encode(&m, frames);
+    frames[1] = (struct slice){bulk, 1 << 20};
+    assert_int_equal(wire_decode(frames, 2, &mesh_id, &back), CORE_ERR_OK);
+    frames[1].size++;
+    assert_int_equal(wire_decode(frames, 2, &mesh_id, &back), CORE_ERR_TOO_LARGE);
+    frames[1].size = 0;
+    assert_int_equal(wire_decode(frames, 2, &mesh_id, &back), CORE_ERR_MALFORMED);
+    memset(head + 10, 0, 8);
+    frames[1].size = 1;
+    assert_int_equal(wire_decode(frames, 2, &mesh_id, &back), CORE_ERR_MALFORMED);
+    m = (struct message){.type = MESSAGE_PING};
+    encode(&m, frames);
+    frames[0].size = WIRE_HEADER_MIN + 64;
+    assert_int_equal(wire_decode(frames, 1, &mesh_id, &back), CORE_ERR_MALFORMED);
+    frames[0].size++;
+    assert_int_equal(wire_decode(frames, 1, &mesh_id, &back), CORE_ERR_TOO_LARGE);
+}
+
 static enum core_err decode_ping(const uint8_t *bytes, size_t size)
 {
-    uint8_t header[WIRE_HEADER_SIZE];
-    struct slice frames[3];
+    struct slice frames[2];
     struct message m = {.type = MESSAGE_PING}, back;
-    encode(&m, header, frames);
-    header[8] = (uint8_t)size;
-    frames[1] = (struct slice){bytes, size};
-    return wire_decode(frames, 2, &mesh_id, &back);
+    encode(&m, frames);
+    memcpy(head + WIRE_HEADER_MIN, bytes, size);
+    frames[0].size = WIRE_HEADER_MIN + size;
+    return wire_decode(frames, 1, &mesh_id, &back);
 }
 
 // Bodies by hand (msgpack's specification), for a message of one U64.
@@ -310,7 +328,7 @@ int main(void)
         cmocka_unit_test(the_pages_messages_decode),     cmocka_unit_test(the_pages_objects_verify),
         cmocka_unit_test(the_pages_token_decodes),       cmocka_unit_test(the_page_lists_every_message),
         cmocka_unit_test(every_type_round_trips),        cmocka_unit_test(headers_that_lie_are_named),
-        cmocka_unit_test(bodies_that_lie_are_malformed),
+        cmocka_unit_test(bodies_that_lie_are_malformed), cmocka_unit_test(what_is_too_large_or_not_canonical),
     };
     return cmocka_run_group_tests(tests, read_page, free_page);
 }
