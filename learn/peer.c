@@ -405,6 +405,11 @@ void peer_heard(struct peer *p, const struct core_id *other, uint64_t now_ms)
     gossip_heard(p->gossip, other, now_ms);
 }
 
+void peer_measured(struct peer *p, const struct core_id *other, uint64_t rtt_us, uint64_t now_ms)
+{
+    gossip_measured(p->gossip, other, rtt_us, now_ms);
+}
+
 void peer_tick(struct peer *p, uint64_t now_ms, struct outbox *out)
 {
     struct outbox *box = begin(p, now_ms);

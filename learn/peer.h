@@ -79,6 +79,8 @@ CORE_MUST_USE enum core_err peer_message(struct peer *p, const struct core_id *f
                                          uint64_t now_ms, struct outbox *out);
 // Any other message came: it lives.
 void peer_heard(struct peer *p, const struct core_id *other, uint64_t now_ms);
+// As gossip_measured.
+void peer_measured(struct peer *p, const struct core_id *other, uint64_t rtt_us, uint64_t now_ms);
 void peer_tick(struct peer *p, uint64_t now_ms, struct outbox *out);
 uint64_t peer_next_ms(const struct peer *p);
 

@@ -191,7 +191,10 @@ static void index_done(struct job *job, void *context)
 
 static void ask_index(struct node *n, struct catalog_object *o, const struct core_id *to)
 {
-    if (o->waiter_count < CATALOG_WAITERS) o->waiters[o->waiter_count++] = *to;
+    if (o->waiter_count < CATALOG_WAITERS)
+        o->waiters[o->waiter_count++] = *to;
+    else
+        n->dropped.waiters++;
     if (o->state == CATALOG_INDEXING) return;
     struct index_job *j = calloc(1, sizeof *j);
     if (!j) return;

@@ -69,7 +69,8 @@ void control_server_process(struct control_server *server, uint64_t now_ms);
 // Calls the ticks; the loop does so about 10 times a second while control_server_busy.
 void control_server_tick(struct control_server *server, uint64_t now_ms);
 bool control_server_busy(const struct control_server *server);
-bool control_server_serving(const struct control_server *server);  // a client is connected: process at least each second
+bool control_server_serving(
+    const struct control_server *server);  // a client is connected: process at least each second
 // Writes what is buffered, waiting up to `timeout_ms`: before the daemon ends.
 void control_server_drain(struct control_server *server, int timeout_ms);
 

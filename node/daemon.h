@@ -28,7 +28,7 @@
 #include "sched/topology.h"
 #include "store/chunks.h"
 
-enum { NODE_LINKS_MAX = 128, NODE_STRIKES_MAX = 16, NODE_PINGS_MAX = 64 };
+enum { NODE_LINKS_MAX = 128, NODE_STRIKES_MAX = 16, NODE_PINGS_MAX = 64, NODE_TYPES = 128 };
 
 // The store is used by the loop and by workers.
 struct shared_store {
@@ -43,7 +43,6 @@ struct node_link {
     uint64_t used_ms;  // last message of ours but gossip's
     uint32_t strikes;
     uint64_t ping_nonce, ping_us;  // gossip's last ping over it
-    uint64_t rtt_us;               // moving average; 0: unknown
     struct core_hash host;
 };
 
@@ -51,6 +50,14 @@ struct node_ping {
     uint64_t nonce, session, sent_us;
     struct core_id peer;
     uint32_t seq;
+};
+
+// What did not fit where this peer keeps things for others. All of it is asked for or sent again.
+struct node_dropped {
+    uint64_t outbox;    // effects of one step
+    uint64_t outbound;  // messages waiting for a dial
+    uint64_t blobs;     // bulk of a round
+    uint64_t waiters;   // who asked for an index that is being made
 };
 
 struct node {
@@ -88,7 +95,9 @@ struct node {
     struct outbound outbound;
     struct control_server control;
     struct node_ping pings[NODE_PINGS_MAX];
-    uint64_t refused;  // by this node itself: lying data, malformed messages
+    uint64_t refused;  // by this node and its protocols: lying data, malformed messages, joiners; ..
+    uint64_t refused_by[NODE_TYPES][CORE_ERR_COUNT];  // .. by type of message and error
+    struct node_dropped dropped;
     uint64_t started_ms, started_s, now_ms;
 
     // ---- work and data ----
@@ -133,7 +142,9 @@ void node_disk_retry(struct node *n);
 // ---- network.c ----
 void node_link_event(void *context, const struct link_event *event);
 struct node_link *node_link_find(struct node *n, const struct core_id *id);
-void node_strike(struct node *n, const struct core_id *id, enum core_err err, const char *what);
+// Counts what was refused of a type of message; a strike is one that costs a linked peer, which is let go in the end.
+void node_refused(struct node *n, enum message_type type, enum core_err err);
+void node_strike(struct node *n, const struct core_id *id, enum message_type type, enum core_err err);
 void node_links_tick(struct node *n);
 CORE_MUST_USE enum core_err node_invitations_save(struct node *n);
 

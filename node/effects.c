@@ -71,6 +71,17 @@ static void dial(struct node *n, const struct effect *e)
     if (!outbound_dial(n, &e->to, e->payload)) peer_dial_failed(n->peer, &e->to, n->now_ms, &n->out);
 }
 
+// Gossip's pings are timed here, where its effects leave; others' (the verb ping) have nonces of their own.
+static void send(struct node *n, const struct effect *e)
+{
+    struct node_link *link = e->message.type == MESSAGE_PING ? node_link_find(n, &e->to) : NULL;
+    if (link) {
+        link->ping_nonce = e->message.ping.nonce;
+        link->ping_us = node_clock_us();
+    }
+    outbound_send(n, &e->to, &e->message);
+}
+
 static void perform_one(struct node *n, const struct effect *e, bool *failing)
 {
     if (e->kind == EFFECT_PERSIST) {
@@ -83,7 +94,7 @@ static void perform_one(struct node *n, const struct effect *e, bool *failing)
     }
     if (*failing) return;
     switch (e->kind) {
-    case EFFECT_SEND: outbound_send(n, &e->to, &e->message); break;
+    case EFFECT_SEND: send(n, e); break;
     case EFFECT_DELIVER: deliver(n, e); break;
     case EFFECT_DIAL: dial(n, e); break;
     case EFFECT_HANGUP: hangup(n, &e->to); break;
@@ -102,6 +113,7 @@ void node_perform(struct node *n)
     for (size_t i = 0; i < n->out.count; i++) perform_one(n, &n->out.effects[i], &failing);
     if (n->out.dropped) {
         event_emit(&n->events, "problem.outbox_full", EV_U64("dropped", n->out.dropped));
+        n->dropped.outbox += n->out.dropped;
         n->out.dropped = 0;
     }
     outbox_reset(&n->out);

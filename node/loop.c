@@ -160,8 +160,8 @@ static int wait_for(const zmq_pollitem_t *items, size_t count, struct pollfd *fd
     for (size_t i = 0; i < count; i++) {
         fds[i] = (struct pollfd){.fd = items[i].fd, .events = POLLIN};
         if (!items[i].socket) {
-            fds[i].events = (short)((items[i].events & ZMQ_POLLIN ? POLLIN : 0) |
-                                    (items[i].events & ZMQ_POLLOUT ? POLLOUT : 0));
+            fds[i].events =
+                (short)((items[i].events & ZMQ_POLLIN ? POLLIN : 0) | (items[i].events & ZMQ_POLLOUT ? POLLOUT : 0));
             continue;
         }
         int events = 0;

@@ -23,10 +23,16 @@ static void link_note(struct node *n, const struct link_event *e)
     *free_place = (struct node_link){.id = e->id, .used = true, .used_ms = n->now_ms, .host = e->host};
 }
 
-void node_strike(struct node *n, const struct core_id *id, enum core_err err, const char *what)
+void node_refused(struct node *n, enum message_type type, enum core_err err)
 {
     n->refused++;
-    event_emit(&n->events, "link.refused", EV_ID("peer", id), EV_TEXT("what", what),
+    if ((uint32_t)type < NODE_TYPES && (uint32_t)err < CORE_ERR_COUNT) n->refused_by[type][err]++;
+}
+
+void node_strike(struct node *n, const struct core_id *id, enum message_type type, enum core_err err)
+{
+    node_refused(n, type, err);
+    event_emit(&n->events, "link.refused", EV_ID("peer", id), EV_TEXT("what", message_info(type)->name),
                EV_TEXT("why", core_error_name(err)));
     struct node_link *link = node_link_find(n, id);
     if (err != CORE_ERR_MALFORMED && err != CORE_ERR_BAD_SIGNATURE && err != CORE_ERR_VERIFY_FAILED) return;
@@ -71,7 +77,7 @@ static void admit(struct node *n, const struct link_event *e)
     if (links_answer(n->links, e->ticket, &answer->message))
         event_emit(&n->events, "admission.gone", EV_TEXT("from", e->address));
     if (err) {
-        n->refused++;
+        node_refused(n, MESSAGE_ADMIT, err);
         event_emit(&n->events, "admission.refused", EV_TEXT("from", e->address), EV_TEXT("why", answer->why));
     } else {
         event_emit(&n->events, "admission.admitted", EV_ID("peer", &answer->issued.key),
@@ -85,7 +91,7 @@ static void take_data(struct node *n, const struct core_id *from, const struct m
 {
     struct peer_expected expected;
     enum peer_wanted wanted = peer_data(n->peer, from, &m->data, &expected, n->now_ms, &n->out);
-    if (wanted == PEER_REFUSED) node_strike(n, from, CORE_ERR_VERIFY_FAILED, "data");
+    if (wanted == PEER_REFUSED) node_strike(n, from, MESSAGE_DATA, CORE_ERR_VERIFY_FAILED);
     if (wanted != PEER_WANTED) return;
     bool right = m->bulk.size == expected.size;
     if (right && !hash_is_zero(&expected.hash)) {
@@ -93,32 +99,33 @@ static void take_data(struct node *n, const struct core_id *from, const struct m
         right = hash_equal(&hash, &expected.hash);
     }
     if (!right) {
-        node_strike(n, from, CORE_ERR_VERIFY_FAILED, "data");
+        node_strike(n, from, MESSAGE_DATA, CORE_ERR_VERIFY_FAILED);
         return;
     }
     struct blob *blob = blob_new(m->bulk.size);
     if (!blob) return;
     memcpy(blob->data, m->bulk.data, m->bulk.size);
     if (blobs_put(&n->blobs, &expected.key, blob)) {
+        n->dropped.blobs++;
         event_emit(&n->events, "problem.blobs_full", EV_U64("bytes", n->blobs.bytes));
         return;
     }
     peer_stored(n->peer, from, &m->data, n->now_ms, &n->out);
 }
 
-// The round trip of gossip's own pings, finer than its clock of milliseconds.
-static void note_rtt(struct node *n, const struct core_id *from, uint64_t nonce)
+// The round trip of gossip's ping that this PONG answers, in microseconds; 0 where it answers none.
+static uint64_t round_trip_us(struct node *n, const struct core_id *from, uint64_t nonce)
 {
     struct node_link *link = node_link_find(n, from);
-    if (!link || !link->ping_us || link->ping_nonce != nonce) return;
+    if (!link || !link->ping_us || link->ping_nonce != nonce) return 0;
     uint64_t rtt_us = node_clock_us() - link->ping_us;
-    link->rtt_us = link->rtt_us ? (7 * link->rtt_us + rtt_us) / 8 : rtt_us;
-    if (link->rtt_us == 0) link->rtt_us = 1;
     link->ping_us = 0;
+    return rtt_us ? rtt_us : 1;
 }
 
 static void take_message(struct node *n, const struct core_id *from, const struct message *m)
 {
+    uint64_t rtt_us = 0;
     switch (m->type) {
     case MESSAGE_CHUNK_GET:
         peer_heard(n->peer, from, n->now_ms);
@@ -142,12 +149,13 @@ static void take_message(struct node *n, const struct core_id *from, const struc
             peer_heard(n->peer, from, n->now_ms);
             return;
         }
-        note_rtt(n, from, m->pong.nonce);
+        rtt_us = round_trip_us(n, from, m->pong.nonce);
         break;
     default: break;
     }
     enum core_err err = peer_message(n->peer, from, m, n->now_ms, &n->out);
-    if (err) node_strike(n, from, err, message_info(m->type)->name);
+    if (err) node_strike(n, from, m->type, err);
+    if (!err && rtt_us) peer_measured(n->peer, from, rtt_us, n->now_ms);
 }
 
 void node_link_event(void *context, const struct link_event *e)

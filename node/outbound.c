@@ -61,7 +61,10 @@ static void keep(struct node *n, const struct core_id *to, const struct message 
 {
     struct outbound *o = &n->outbound;
     size_t size = views_size(m);
-    if (o->count == OUTBOUND_MAX || o->bytes + size > OUTBOUND_BYTES) return;
+    if (o->count == OUTBOUND_MAX || o->bytes + size > OUTBOUND_BYTES) {
+        n->dropped.outbound++;
+        return;
+    }
     struct outbound_message *item = calloc(1, sizeof *item);
     if (!item || arena_open(&item->arena, size)) {
         free(item);
@@ -82,10 +85,6 @@ void outbound_send(struct node *n, const struct core_id *to, const struct messag
 {
     struct node_link *link = node_link_find(n, to);
     if (link && m->type >= MESSAGE_DATA) link->used_ms = n->now_ms;
-    if (link && m->type == MESSAGE_PING) {
-        link->ping_nonce = m->ping.nonce;
-        link->ping_us = node_clock_us();
-    }
     if (links_is_up(n->links, to)) {
         send_now(n, to, m);
         return;

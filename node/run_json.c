@@ -11,7 +11,7 @@ const char *run_state_text(struct node *n, const struct run_data *run, const str
     if (!status->head) return "waiting";
     switch (status->head->state) {
     case RUN_DONE: return "done";
-    case RUN_CANCELLED: return "failed";
+    case RUN_CANCELLED: return "cancelled";
     case RUN_PAUSED: return "paused";
     case RUN_RUNNING: break;
     }

@@ -86,7 +86,7 @@ void settings_host_name(char out[64])
 
 bool settings_site_valid(const char *site)
 {
-    return charter_name_valid(site);
+    return strlen(site) <= GOSSIP_SITE_MAX && charter_name_valid(site);
 }
 
 static void read_line(const char *path, char *out, int size)

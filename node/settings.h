@@ -3,6 +3,7 @@
 #ifndef NODE_SETTINGS_H
 #define NODE_SETTINGS_H
 
+#include "gossip/gossip.h"
 #include "mesh/address.h"
 #include "node/home.h"
 #include "node/node.h"
@@ -26,7 +27,7 @@ void settings_host_name(char out[64]);
 // differ by the namespace's inode, two machines by the boot id, which a kernel draws at random when it starts (a
 // machine id, which cloned images share, would not do). Containers that share the host's network count as the host.
 struct core_hash settings_host_hash(void);
-// A site's name is formed as a mesh's: letters, digits and . _ -, at most 63.
+// A site's name is formed as a mesh's: letters, digits and . _ -, at most GOSSIP_SITE_MAX.
 bool settings_site_valid(const char *site);
 
 // Writes the sentences of a failure.

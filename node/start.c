@@ -77,7 +77,7 @@ static enum core_err set_site(struct node *n, struct node_failure *why)
     const char *site = n->options->site;
     if (!site || !strcmp(site, n->settings.site)) return CORE_ERR_OK;
     if (*site && !settings_site_valid(site)) {
-        node_failure_set(why, "use letters, digits and . _ -, at most 63, starting with a letter or digit",
+        node_failure_set(why, "use letters, digits and . _ -, at most 32, starting with a letter or digit",
                          "'%s' is no valid name for a site", site);
         return CORE_ERR_USAGE;
     }
@@ -240,6 +240,7 @@ static enum core_err open_peer(struct node *n, struct node_failure *why)
                    .name = {(const uint8_t *)n->own.name, strlen(n->own.name)},
                    .certificate = {n->certificate, n->certificate_size},
                    .addresses = {n->address_bytes, n->address_size},
+                   .site = {(const uint8_t *)n->settings.site, strlen(n->settings.site)},
                    .host = n->host,
                    .incarnation = n->incarnation,
                    .callbacks = {.certificate_valid = certificate_valid, .payload_valid = payload_valid, .context = n},
@@ -384,7 +385,8 @@ static enum core_err run_here(const struct node_options *o, struct node_failure 
     n->now_ms = n->started_ms = node_clock_ms();
     n->started_s = node_wall_s();
     for (int i = 0; i < CONTROL_SESSIONS_MAX; i++) n->control.sessions[i].fd = -1;
-    // hwloc's plugins find graphics cards and such, which nothing here asks for, through 3 MiB of X11 and XML libraries.
+    // hwloc's plugins find graphics cards and such, which nothing here asks for, through 3 MiB of X11 and XML
+    // libraries.
     setenv("HWLOC_PLUGINS_PATH", "/dev/null", 0);
     // An arena a thread would keep what that thread has freed; two are enough for what runs at once.
     mallopt(M_ARENA_MAX, 2);

@@ -100,7 +100,7 @@ void transfers_chunk(struct node *n, const struct core_id *from, const struct me
         case FETCH_IGNORED: break;
         }
     }
-    if (wrong) node_strike(n, from, CORE_ERR_VERIFY_FAILED, "chunk");
+    if (wrong) node_strike(n, from, MESSAGE_CHUNK, CORE_ERR_VERIFY_FAILED);
     settle(n);
 }
 

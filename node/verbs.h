@@ -48,4 +48,14 @@ json_t *baselines_json(const struct run_data *run);
 json_t *run_waiting_json(struct node *n, const struct run_status *status, uint64_t after_ms);
 uint64_t node_sent_bytes(struct node *n);
 
+// ---- counters (counts_json.c) ----
+uint64_t refused_total(struct node *n, const struct links_stats *stats);
+json_t *refused_json(struct node *n, const struct links_stats *stats);
+json_t *dropped_json(struct node *n, const struct links_stats *stats);
+json_t *links_json(const struct links_stats *stats);
+json_t *link_json(const struct link_stats *stats);
+json_t *gossip_json(struct node *n);
+json_t *coordinates_json(const struct coordinates_point *p);
+json_t *process_json(void);
+
 #endif

@@ -14,16 +14,26 @@ static void problem(json_t *list, const char *peer, const char *cause, const cha
     json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "peer", peer, "cause", cause, "remedy", remedy));
 }
 
-static void member_problems(struct node *n, json_t *list, uint32_t *up, uint32_t *known)
+// The members at a glance: `since_ms` is when the newest of the unreachable was lost.
+struct seen_members {
+    uint32_t up, known, suspect, unreachable, left;
+    uint64_t since_ms;
+};
+
+static void member_problems(struct node *n, json_t *list, struct seen_members *seen)
 {
     const struct gossip *g = peer_gossip(n->peer);
-    *up = *known = 0;
+    *seen = (struct seen_members){0};
     for (uint32_t i = 0; i < gossip_member_count(g); i++) {
         struct gossip_member m;
         gossip_member_at(g, i, &m);
         if (m.self) continue;
-        ++*known;
-        if (m.state == GOSSIP_ALIVE) ++*up;
+        seen->known++;
+        seen->up += m.state == GOSSIP_ALIVE;
+        seen->suspect += m.state == GOSSIP_SUSPECT;
+        seen->left += m.state == GOSSIP_LEFT;
+        seen->unreachable += m.state == GOSSIP_DEAD;
+        if (m.state == GOSSIP_DEAD && m.since_ms > seen->since_ms) seen->since_ms = m.since_ms;
         bool lately = m.since_ms && n->now_ms < m.since_ms + DEAD_TOLD_MS;
         if (m.state != GOSSIP_SUSPECT && !(m.state == GOSSIP_DEAD && lately)) continue;
         char name[64], cause[160];
@@ -34,26 +44,15 @@ static void member_problems(struct node *n, json_t *list, uint32_t *up, uint32_t
                 m.state == GOSSIP_DEAD ? "start it again with `mycel up` there, or check its network"
                                        : "wait some seconds");
     }
-    if (*known == 0 && !id_is_zero(&n->sponsor))
+    if (seen->known == 0 && !id_is_zero(&n->sponsor))
         problem(list, "", "no member of the mesh has answered yet",
                 "check that the sponsor runs and its port is open to this machine");
 }
 
-static json_t *refusals(struct node *n, const struct links_stats *stats, uint64_t *total)
+// When this peer's clock stood at `then_ms`, as a time of day.
+static json_t *time_ago_json(const struct node *n, uint64_t then_ms)
 {
-    json_t *by = json_object();
-    *total = stats->refused_total + n->refused;
-    for (int i = 0; i < LINK_REASON_COUNT; i++)
-        if (stats->refused[i])
-            json_object_set_new(by, link_reason_name((enum link_reason)i), json_integer((json_int_t)stats->refused[i]));
-    struct peer_counts counts;
-    peer_counts_get(n->peer, &counts);
-    struct gossip_counts gossip;
-    gossip_counts_get(peer_gossip(n->peer), &gossip);
-    if (n->refused) json_object_set_new(by, "node", json_integer((json_int_t)n->refused));
-    if (counts.refused) json_object_set_new(by, "rounds", json_integer((json_int_t)counts.refused));
-    if (gossip.refused) json_object_set_new(by, "gossip", json_integer((json_int_t)gossip.refused));
-    return by;
+    return json_time(node_wall_s() - (n->now_ms - then_ms) / 1000);
 }
 
 static json_t *addresses_json(struct slice encoded)
@@ -77,8 +76,8 @@ static const char *role_text(uint32_t roles)
 void verb_status(struct node *n, struct session *s)
 {
     json_t *problems = json_array(), *runs = json_array();
-    uint32_t up, known;
-    member_problems(n, problems, &up, &known);
+    struct seen_members seen;
+    member_problems(n, problems, &seen);
     for (uint32_t i = 0; i < peer_run_count(n->peer); i++) {
         struct run_status status;
         peer_run_at(n->peer, i, &status);
@@ -100,8 +99,7 @@ void verb_status(struct node *n, struct session *s)
     }
     struct links_stats stats;
     links_stats(n->links, &stats);
-    uint64_t refused;
-    json_t *refused_by = refusals(n, &stats, &refused), *o = json_object();
+    json_t *o = json_object();
     bool healthy = json_array_size(problems) == 0;
     json_object_set_new(o, "healthy", json_boolean(healthy));
     json_object_set_new(o, "problems", problems);
@@ -110,6 +108,10 @@ void verb_status(struct node *n, struct session *s)
     json_object_set_new(o, "mesh", json_hash(&n->charter.id));
     json_object_set_new(o, "mesh_name", json_string(n->charter.name));
     json_object_set_new(o, "role", json_string(role_text(n->own.roles)));
+    json_object_set_new(o, "site", json_string(n->settings.site));
+    struct coordinates_point at;
+    bool located = gossip_coordinates(peer_gossip(n->peer), &at);
+    json_object_set_new(o, "coordinates", located ? coordinates_json(&at) : json_null());
     json_object_set_new(o, "version", json_string(NODE_VERSION));
     json_object_set_new(o, "state", json_string(n->state == NODE_UP ? "up" : "leaving"));
     json_object_set_new(o, "home", json_string(n->home.path));
@@ -117,8 +119,12 @@ void verb_status(struct node *n, struct session *s)
     json_object_set_new(o, "port", json_integer(n->port));
     json_object_set_new(o, "addresses", addresses_json((struct slice){n->address_bytes, n->address_size}));
     json_object_set_new(o, "uptime_s", json_integer((json_int_t)((n->now_ms - n->started_ms) / 1000)));
-    json_object_set_new(o, "peers_up", json_integer(up));
-    json_object_set_new(o, "peers_known", json_integer(known));
+    json_object_set_new(o, "peers_up", json_integer(seen.up));
+    json_object_set_new(o, "peers_known", json_integer(seen.known));
+    json_object_set_new(o, "peers_suspect", json_integer(seen.suspect));
+    json_object_set_new(o, "peers_unreachable", json_integer(seen.unreachable));
+    json_object_set_new(o, "unreachable_since", seen.unreachable ? time_ago_json(n, seen.since_ms) : json_null());
+    json_object_set_new(o, "peers_left", json_integer(seen.left));
     json_object_set_new(o, "cpus", json_integer(n->compute.wanted.threads));
     json_object_set_new(o, "device", json_string("cpu"));
     json_object_set_new(o, "memory_bytes", json_integer((json_int_t)n->memory_bytes));
@@ -129,8 +135,12 @@ void verb_status(struct node *n, struct session *s)
     json_object_set_new(o, "rx_bytes", json_integer((json_int_t)(stats.rx_bytes[0] + stats.rx_bytes[1])));
     json_object_set_new(o, "bulk_tx_bytes", json_integer((json_int_t)stats.tx_bytes[LANE_BULK]));
     json_object_set_new(o, "bulk_rx_bytes", json_integer((json_int_t)stats.rx_bytes[LANE_BULK]));
-    json_object_set_new(o, "refused", json_integer((json_int_t)refused));
-    json_object_set_new(o, "refused_by", refused_by);
+    json_object_set_new(o, "refused", json_integer((json_int_t)refused_total(n, &stats)));
+    json_object_set_new(o, "refused_by", refused_json(n, &stats));
+    json_object_set_new(o, "dropped", dropped_json(n, &stats));
+    json_object_set_new(o, "links", links_json(&stats));
+    json_object_set_new(o, "gossip", gossip_json(n));
+    json_object_set_new(o, "process", process_json());
     json_object_set_new(o, "disk", json_string(n->disk_full ? "full" : "ok"));
     session_end(s, healthy ? 0 : 1, o);
 }
@@ -149,9 +159,16 @@ static json_t *peer_json(struct node *n, const struct gossip_member *m)
     json_object_set_new(o, "self", json_boolean(m->self));
     json_object_set_new(o, "state", json_string(gossip_state_name(m->state)));
     json_object_set_new(o, "path", json_string(m->self ? "self" : linked ? "direct" : "indirect"));
-    const struct node_link *link = node_link_find(n, &m->id);
-    json_object_set_new(o, "rtt_ms",
-                        linked && link && link->rtt_us ? json_number((double)link->rtt_us / 1000.0) : json_null());
+    bool timed = linked && m->rtt_us;
+    json_object_set_new(o, "neighbor", json_boolean(m->neighbor));
+    json_object_set_new(o, "rtt_ms", timed ? json_number((double)m->rtt_us / 1000.0) : json_null());
+    json_object_set_new(o, "rtt_us", timed ? json_integer((json_int_t)m->rtt_us) : json_null());
+    json_object_set_new(o, "site", json_stringn(m->site.size ? (const char *)m->site.data : "", m->site.size));
+    json_object_set_new(o, "coordinates", m->located ? coordinates_json(&m->coordinates) : json_null());
+    json_object_set_new(o, "same_host", json_boolean(hash_equal(&m->host, &n->host)));
+    json_object_set_new(o, "incarnation", json_integer((json_int_t)m->incarnation));
+    json_object_set_new(o, "since", m->since_ms ? time_ago_json(n, m->since_ms) : json_null());
+    json_object_set_new(o, "link", linked ? link_json(&stats) : json_null());
     json_object_set_new(o, "tx_bytes", json_integer((json_int_t)(stats.tx_bytes[0] + stats.tx_bytes[1])));
     json_object_set_new(o, "rx_bytes", json_integer((json_int_t)(stats.rx_bytes[0] + stats.rx_bytes[1])));
     json_object_set_new(o, "bulk_tx_bytes", json_integer((json_int_t)stats.tx_bytes[LANE_BULK]));
@@ -159,8 +176,10 @@ static json_t *peer_json(struct node *n, const struct gossip_member *m)
     json_object_set_new(o, "addresses", addresses_json(m->addresses));
     json_object_set_new(o, "devices", json_string("cpu"));
     json_object_set_new(o, "version", json_string(m->self ? NODE_VERSION : ""));
-    uint64_t seen_s = node_wall_s() - (n->now_ms - m->heard_ms) / 1000;
-    json_object_set_new(o, "seen", m->self ? json_time(node_wall_s()) : m->heard_ms ? json_time(seen_s) : json_null());
+    json_object_set_new(o, "seen",
+                        m->self       ? json_time(node_wall_s())
+                        : m->heard_ms ? time_ago_json(n, m->heard_ms)
+                                      : json_null());
     return o;
 }
 

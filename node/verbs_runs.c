@@ -150,5 +150,5 @@ void verb_runs_resume(struct node *n, struct session *s)
 
 void verb_runs_cancel(struct node *n, struct session *s)
 {
-    command(n, s, RUN_CANCEL, "failed");
+    command(n, s, RUN_CANCEL, "cancelled");
 }

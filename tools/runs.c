@@ -7,7 +7,7 @@
 static enum tint state_tint(const char *state)
 {
     if (strcmp(state, "running") == 0 || strcmp(state, "done") == 0) return TINT_GOOD;
-    return strcmp(state, "failed") == 0 ? TINT_BAD : TINT_WARN;
+    return strcmp(state, "cancelled") == 0 ? TINT_BAD : TINT_WARN;
 }
 
 int command_runs(struct call *call)
