@@ -7,283 +7,449 @@
 
 enum {
     ANNOUNCE_MS = 100,  // announcements are gathered so long
-    REMIND_MS = 1000,
-    REMIND_FOR_MS = 10000,
-    NEIGHBOR_FOR_MS = 30000,  // a new neighbour is told of what is younger
-    HAVE_MAX = 128,           // ids of one CAST_HAVE
-    MISSING_MAX = 512,
+    PATIENCE_MAX_MS = 2000,
+    RECENT_MS = 1000,
+    RECENT_FOR_MS = 10000,  // what is older has been told of often enough
+    RECENT_AGE_MS = 300,    // what is younger is still on its way
+    BULK_WAIT_MS = 1000,    // for an answer to a graft of a large payload, and
+    BULK_WAIT_RATE = 1024,  // bytes in a millisecond
+    HAVE_ITEM = 1 + CAST_KEY_SIZE,
+    HAVE_MAX = 1024,       // items of one CAST_HAVE
+    RECENT_MAX = 4096,     // keys of one CAST_RECENT
+    GRAFT_MAX = 64,        // keys of one CAST_GRAFT
+    ANNOUNCED_MAX = 2048,  // missing rows that one neighbour can open
+    SHORTER_BY = 4,        // hops that make another parent worth while
     HOPS_MAX = 64,
 };
 
 enum core_err broadcast_open(struct broadcast *b, const struct gossip_options *options, const struct core_id *self,
-                             struct link_table *links, struct gossip_counts *counts, uint64_t now_ms)
+                             struct link_table *links, struct gossip_counts *counts)
 {
     *b = (struct broadcast){.options = options, .links = links, .self = *self, .counts = counts};
-    b->rng = rng_from(options->seed, 0x63617374);
-    b->announce_ms = UINT64_MAX;
-    b->remind_ms = now_ms + REMIND_MS;
-    b->seen_capacity = 4 * options->cast_count;
-    uint32_t slots = 16;
-    while (slots < 2 * b->seen_capacity) slots *= 2;
-    b->index_mask = slots - 1;
-    b->entries = calloc(options->cast_count, sizeof *b->entries);
-    b->seen = calloc(b->seen_capacity, sizeof *b->seen);
-    b->seen_index = calloc(slots, sizeof *b->seen_index);
-    b->missing = calloc(MISSING_MAX, sizeof *b->missing);
-    if (b->entries && b->seen && b->seen_index && b->missing) return CORE_ERR_OK;
+    b->announce_ms = b->recent_ms = b->missing_ms = UINT64_MAX;
+    struct rng rng = rng_from(options->seed, 0x63617374);
+    key_map_open(&b->missing_map, rng_u64(&rng));
+    b->missing = calloc(BROADCAST_MISSING_MAX, sizeof *b->missing);
+    const enum core_err err = cast_store_open(&b->store, options->cast_count, options->cast_bytes, rng_u64(&rng));
+    if (!err && b->missing) return CORE_ERR_OK;
     broadcast_close(b);
     return CORE_ERR_NO_MEMORY;
 }
 
-static void drop_oldest(struct broadcast *b)
-{
-    struct broadcast_entry *e = &b->entries[b->first];
-    free((void *)(uintptr_t)e->payload.data);
-    b->bytes -= e->payload.size;
-    *e = (struct broadcast_entry){0};
-    b->first = (b->first + 1) % b->options->cast_count;
-    b->count--;
-}
-
 void broadcast_close(struct broadcast *b)
 {
-    while (b->entries && b->count > 0) drop_oldest(b);
-    free(b->entries);
-    free(b->seen);
-    free(b->seen_index);
+    cast_store_close(&b->store);
+    key_map_close(&b->missing_map);
     free(b->missing);
     *b = (struct broadcast){0};
 }
 
-// ---- ids that were seen: a ring, and an index into it by linear probing ----
-
-static uint32_t home_of(const struct broadcast *b, const struct core_hash *id)
+static struct link *link_of_bit(struct broadcast *b, uint32_t bit)
 {
-    uint32_t home;
-    memcpy(&home, id->bytes, sizeof home);
-    return home & b->index_mask;
-}
-
-static uint32_t seen_slot(const struct broadcast *b, const struct core_hash *id)
-{
-    uint32_t slot = home_of(b, id);
-    while (b->seen_index[slot] && !hash_equal(&b->seen[b->seen_index[slot] - 1], id)) slot = (slot + 1) & b->index_mask;
-    return slot;
-}
-
-static bool is_seen(const struct broadcast *b, const struct core_hash *id)
-{
-    return b->seen_index[seen_slot(b, id)] != 0;
-}
-
-// Empties a slot and moves up what probing would no longer reach (Knuth, TAOCP 3, 6.4, algorithm R).
-static void unindex(struct broadcast *b, uint32_t slot)
-{
-    uint32_t hole = slot;
-    b->seen_index[hole] = 0;
-    for (uint32_t at = (slot + 1) & b->index_mask; b->seen_index[at]; at = (at + 1) & b->index_mask) {
-        const uint32_t home = home_of(b, &b->seen[b->seen_index[at] - 1]);
-        const bool reachable = ((at - home) & b->index_mask) < ((at - hole) & b->index_mask);
-        if (reachable) continue;
-        b->seen_index[hole] = b->seen_index[at];
-        b->seen_index[at] = 0;
-        hole = at;
-    }
-}
-
-static void remember(struct broadcast *b, const struct core_hash *id)
-{
-    if (is_seen(b, id)) return;
-    if (b->seen_count == b->seen_capacity)
-        unindex(b, seen_slot(b, &b->seen[b->seen_next]));
-    else
-        b->seen_count++;
-    b->seen[b->seen_next] = *id;
-    b->seen_index[seen_slot(b, id)] = b->seen_next + 1;
-    b->seen_next = (b->seen_next + 1) % b->seen_capacity;
-}
-
-// ---- what is kept ----
-
-static struct core_hash id_of(const struct core_id *origin, uint64_t topic, uint64_t repeat, struct slice payload)
-{
-    uint8_t raw[CORE_ID_SIZE + 16];
-    struct writer w = writer_over(raw, sizeof raw);
-    write_bytes(&w, origin->bytes, sizeof origin->bytes);
-    write_u64(&w, topic);
-    write_u64(&w, repeat);
-    struct hash_state s;
-    hash_begin(&s);
-    hash_add(&s, raw, w.size);
-    hash_add(&s, payload.data, payload.size);
-    return hash_end(&s);
-}
-
-static struct broadcast_entry *entry_back(struct broadcast *b, uint32_t back)
-{
-    return &b->entries[(b->first + b->count - 1 - back) % b->options->cast_count];
-}
-
-static const struct broadcast_entry *entry_find(struct broadcast *b, const struct core_hash *id)
-{
-    for (uint32_t back = 0; back < b->count; back++)
-        if (hash_equal(&entry_back(b, back)->id, id)) return entry_back(b, back);
+    for (uint32_t i = 0; bit && i < b->links->count; i++)
+        if (b->links->items[i].cast_bit == bit) return &b->links->items[i];
     return NULL;
 }
 
-// False when memory is short: the broadcast still goes out, but can't be asked for.
-static bool keep(struct broadcast *b, const struct broadcast_entry *entry)
+static bool is_large(size_t size)
 {
-    const struct slice payload = entry->payload;
-    while (b->count > 0 && (b->count == b->options->cast_count || b->bytes + payload.size > b->options->cast_bytes))
-        drop_oldest(b);
-    if (payload.size > b->options->cast_bytes) return false;
-    uint8_t *copy = malloc(payload.size ? payload.size : 1);
-    if (!copy) return false;
-    if (payload.size) memcpy(copy, payload.data, payload.size);
-    b->entries[(b->first + b->count) % b->options->cast_count] = *entry;
-    b->count++;
-    entry_back(b, 0)->payload.data = copy;
-    b->bytes += payload.size;
-    return true;
+    return size > GOSSIP_PUSH_MAX;
+}
+
+// Others repair members' news (gossip/members).
+static bool is_repaired_here(const struct cast_entry *e)
+{
+    return e->topic != TOPIC_MEMBER && e->topic != TOPIC_SUSPICION;
+}
+
+// ---- lists of keys, sent when full ----
+
+struct key_list {
+    const struct core_id *to;
+    struct outbox *out;
+    struct writer w;
+    uint32_t count;
+    uint8_t raw[RECENT_MAX * CAST_KEY_SIZE];
+};
+
+static void list_begin(struct key_list *list, const struct core_id *to, struct outbox *out)
+{
+    list->to = to;
+    list->out = out;
+    list->count = 0;
+    list->w = writer_over(list->raw, sizeof list->raw);
+}
+
+static void recent_flush(struct key_list *list)
+{
+    if (list->count == 0) return;
+    struct message m = {.type = MESSAGE_CAST_RECENT};
+    m.cast_recent.ids = (struct slice){list->raw, list->w.size};
+    outbox_send(list->out, list->to, &m);
+    list_begin(list, list->to, list->out);
+}
+
+static void have_flush(struct key_list *list, uint32_t size)
+{
+    if (list->count == 0) return;
+    struct message m = {.type = MESSAGE_CAST_HAVE};
+    m.cast_have.ids = (struct slice){list->raw, list->w.size};
+    m.cast_have.size = size;
+    outbox_send(list->out, list->to, &m);
+    list_begin(list, list->to, list->out);
+}
+
+static void have_add(struct key_list *list, const struct cast_entry *e)
+{
+    if (list->count == HAVE_MAX) have_flush(list, 0);
+    write_u8(&list->w, (uint8_t)e->hops);
+    write_bytes(&list->w, e->id.bytes, CAST_KEY_SIZE);
+    list->count++;
+}
+
+static void recent_add(struct key_list *list, const struct cast_entry *e)
+{
+    if (list->count == RECENT_MAX) recent_flush(list);
+    write_bytes(&list->w, e->id.bytes, CAST_KEY_SIZE);
+    list->count++;
+}
+
+static void announce_large(const struct cast_entry *e, const struct core_id *to, struct outbox *out)
+{
+    struct key_list list;
+    list_begin(&list, to, out);
+    have_add(&list, e);
+    have_flush(&list, (uint32_t)e->payload.size);
 }
 
 // ---- sending ----
 
-static void push(struct broadcast *b, const struct broadcast_entry *entry, const struct core_id *to, struct outbox *out)
+static void push(struct broadcast *b, const struct cast_entry *e, const struct core_id *to, struct outbox *out)
 {
     struct message m = {.type = MESSAGE_CAST};
-    m.cast.id = entry->id;
-    m.cast.origin = entry->origin;
-    m.cast.topic = entry->topic;
-    m.cast.repeat = entry->repeat;
-    m.cast.hops = entry->hops;
-    m.cast.payload = entry->payload;
+    m.cast.id = e->id;
+    m.cast.origin = e->origin;
+    m.cast.topic = e->topic;
+    m.cast.repeat = e->repeat;
+    m.cast.hops = e->hops;
+    m.cast.payload = e->payload;
+    if (is_large(e->payload.size)) {
+        const struct message_cast cast = m.cast;
+        m = (struct message){.type = MESSAGE_CAST_BULK, .bulk = cast.payload};
+        m.cast_bulk = (struct message_cast_bulk){
+            .id = cast.id, .origin = cast.origin, .topic = cast.topic, .repeat = cast.repeat, .hops = cast.hops};
+    }
     outbox_send(out, to, &m);
     b->counts->casts_sent++;
 }
 
-// Eager neighbours get it now; the others are told of it soon.
-static void spread(struct broadcast *b, const struct broadcast_entry *entry, const struct core_id *from,
-                   uint64_t now_ms, struct outbox *out)
+// Eager neighbours get it now, lazy ones are told of it soon; of a large one all are told now.
+static void spread(struct broadcast *b, struct cast_entry *entry, const struct core_id *from, uint64_t now_ms,
+                   struct outbox *out)
 {
+    struct cast_entry *kept = cast_store_keep(&b->store, entry);
+    const bool large = is_large(entry->payload.size);
     bool lazy = false;
     for (uint32_t i = 0; i < b->links->count; i++) {
         const struct link *link = &b->links->items[i];
-        if (!link->neighbor || (from && id_equal(&link->id, from))) continue;
-        if (link->lazy)
-            lazy = true;
-        else
+        if (!link->neighbor || (from && id_equal(&link->id, from)) || (link->cast_bit & entry->has)) continue;
+        if (large && kept)
+            announce_large(kept, &link->id, out);
+        else if (!large && !link->lazy)
             push(b, entry, &link->id, out);
+        else {
+            lazy = true;
+            continue;
+        }
+        entry->sent |= link->cast_bit;
     }
-    if (!keep(b, entry) || !lazy) {
-        if (b->unannounced > 0) b->unannounced++;  // it lies among those that are to be announced
-        return;
+    if (!kept) return;
+    kept->sent = entry->sent;
+    if (lazy && b->announce_ms == UINT64_MAX) {
+        b->announce_ms = now_ms + ANNOUNCE_MS;
+        b->announced = b->store.next - 1;
     }
-    b->unannounced++;
-    if (b->announce_ms == UINT64_MAX) b->announce_ms = now_ms + ANNOUNCE_MS;
-}
-
-// Tells `to` the ids of the latest `count` entries that are not older than `age_ms`.
-static void tell(struct broadcast *b, const struct core_id *to, uint64_t count, uint64_t age_ms, uint64_t now_ms,
-                 struct outbox *out)
-{
-    uint8_t ids[HAVE_MAX * CORE_HASH_SIZE];
-    struct writer w = writer_over(ids, sizeof ids);
-    for (uint32_t back = 0; back < b->count && back < count && back < HAVE_MAX; back++) {
-        const struct broadcast_entry *e = entry_back(b, back);
-        if (now_ms - e->at_ms > age_ms) break;
-        write_bytes(&w, e->id.bytes, sizeof e->id.bytes);
-    }
-    if (w.size == 0) return;
-    struct message m = {.type = MESSAGE_CAST_HAVE};
-    m.cast_have.ids = (struct slice){ids, w.size};
-    outbox_send(out, to, &m);
+    if (is_repaired_here(kept) && b->recent_ms == UINT64_MAX) b->recent_ms = now_ms + RECENT_MS;
 }
 
 enum core_err broadcast_cast(struct broadcast *b, enum cast_topic topic, uint64_t repeat, struct slice payload,
                              uint64_t now_ms, struct outbox *out)
 {
     if (payload.size > GOSSIP_PAYLOAD_MAX) return CORE_ERR_TOO_LARGE;
-    struct broadcast_entry entry = {.origin = b->self, .topic = topic, .repeat = repeat, .at_ms = now_ms};
+    const struct message_cast cast = {.origin = b->self, .topic = topic, .repeat = repeat, .payload = payload};
+    struct cast_entry entry = {
+        .id = cast_id_of(&cast), .origin = b->self, .topic = topic, .repeat = repeat, .at_ms = now_ms};
     entry.payload = payload;
-    entry.id = id_of(&b->self, topic, repeat, payload);
-    remember(b, &entry.id);
+    cast_store_remember(&b->store, cast_key(entry.id.bytes), 0);
     spread(b, &entry, NULL, now_ms, out);
     return CORE_ERR_OK;
 }
 
+// ---- what is missing ----
+
+static struct broadcast_missing *missing_find(struct broadcast *b, uint64_t key)
+{
+    const uint32_t *place = key_map_find(&b->missing_map, key);
+    return place ? &b->missing[*place] : NULL;
+}
+
+static void missing_remove(struct broadcast *b, struct broadcast_missing *row)
+{
+    struct link *opener = link_of_bit(b, row->opener);
+    if (opener && opener->cast_rows > 0) opener->cast_rows--;
+    key_map_remove(&b->missing_map, row->key);
+    *row = b->missing[--b->missing_count];
+    if (row == &b->missing[b->missing_count]) return;
+    const bool moved = key_map_put(&b->missing_map, row->key, (uint32_t)(row - b->missing));
+    check(moved);  // it was there: nothing is allocated
+}
+
+static struct broadcast_missing *missing_open(struct broadcast *b, struct link *link, uint64_t key, uint64_t now_ms)
+{
+    const bool room = b->missing_count < BROADCAST_MISSING_MAX && link->cast_rows < ANNOUNCED_MAX;
+    if (!room || !key_map_put(&b->missing_map, key, b->missing_count)) return NULL;  // it is told of again
+    link->cast_rows++;
+    struct broadcast_missing *row = &b->missing[b->missing_count++];
+    *row = (struct broadcast_missing){.key = key, .opener = link->cast_bit, .since_ms = now_ms};
+    return row;
+}
+
+// As long as broadcasts usually take to come by themselves once they are announced.
+static uint64_t patience_ms(const struct broadcast *b)
+{
+    const uint64_t usual_ms = (b->lag_us + 4 * b->lag_var_us) / 1000;
+    const uint64_t least_ms = b->options->graft_ms;
+    return usual_ms < least_ms ? least_ms : usual_ms > PATIENCE_MAX_MS ? PATIENCE_MAX_MS : usual_ms;
+}
+
+// As TCP estimates round trips (RFC 6298).
+static void lag_learn(struct broadcast *b, uint64_t lag_ms)
+{
+    const int64_t off = (int64_t)(1000 * lag_ms) - (int64_t)b->lag_us;
+    b->lag_us = (uint64_t)((int64_t)b->lag_us + off / 8);
+    b->lag_var_us = (uint64_t)((int64_t)b->lag_var_us + ((off < 0 ? -off : off) - (int64_t)b->lag_var_us) / 4);
+}
+
+// Grafts to one neighbour, gathered.
+struct graft {
+    struct link *to;
+    bool edge;
+    uint32_t count;
+    struct writer w;
+    uint8_t raw[GRAFT_MAX * CAST_KEY_SIZE];
+};
+
+static void graft_flush(struct broadcast *b, struct graft *graft, struct outbox *out)
+{
+    if (!graft->to || (graft->count == 0 && !graft->edge)) return;
+    if (graft->edge) graft->to->lazy = false;
+    struct message m = {.type = MESSAGE_CAST_GRAFT};
+    m.cast_graft.ids = (struct slice){graft->raw, graft->count * CAST_KEY_SIZE};
+    m.cast_graft.edge = graft->edge;
+    outbox_send(out, &graft->to->id, &m);
+    b->counts->grafts += graft->count;
+    graft->count = 0;
+    graft->to = NULL;
+}
+
+static void graft_add(struct broadcast *b, struct graft *graft, struct link *to, bool edge, uint64_t key,
+                      struct outbox *out)
+{
+    if (graft->to != to || graft->edge != edge || graft->count == GRAFT_MAX) graft_flush(b, graft, out);
+    graft->to = to;
+    graft->edge = edge;
+    if (graft->count == 0) graft->w = writer_over(graft->raw, sizeof graft->raw);
+    write_u64(&graft->w, key);
+    graft->count++;
+}
+
+// Asks the next who announced it. False when nobody is left: it is forgotten, until it is announced again.
+static bool ask_next(struct broadcast *b, struct broadcast_missing *row, struct graft *graft, uint64_t now_ms,
+                     struct outbox *out)
+{
+    while (row->count > 0) {
+        struct link *link = link_of_bit(b, row->announcers[0]);
+        row->count--;
+        memmove(&row->announcers[0], &row->announcers[1], row->count * sizeof row->announcers[0]);
+        if (!link) continue;
+        row->asked = true;
+        row->asked_of = link->cast_bit;
+        row->ask_ms = now_ms + (row->size ? BULK_WAIT_MS + row->size / BULK_WAIT_RATE : patience_ms(b));
+        graft_add(b, graft, link, row->size == 0 && !row->repair, row->key, out);
+        return true;
+    }
+    return false;
+}
+
+// One announced key: `size` and `repair` as in the row.
+static void announced(struct broadcast *b, struct link *link, uint64_t key, uint32_t size, bool repair,
+                      struct graft *graft, uint64_t now_ms, struct outbox *out)
+{
+    struct broadcast_missing *row = missing_find(b, key);
+    if (!row) {
+        row = missing_open(b, link, key, now_ms);
+        if (!row) return;
+        row->size = size;
+        row->repair = repair;
+        row->ask_ms = size || repair ? now_ms : now_ms + patience_ms(b);
+    }
+    bool known = false;
+    for (uint32_t i = 0; i < row->count; i++) known |= row->announcers[i] == link->cast_bit;
+    if (!known && row->count < BROADCAST_ANNOUNCERS) row->announcers[row->count++] = link->cast_bit;
+    row->announced |= link->cast_bit;
+    if (!row->asked && row->ask_ms <= now_ms && !ask_next(b, row, graft, now_ms, out))
+        missing_remove(b, row);
+    else if (row->ask_ms < b->missing_ms)
+        b->missing_ms = row->ask_ms;
+}
+
 // ---- receiving ----
 
-static struct broadcast_missing *missing_find(struct broadcast *b, const struct core_hash *id)
+static void prune(struct link *link, struct outbox *out)
 {
-    for (uint32_t i = 0; i < b->missing_count; i++)
-        if (hash_equal(&b->missing[i].id, id)) return &b->missing[i];
-    return NULL;
+    link->lazy = true;
+    struct message m = {.type = MESSAGE_CAST_PRUNE};
+    outbox_send(out, &link->id, &m);
 }
 
-static void missing_remove(struct broadcast *b, const struct core_hash *id)
+static bool has_other_eager(const struct broadcast *b, const struct link *but)
 {
-    struct broadcast_missing *missing = missing_find(b, id);
-    if (missing) *missing = b->missing[--b->missing_count];
+    for (uint32_t i = 0; i < b->links->count; i++) {
+        const struct link *link = &b->links->items[i];
+        if (link != but && link->neighbor && !link->lazy) return true;
+    }
+    return false;
 }
 
-enum broadcast_verdict broadcast_look(struct broadcast *b, const struct core_id *from, const struct message *m,
-                                      struct outbox *out)
+static void duplicate(struct broadcast *b, struct link *link, const struct cast_seen *seen,
+                      const struct message_cast *cast, struct outbox *out)
+{
+    b->counts->casts_duplicate++;
+    struct cast_entry *e = cast_store_find(&b->store, seen->key);
+    if (e) e->has |= link->cast_bit;
+    if (is_large(cast->payload.size) || (link->cast_bit && link->cast_bit == seen->parent)) return;
+    const struct link *parent = link_of_bit(b, seen->parent);
+    const bool own = id_equal(&cast->origin, &b->self);
+    if (!link->neighbor || (own ? has_other_eager(b, link) : parent && parent->neighbor && !parent->lazy))
+        prune(link, out);
+}
+
+enum broadcast_verdict broadcast_look(struct broadcast *b, const struct core_id *from, const struct message_cast *cast,
+                                      uint64_t now_ms, struct outbox *out)
 {
     b->counts->casts_received++;
-    const struct message_cast *cast = &m->cast;
-    if (is_seen(b, &cast->id)) {
-        b->counts->casts_duplicate++;
-        struct link *link = link_table_find(b->links, from);
-        if (link) link->lazy = true;
-        struct message prune = {.type = MESSAGE_CAST_PRUNE};
-        outbox_send(out, from, &prune);
+    struct link *link = link_table_find(b->links, from);
+    check(link);
+    const uint64_t key = cast_key(cast->id.bytes);
+    const struct cast_seen *seen = cast_store_seen(&b->store, key);
+    if (seen) {
+        duplicate(b, link, seen, cast, out);
         return BROADCAST_KNOWN;
     }
-    if (cast->topic == 0 || cast->topic >= TOPIC_COUNT || cast->payload.size > GOSSIP_PAYLOAD_MAX)
-        return BROADCAST_MALFORMED;
-    const struct core_hash id = id_of(&cast->origin, cast->topic, cast->repeat, cast->payload);
+    if (cast->topic == 0 || cast->topic >= TOPIC_COUNT) return BROADCAST_MALFORMED;
+    const struct core_hash id = cast_id_of(cast);
     if (!hash_equal(&id, &cast->id)) return BROADCAST_MALFORMED;
-    missing_remove(b, &id);
+    const struct broadcast_missing *row = missing_find(b, key);
+    if (row && !row->asked) lag_learn(b, now_ms - row->since_ms);
+    if (row) b->counts->repaired += row->repair;
     // Judged once: a payload that its owner refuses is not looked at again when it comes from elsewhere.
-    remember(b, &id);
+    cast_store_remember(&b->store, key, link->cast_bit);
     return BROADCAST_NEW;
 }
 
-void broadcast_accept(struct broadcast *b, const struct core_id *from, const struct message *m, uint64_t now_ms,
+void broadcast_accept(struct broadcast *b, const struct core_id *from, const struct message_cast *cast, uint64_t now_ms,
                       struct outbox *out)
 {
-    const struct message_cast *cast = &m->cast;
     struct link *link = link_table_find(b->links, from);
-    if (link) link->lazy = false;
     const uint64_t hops = cast->hops < HOPS_MAX ? cast->hops + 1 : HOPS_MAX;
-    const struct broadcast_entry entry = {.id = cast->id,
-                                          .origin = cast->origin,
-                                          .topic = (uint32_t)cast->topic,
-                                          .repeat = cast->repeat,
-                                          .hops = hops,
-                                          .at_ms = now_ms,
-                                          .payload = cast->payload};
+    struct cast_entry entry = {.id = cast->id,
+                               .origin = cast->origin,
+                               .topic = (uint32_t)cast->topic,
+                               .repeat = cast->repeat,
+                               .hops = (uint32_t)hops,
+                               .at_ms = now_ms,
+                               .has = link ? link->cast_bit : 0,
+                               .payload = cast->payload};
+    if (link && !is_large(cast->payload.size)) link->lazy = false;
+    struct broadcast_missing *row = missing_find(b, cast_key(cast->id.bytes));
+    if (row) {
+        entry.has |= row->announced;
+        missing_remove(b, row);
+    }
     spread(b, &entry, from, now_ms, out);
 }
 
-static enum core_err have_received(struct broadcast *b, const struct core_id *from, struct slice ids, uint64_t now_ms)
+// The one who announces is far nearer to the origin than the parent: they change places.
+static void shorten(struct broadcast *b, struct link *link, uint32_t hops, const struct cast_entry *e,
+                    struct outbox *out)
 {
-    if (ids.size % CORE_HASH_SIZE != 0) return CORE_ERR_MALFORMED;
-    for (size_t at = 0; at < ids.size; at += CORE_HASH_SIZE) {
-        struct core_hash id;
-        memcpy(id.bytes, ids.data + at, sizeof id.bytes);
-        if (is_seen(b, &id)) continue;
-        struct broadcast_missing *missing = missing_find(b, &id);
-        if (!missing) {
-            if (b->missing_count == MISSING_MAX) return CORE_ERR_OK;  // it is told of again
-            missing = &b->missing[b->missing_count++];
-            *missing = (struct broadcast_missing){.id = id, .ask_ms = now_ms + b->options->graft_ms};
+    const struct cast_seen *seen = cast_store_seen(&b->store, cast_key(e->id.bytes));
+    struct link *parent = seen ? link_of_bit(b, seen->parent) : NULL;
+    if (hops + 1 + SHORTER_BY > e->hops || !link->lazy || !parent || parent == link || parent->lazy) return;
+    struct graft graft = {.to = link, .edge = true};
+    graft_flush(b, &graft, out);
+    prune(parent, out);
+}
+
+static enum core_err have_received(struct broadcast *b, struct link *link, const struct message_cast_have *have,
+                                   uint64_t now_ms, struct outbox *out)
+{
+    const struct slice ids = have->ids;
+    const bool one = ids.size == HAVE_ITEM && have->size <= GOSSIP_PAYLOAD_MAX && is_large(have->size);
+    if (ids.size % HAVE_ITEM != 0 || (have->size != 0 && !one)) return CORE_ERR_MALFORMED;
+    if (!link->cast_bit) return CORE_ERR_OK;  // no neighbour any more: who asks it may get no answer
+    struct graft graft = {0};
+    for (size_t at = 0; at < ids.size; at += HAVE_ITEM) {
+        const uint64_t key = cast_key(ids.data + at + 1);
+        if (!cast_store_seen(&b->store, key)) {
+            announced(b, link, key, (uint32_t)have->size, false, &graft, now_ms, out);
+            continue;
         }
-        bool known = false;
-        for (uint32_t i = 0; i < missing->count; i++) known |= id_equal(&missing->announcers[i], from);
-        if (!known && missing->count < BROADCAST_ANNOUNCERS) missing->announcers[missing->count++] = *from;
+        struct cast_entry *e = cast_store_find(&b->store, key);
+        if (!e) continue;
+        e->has |= link->cast_bit;
+        if (have->size == 0) shorten(b, link, ids.data[at], e, out);
+    }
+    graft_flush(b, &graft, out);
+    return CORE_ERR_OK;
+}
+
+static enum core_err recent_received(struct broadcast *b, struct link *link, struct slice ids, uint64_t now_ms,
+                                     struct outbox *out)
+{
+    if (ids.size % CAST_KEY_SIZE != 0) return CORE_ERR_MALFORMED;
+    if (!link->cast_bit) return CORE_ERR_OK;
+    struct graft graft = {0};
+    for (size_t at = 0; at < ids.size; at += CAST_KEY_SIZE) {
+        const uint64_t key = cast_key(ids.data + at);
+        struct cast_entry *e = cast_store_find(&b->store, key);
+        if (e)
+            e->has |= link->cast_bit;
+        else if (!cast_store_seen(&b->store, key))
+            announced(b, link, key, 0, true, &graft, now_ms, out);
+    }
+    graft_flush(b, &graft, out);
+    return CORE_ERR_OK;
+}
+
+static enum core_err graft_received(struct broadcast *b, struct link *link, const struct message_cast_graft *graft,
+                                    uint64_t now_ms, struct outbox *out)
+{
+    const struct slice ids = graft->ids;
+    if (ids.size % CAST_KEY_SIZE != 0 || ids.size > GRAFT_MAX * CAST_KEY_SIZE) return CORE_ERR_MALFORMED;
+    if (graft->edge) link->lazy = false;
+    bool large = false;
+    for (size_t at = 0; at < ids.size; at += CAST_KEY_SIZE) {
+        struct cast_entry *e = cast_store_find(&b->store, cast_key(ids.data + at));
+        if (!e || (large && is_large(e->payload.size))) continue;  // one large answer a call (gossip/gossip.h)
+        large |= is_large(e->payload.size);
+        const uint64_t cost = e->payload.size + CORE_ID_SIZE;
+        if (!bucket_take(&link->served, cost, BROADCAST_SERVE_RATE, BROADCAST_SERVE_BURST, now_ms)) {
+            b->counts->limited++;
+            return CORE_ERR_OK;
+        }
+        push(b, e, &link->id, out);
+        e->sent |= link->cast_bit;
     }
     return CORE_ERR_OK;
 }
@@ -292,82 +458,130 @@ bool broadcast_message(struct broadcast *b, const struct core_id *from, const st
                        struct outbox *out, enum core_err *err)
 {
     struct link *link = link_table_find(b->links, from);
+    check(link);
     switch (m->type) {
-    case MESSAGE_CAST_HAVE: *err = have_received(b, from, m->cast_have.ids, now_ms); return true;
-    case MESSAGE_CAST_GRAFT: {
-        if (link) link->lazy = false;
-        const struct broadcast_entry *entry = entry_find(b, &m->cast_graft.id);
-        if (entry) push(b, entry, from, out);
-        return true;
-    }
-    case MESSAGE_CAST_PRUNE:
-        if (link) link->lazy = true;
-        return true;
+    case MESSAGE_CAST_HAVE: *err = have_received(b, link, &m->cast_have, now_ms, out); return true;
+    case MESSAGE_CAST_RECENT: *err = recent_received(b, link, m->cast_recent.ids, now_ms, out); return true;
+    case MESSAGE_CAST_GRAFT: *err = graft_received(b, link, &m->cast_graft, now_ms, out); return true;
+    case MESSAGE_CAST_PRUNE: link->lazy = true; return true;
     default: return false;
     }
 }
 
-void broadcast_neighbor(struct broadcast *b, const struct core_id *peer, uint64_t now_ms, struct outbox *out)
+// ---- neighbours ----
+
+// Keys of what is kept that `link` is not known to have, the newest first; large ones are announced as such.
+static void tell_recent(struct broadcast *b, const struct link *link, uint64_t age_min_ms, uint64_t age_max_ms,
+                        uint32_t max, uint64_t now_ms, struct outbox *out)
 {
-    tell(b, peer, HAVE_MAX, NEIGHBOR_FOR_MS, now_ms, out);
+    struct key_list list;
+    list_begin(&list, &link->id, out);
+    uint32_t told = 0;
+    for (uint64_t number = b->store.next; number-- > b->store.first && told < max;) {
+        const struct cast_entry *e = cast_store_at(&b->store, number);
+        const uint64_t age_ms = now_ms - e->at_ms;
+        if (age_ms > age_max_ms) break;
+        if (age_ms < age_min_ms || (e->has & link->cast_bit) || !is_repaired_here(e)) continue;
+        told++;
+        if (is_large(e->payload.size))
+            announce_large(e, &link->id, out);
+        else
+            recent_add(&list, e);
+    }
+    recent_flush(&list);
+}
+
+void broadcast_neighbor_up(struct broadcast *b, struct link *link, uint64_t now_ms, struct outbox *out)
+{
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < b->links->count; i++) used |= b->links->items[i].cast_bit;
+    check(used != UINT32_MAX);  // active_size is at most half of that
+    link->cast_bit = 1u << __builtin_ctz(~used);
+    cast_store_bit_reuse(&b->store, link->cast_bit);
+    tell_recent(b, link, 0, CAST_KEEP_MS, b->options->cast_count, now_ms, out);
+}
+
+void broadcast_neighbor_down(struct broadcast *b, struct link *link, uint64_t now_ms)
+{
+    const uint32_t bit = link->cast_bit;
+    link->cast_bit = 0;
+    link->cast_rows = 0;
+    for (uint32_t i = 0; bit && i < b->missing_count; i++) {
+        struct broadcast_missing *row = &b->missing[i];
+        uint32_t left = 0;
+        for (uint32_t k = 0; k < row->count; k++)
+            if (row->announcers[k] != bit) row->announcers[left++] = row->announcers[k];
+        row->count = left;
+        row->announced &= ~bit;
+        if (row->opener == bit) row->opener = 0;
+        if (row->asked_of == bit) row->ask_ms = b->missing_ms = now_ms;
+    }
 }
 
 // ---- timers ----
 
-static void announce(struct broadcast *b, uint64_t now_ms, struct outbox *out)
+// Tells neighbours what they were not sent since `announced`.
+static void announce(struct broadcast *b, struct outbox *out)
 {
+    b->announce_ms = UINT64_MAX;
+    const uint64_t from = b->announced < b->store.first ? b->store.first : b->announced;
+    struct key_list list;
     for (uint32_t i = 0; i < b->links->count; i++) {
         const struct link *link = &b->links->items[i];
-        if (link->neighbor && link->lazy) tell(b, &link->id, b->unannounced, UINT64_MAX, now_ms, out);
+        if (!link->neighbor || !link->cast_bit) continue;
+        list_begin(&list, &link->id, out);
+        for (uint64_t number = from; number < b->store.next; number++) {
+            struct cast_entry *e = cast_store_at(&b->store, number);
+            if (((e->has | e->sent) & link->cast_bit) || is_large(e->payload.size)) continue;
+            have_add(&list, e);
+            e->sent |= link->cast_bit;
+        }
+        have_flush(&list, 0);
     }
-    b->unannounced = 0;
-    b->announce_ms = UINT64_MAX;
 }
 
-static void remind(struct broadcast *b, uint64_t now_ms, struct outbox *out)
+static void recent_round(struct broadcast *b, uint64_t now_ms, struct outbox *out)
 {
-    b->remind_ms = now_ms + REMIND_MS;
-    const struct link *to = NULL;
-    uint64_t seen = 0;
-    for (uint32_t i = 0; i < b->links->count; i++)
-        if (b->links->items[i].neighbor && rng_below(&b->rng, ++seen) == 0) to = &b->links->items[i];
-    if (to) tell(b, &to->id, HAVE_MAX, REMIND_FOR_MS, now_ms, out);
+    b->recent_ms = UINT64_MAX;
+    const uint32_t neighbors = link_table_neighbors(b->links), turn = neighbors ? b->recent_turn++ % neighbors : 0;
+    uint32_t at = 0;
+    for (uint32_t i = 0; i < b->links->count; i++) {
+        const struct link *link = &b->links->items[i];
+        if (link->neighbor && at++ == turn) tell_recent(b, link, RECENT_AGE_MS, RECENT_FOR_MS, RECENT_MAX, now_ms, out);
+    }
+    for (uint64_t number = b->store.next; number-- > b->store.first;) {
+        const struct cast_entry *e = cast_store_at(&b->store, number);
+        if (now_ms - e->at_ms > RECENT_FOR_MS) break;
+        if (!is_repaired_here(e)) continue;
+        b->recent_ms = now_ms + RECENT_MS;
+        break;
+    }
 }
 
-// Asks the next who announced it; when nobody is left it is forgotten, until it is announced again.
-static void ask_missing(struct broadcast *b, struct broadcast_missing *missing, uint64_t now_ms, struct outbox *out)
+static void ask_due(struct broadcast *b, uint64_t now_ms, struct outbox *out)
 {
-    const struct core_id announcer = missing->announcers[0];
-    missing->count--;
-    memmove(&missing->announcers[0], &missing->announcers[1], missing->count * sizeof announcer);
-    missing->ask_ms = now_ms + b->options->graft_ms;
-    struct link *link = link_table_find(b->links, &announcer);
-    if (!link) return;
-    link->lazy = false;
-    struct message m = {.type = MESSAGE_CAST_GRAFT};
-    m.cast_graft.id = missing->id;
-    outbox_send(out, &announcer, &m);
-    b->counts->grafts++;
+    struct graft graft = {0};
+    b->missing_ms = UINT64_MAX;
+    for (uint32_t i = b->missing_count; i-- > 0;) {
+        struct broadcast_missing *row = &b->missing[i];
+        if (row->ask_ms <= now_ms && !ask_next(b, row, &graft, now_ms, out))
+            missing_remove(b, row);
+        else if (row->ask_ms < b->missing_ms)
+            b->missing_ms = row->ask_ms;
+    }
+    graft_flush(b, &graft, out);
 }
 
 void broadcast_tick(struct broadcast *b, uint64_t now_ms, struct outbox *out)
 {
-    if (b->announce_ms <= now_ms) announce(b, now_ms, out);
-    if (b->remind_ms <= now_ms) remind(b, now_ms, out);
-    for (uint32_t i = b->missing_count; i-- > 0;) {
-        struct broadcast_missing *missing = &b->missing[i];
-        if (missing->ask_ms > now_ms) continue;
-        if (missing->count == 0)
-            *missing = b->missing[--b->missing_count];
-        else
-            ask_missing(b, missing, now_ms, out);
-    }
+    cast_store_expire(&b->store, now_ms);
+    if (b->announce_ms <= now_ms) announce(b, out);
+    if (b->recent_ms <= now_ms) recent_round(b, now_ms, out);
+    if (b->missing_ms <= now_ms) ask_due(b, now_ms, out);
 }
 
 uint64_t broadcast_next_ms(const struct broadcast *b)
 {
-    uint64_t next = b->announce_ms < b->remind_ms ? b->announce_ms : b->remind_ms;
-    for (uint32_t i = 0; i < b->missing_count; i++)
-        if (b->missing[i].ask_ms < next) next = b->missing[i].ask_ms;
-    return next;
+    const uint64_t next = b->announce_ms < b->recent_ms ? b->announce_ms : b->recent_ms;
+    return b->missing_ms < next ? b->missing_ms : next;
 }

@@ -1,14 +1,31 @@
-// Broadcast to everyone: Plumtree (Leitão, Pereira, Rodrigues, SRDS 2007) over the active view. New neighbours are
-// eager: a broadcast is sent to them at once. Whoever sends a duplicate is pruned and becomes lazy: it is only told the
-// ids, in batches, and asks (graft) for what does not come by itself, which makes the link eager again. What remains
-// eager is a spanning tree that the first arrivals chose.
+// Broadcast to everyone: Plumtree (Leitão, Pereira, Rodrigues, SRDS 2007) over the active view.
 //
-// A broadcast's id is BLAKE2b(origin || u64 topic || u64 repeat || payload): `repeat` lets its owner send one payload
-// again, since what has been seen under one id is dropped for as long as the id is remembered.
+// A neighbour is eager or lazy. A broadcast is sent to eager ones at once; lazy ones are told its key, in batches. Who
+// is sent a duplicate prunes that edge (both ends become lazy), so that the eager edges become a spanning tree that the
+// first arrivals chose. What is announced and does not come by itself is asked for (graft), which makes the edge eager.
 //
-// Invariants: a broadcast is delivered once under an id that is remembered (the last 4 * cast_count); at most
-// cast_count payloads and cast_bytes are kept, oldest dropped first. Pure; memory is taken at open; one owner, one
-// thread.
+//   a broadcast, as this peer goes through it:
+//
+//   (unknown) --CAST, CAST_BULK--> known, kept, sent on
+//       '--CAST_HAVE, CAST_RECENT--> missing --CAST, CAST_BULK--> known
+//                                       '--its time is up--> asked of the first announcer, then of the next, then
+//                                          forgotten until it is announced again
+//
+// Where we go beyond the paper:
+//   large payloads (above GOSSIP_PUSH_MAX) are never pushed: they are announced at once, one by one, and pulled from
+//     the first who announced them. Nobody who announced one is sent it or told of it, as with gossipsub's IDONTWANT.
+//   prunes only while the edge to the parent, over which the broadcast came first, is eager: two broadcasts on their
+//     way at once would otherwise each prune the other's edge and cut a subtree off.
+//   patience: an announced broadcast is waited for as long as broadcasts usually come after their announcement.
+//   a shorter way: who announces with far fewer hops than the parent's takes the parent's place (the paper's own
+//     optimisation).
+//   repair: while there are recent broadcasts, one neighbour a second, in turn, is told the keys of those that it is
+//     not known to have (CAST_RECENT), and a new neighbour those of all that are kept. This costs nothing where nothing
+//     was broadcast. Members' records are left out: their digests repair them (gossip/members).
+//
+// Invariants: a broadcast is delivered once while its key is remembered; no payload goes to a neighbour that is known
+// to have it; what answers to one neighbour's grafts cost is bounded (BROADCAST_SERVE_*). Memory: gossip/cast_store,
+// and BROADCAST_MISSING_MAX rows. Pure; one owner, one thread.
 #ifndef GOSSIP_BROADCAST_H
 #define GOSSIP_BROADCAST_H
 
@@ -18,27 +35,30 @@
 #include "core/effect.h"
 #include "core/hash.h"
 #include "core/philox.h"
+#include "gossip/cast_store.h"
 #include "gossip/gossip.h"
+#include "gossip/key_map.h"
 #include "gossip/link.h"
 
-enum { BROADCAST_ANNOUNCERS = 3 };
-
-// A broadcast that is kept for those who missed it.
-struct broadcast_entry {
-    struct core_hash id;
-    struct core_id origin;
-    uint32_t topic;
-    uint64_t repeat;
-    uint64_t hops;
-    uint64_t at_ms;
-    struct slice payload;  // malloc'ed
+enum {
+    BROADCAST_ANNOUNCERS = 4,
+    BROADCAST_MISSING_MAX = 8192,
+    BROADCAST_SERVE_RATE = 16 << 20,  // bytes of payload a second that a neighbour's grafts are answered with
+    BROADCAST_SERVE_BURST = 32 << 20,
 };
 
 // One that was announced and has not come.
 struct broadcast_missing {
-    struct core_hash id;
-    struct core_id announcers[BROADCAST_ANNOUNCERS];
-    uint32_t count;  // announcers left to ask
+    uint64_t key;
+    uint32_t announcers[BROADCAST_ANNOUNCERS];  // bits of those left to ask
+    uint32_t count;
+    uint32_t announced;  // bits of all who announced it
+    uint32_t opener;     // bit of the first
+    uint32_t asked_of;   // bit of whom it was asked last
+    bool asked;
+    bool repair;        // found by anti-entropy
+    uint32_t size;      // 0, or of a large payload
+    uint64_t since_ms;  // first announced
     uint64_t ask_ms;
 };
 
@@ -46,43 +66,43 @@ struct broadcast {
     const struct gossip_options *options;
     struct link_table *links;
     struct core_id self;
-    struct rng rng;
     struct gossip_counts *counts;
-    struct broadcast_entry *entries;  // ring: `first`, `count` of cast_count
-    uint32_t first, count;
-    size_t bytes;
-    struct core_hash *seen;  // ring of ids: `seen_next`, `seen_count` of seen_capacity
-    uint32_t *seen_index;    // open addressing: place in `seen` + 1, 0 for empty
-    uint32_t seen_next, seen_count, seen_capacity, index_mask;
-    struct broadcast_missing *missing;
+    struct cast_store store;
+    struct broadcast_missing *missing;  // in no order
     uint32_t missing_count;
-    uint64_t unannounced;  // entries, from the newest back, that lazy neighbours have yet to be told of
-    uint64_t announce_ms;  // when they are told; UINT64_MAX: nothing to tell
-    uint64_t remind_ms;    // when one neighbour is told of the latest again, for announcements that were lost
+    struct key_map missing_map;   // key to place in `missing`
+    uint64_t missing_ms;          // the earliest ask_ms, or before it
+    uint64_t announced;           // number of the first entry that lazy neighbours have yet to be told of
+    uint64_t announce_ms;         // when they are told; UINT64_MAX: nothing to tell
+    uint64_t recent_ms;           // when a neighbour is told of recent ones; UINT64_MAX: there are none
+    uint32_t recent_turn;         // which neighbour
+    uint64_t lag_us, lag_var_us;  // how long after their announcement broadcasts come by themselves
 };
 
 CORE_MUST_USE enum core_err broadcast_open(struct broadcast *b, const struct gossip_options *options,
                                            const struct core_id *self, struct link_table *links,
-                                           struct gossip_counts *counts, uint64_t now_ms);
+                                           struct gossip_counts *counts);
 void broadcast_close(struct broadcast *b);
 
 // A broadcast of this peer's own.
 CORE_MUST_USE enum core_err broadcast_cast(struct broadcast *b, enum cast_topic topic, uint64_t repeat,
                                            struct slice payload, uint64_t now_ms, struct outbox *out);
 
-// What a CAST message turned out to be.
+// What a CAST message, or a CAST_BULK as one, turned out to be.
 enum broadcast_verdict { BROADCAST_NEW, BROADCAST_KNOWN, BROADCAST_MALFORMED };
-// Looks at a CAST and answers duplicates with a prune. A new one must be judged by its topic's owner, and if it is
+// Looks at it and answers a duplicate with a prune. A new one must be judged by its topic's owner, and if it is
 // valid, given to broadcast_accept, which keeps it and passes it on.
-enum broadcast_verdict broadcast_look(struct broadcast *b, const struct core_id *from, const struct message *m,
-                                      struct outbox *out);
-void broadcast_accept(struct broadcast *b, const struct core_id *from, const struct message *m, uint64_t now_ms,
+enum broadcast_verdict broadcast_look(struct broadcast *b, const struct core_id *from, const struct message_cast *cast,
+                                      uint64_t now_ms, struct outbox *out);
+void broadcast_accept(struct broadcast *b, const struct core_id *from, const struct message_cast *cast, uint64_t now_ms,
                       struct outbox *out);
-// CAST_HAVE, CAST_GRAFT and CAST_PRUNE; true if the type is one of these.
+// CAST_HAVE, CAST_GRAFT, CAST_PRUNE and CAST_RECENT; true if the type is one of these.
 bool broadcast_message(struct broadcast *b, const struct core_id *from, const struct message *m, uint64_t now_ms,
                        struct outbox *out, enum core_err *err);
 // A neighbour is new: it is told what was broadcast lately.
-void broadcast_neighbor(struct broadcast *b, const struct core_id *peer, uint64_t now_ms, struct outbox *out);
+void broadcast_neighbor_up(struct broadcast *b, struct link *link, uint64_t now_ms, struct outbox *out);
+// It is none any more, or its link is gone: what was asked of it is asked of others at the next tick.
+void broadcast_neighbor_down(struct broadcast *b, struct link *link, uint64_t now_ms);
 void broadcast_tick(struct broadcast *b, uint64_t now_ms, struct outbox *out);
 uint64_t broadcast_next_ms(const struct broadcast *b);
 

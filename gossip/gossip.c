@@ -54,8 +54,8 @@ static void options_fill(struct gossip_options *o)
     option_default(&o->dial_timeout_ms, 4000);
     option_default(&o->retry_max_ms, 60000);
     option_default(&o->digest_ms, 2000);
-    option_default(&o->cast_count, 1024);
-    option_default(&o->cast_bytes, 4u << 20);
+    option_default(&o->cast_count, 16384);
+    option_default(&o->cast_bytes, 32u << 20);
     option_default(&o->graft_ms, 250);
     option_default(&o->ping_ms, 500);
     option_default(&o->silent_ms, 2000);
@@ -101,7 +101,7 @@ enum core_err gossip_open(struct gossip **out, const struct gossip_options *opti
     enum core_err err = link_table_open(&g->links, o->active_size + LINKS_BESIDE);
     if (!err) err = members_open(&g->members, self, o->members_max, o->callbacks);
     if (!err) err = view_open(&g->view, o, &g->links, &g->members, now_ms);
-    if (!err) err = broadcast_open(&g->broadcast, o, self, &g->links, &g->counts, now_ms);
+    if (!err) err = broadcast_open(&g->broadcast, o, self, &g->links, &g->counts);
     if (err) {
         gossip_close(g);
         return err;
@@ -205,9 +205,10 @@ static void neighbors_follow(struct gossip *g, uint64_t now_ms, struct outbox *o
     for (uint32_t i = 0; i < g->links.count; i++) {
         struct link *link = &g->links.items[i];
         if (link->neighbor && !link->introduced) {
-            broadcast_neighbor(&g->broadcast, &link->id, now_ms, out);
+            broadcast_neighbor_up(&g->broadcast, link, now_ms, out);
             event_emit(&g->options.events, "gossip.neighbor.up", EV_ID("peer", &link->id));
         } else if (!link->neighbor && link->introduced) {
+            broadcast_neighbor_down(&g->broadcast, link, now_ms);
             event_emit(&g->options.events, "gossip.neighbor.down", EV_ID("peer", &link->id));
         }
         link->introduced = link->neighbor;
@@ -222,8 +223,9 @@ void gossip_link_up(struct gossip *g, const struct core_id *peer, uint64_t now_m
     if (id_equal(peer, &g->self.id)) return;
     monitor_clock(&g->monitor, now_ms);
     // Up again without a word that it was down: a new process perhaps, which then says so; a neighbour until it does.
-    const struct link *old = link_table_find(&g->links, peer);
+    struct link *old = link_table_find(&g->links, peer);
     const bool was_neighbor = old && old->neighbor;
+    if (old) broadcast_neighbor_down(&g->broadcast, old, now_ms);
     struct link *link = link_table_add(&g->links, peer, now_ms);
     if (!link) {
         outbox_hangup(out, peer);
@@ -245,9 +247,10 @@ void gossip_link_up(struct gossip *g, const struct core_id *peer, uint64_t now_m
 void gossip_link_down(struct gossip *g, const struct core_id *peer, uint64_t now_ms, struct outbox *out)
 {
     monitor_clock(&g->monitor, now_ms);
-    const struct link *link = link_table_find(&g->links, peer);
+    struct link *link = link_table_find(&g->links, peer);
     if (!link) return;
     const bool was_neighbor = link->neighbor;
+    broadcast_neighbor_down(&g->broadcast, link, now_ms);
     link_table_remove(&g->links, peer);
     monitor_link_down(&g->monitor, peer, out);
     view_link_down(&g->view, peer, was_neighbor, now_ms, out);
@@ -326,13 +329,30 @@ static enum core_err records_received(struct gossip *g, struct slice records, ui
     return r.failed ? CORE_ERR_MALFORMED : first;
 }
 
+// A CAST_BULK as a CAST. False if it came the wrong way for its size.
+static bool cast_of(const struct message *m, struct message_cast *cast)
+{
+    if (m->type == MESSAGE_CAST) {
+        *cast = m->cast;
+        return cast->payload.size <= GOSSIP_PUSH_MAX;
+    }
+    const struct message_cast_bulk *bulk = &m->cast_bulk;
+    *cast = (struct message_cast){.id = bulk->id, .origin = bulk->origin, .topic = bulk->topic};
+    cast->repeat = bulk->repeat;
+    cast->hops = bulk->hops;
+    cast->payload = m->bulk;
+    return cast->payload.size > GOSSIP_PUSH_MAX && cast->payload.size <= GOSSIP_PAYLOAD_MAX;
+}
+
 static enum core_err cast_received(struct gossip *g, const struct core_id *from, const struct message *m,
                                    uint64_t now_ms, struct outbox *out)
 {
-    const enum broadcast_verdict verdict = broadcast_look(&g->broadcast, from, m, out);
+    struct message_cast cast;
+    if (!cast_of(m, &cast)) return CORE_ERR_MALFORMED;
+    const enum broadcast_verdict verdict = broadcast_look(&g->broadcast, from, &cast, now_ms, out);
     if (verdict == BROADCAST_MALFORMED) return CORE_ERR_MALFORMED;
     if (verdict == BROADCAST_KNOWN) return CORE_ERR_OK;
-    const struct message_cast *c = &m->cast;
+    const struct message_cast *c = &cast;
     if (id_equal(&c->origin, &g->self.id)) return CORE_ERR_OK;  // of an earlier life
     const struct gossip_callbacks *callbacks = &g->options.callbacks;
     struct members_change change = {0};
@@ -347,7 +367,7 @@ static enum core_err cast_received(struct gossip *g, const struct core_id *from,
     }
     if (err == CORE_ERR_LIMIT || err == CORE_ERR_REFUSED) return CORE_ERR_OK;
     if (err) return err;
-    broadcast_accept(&g->broadcast, from, m, now_ms, out);
+    broadcast_accept(&g->broadcast, from, c, now_ms, out);
     if (c->topic != TOPIC_MEMBER && c->topic != TOPIC_SUSPICION) {
         g->counts.casts_delivered++;
         outbox_deliver(out, &c->origin, (enum cast_topic)c->topic, c->payload);
@@ -373,6 +393,8 @@ static bool is_gossip(enum message_type type)
     case MESSAGE_CAST_HAVE:
     case MESSAGE_CAST_GRAFT:
     case MESSAGE_CAST_PRUNE:
+    case MESSAGE_CAST_BULK:
+    case MESSAGE_CAST_RECENT:
     case MESSAGE_MEMBERS_DIGEST:
     case MESSAGE_MEMBERS_WANT:
     case MESSAGE_MEMBERS_RECORDS:
@@ -394,7 +416,8 @@ static void message_received(struct gossip *g, const struct core_id *from, const
         return;
     }
     switch (m->type) {
-    case MESSAGE_CAST: *err = cast_received(g, from, m, now_ms, out); break;
+    case MESSAGE_CAST:
+    case MESSAGE_CAST_BULK: *err = cast_received(g, from, m, now_ms, out); break;
     case MESSAGE_MEMBERS_DIGEST: *err = members_digest_received(&g->members, from, &m->members_digest, out); break;
     case MESSAGE_MEMBERS_WANT: *err = members_want_received(&g->members, from, &m->members_want, out); break;
     case MESSAGE_MEMBERS_RECORDS: *err = records_received(g, m->members_records.records, now_ms, out); break;

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/sign.h"
+#include "gossip/bucket.h"
 #include "gossip/coordinates.h"
 
 struct link {
@@ -18,7 +19,10 @@ struct link {
     uint64_t asked_ms;
     bool dialed;  // by the view: hung up when it is not wanted
     // gossip/broadcast.c
-    bool lazy;  // is told of broadcasts, not sent them
+    bool lazy;             // is told of broadcasts, not sent them
+    uint32_t cast_bit;     // this neighbour in sets of neighbours; 0: none yet, or no neighbour
+    uint32_t cast_rows;    // missing broadcasts that it was the first to announce
+    struct bucket served;  // bytes that its grafts were answered with
     // gossip/monitor.c
     uint64_t heard_ms;   // anything came over the link
     uint64_t pinged_ms;  // the ping that awaits its pong

@@ -111,7 +111,7 @@ static uint64_t world_delay(struct world *w)
 static struct message *world_copy(const struct message *m)
 {
     const struct message_info *info = message_info(m->type);
-    size_t size = sizeof *m;
+    size_t size = sizeof *m + m->bulk.size;
     for (uint32_t i = 0; i < info->count; i++)
         if (info->fields[i].kind == MESSAGE_BYTES)
             size += ((const struct slice *)(const void *)((const uint8_t *)m + info->fields[i].offset))->size;
@@ -126,7 +126,9 @@ static struct message *world_copy(const struct message *m)
         s->data = at;
         at += s->size;
     }
-    check(size - sizeof *m <= message_info(m->type)->body_limit);
+    check(size - sizeof *m - m->bulk.size <= info->body_limit && m->bulk.size <= info->bulk_limit);
+    if (m->bulk.size) memcpy(at, m->bulk.data, m->bulk.size);
+    copy->bulk.data = at;
     return copy;
 }
 
