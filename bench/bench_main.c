@@ -3,6 +3,8 @@
 
 #include "bench/gemm.h"
 #include "bench/kernels.h"
+#include "bench/mesh.h"
+#include "bench/mesh_node.h"
 #include "bench/report.h"
 #if __has_include("bench/step.h")
 #include "bench/step.h"
@@ -46,6 +48,7 @@ static const struct entry table[] = {
 #if HAS_LEARN
     {"learn", bench_learn, false, NULL},
 #endif
+    {"mesh", bench_mesh, false, BENCH_MESH_PARTS},
 #if HAS_LINK
     {"link", bench_link, false, NULL},
 #endif
@@ -141,6 +144,8 @@ int bench_main(int argc, char **argv)
     struct bench b = {.seconds = 0.3};
     bool json = false;
     char hardware[256];
+    // Not in the usage: `mesh` starts its processes so.
+    if (argc > 1 && !strcmp(argv[1], "mesh-node")) return mesh_node_main(argc - 2, argv + 2);
     int status = parse(argc, argv, &b, &json);
     if (status >= 0) return status;
     bench_hardware(hardware, sizeof hardware);
