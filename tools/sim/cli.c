@@ -5,6 +5,7 @@
 
 #include "core/check.h"
 #include "learn/peer.h"
+#include "tools/sim/mesh.h"
 #include "tools/sim/sim.h"
 
 static const struct {
@@ -190,6 +191,8 @@ static void print_json(const struct totals *t, const struct core_hash *trace)
 
 int sim_main(int argc, char **argv)
 {
+    const int skip = argc > 0 && strcmp(argv[0], "sim") == 0;
+    if (argc > skip && strcmp(argv[skip], "mesh") == 0) return mesh_main(argc - skip - 1, argv + skip + 1);
     struct arguments a;
     const int bad = parse(&a, argc, argv);
     if (bad) return bad;
