@@ -9,6 +9,7 @@
 #include "gossip/members.h"
 #include "gossip/monitor.h"
 #include "gossip/record.h"
+#include "gossip/sync.h"
 #include "gossip/view.h"
 
 enum {
@@ -28,10 +29,12 @@ struct gossip {
     struct coordinates coordinates;
     struct gossip_counts counts;
     struct rng rng;
-    struct record self;  // its slices point to the arrays below
+    struct member_record self;  // its slices point to the arrays below
     uint8_t name[GOSSIP_NAME_MAX];
     uint8_t addresses[GOSSIP_ADDRESSES_MAX];
     uint8_t certificate[GOSSIP_CERTIFICATE_MAX];
+    uint8_t site[GOSSIP_SITE_MAX];
+    struct core_id watchers[RECORD_WATCHERS_MAX];
     uint64_t record_ms;  // when the record is renewed; UINT64_MAX: it is as it should be
     uint64_t digest_ms;
     uint64_t ticked_ms;
@@ -45,7 +48,7 @@ static void option_default(uint32_t *option, uint32_t value)
 
 static void options_fill(struct gossip_options *o)
 {
-    option_default(&o->members_max, 1024);
+    option_default(&o->members_max, 16384);
     option_default(&o->active_size, 5);
     option_default(&o->passive_size, 30);
     option_default(&o->walk_active, 6);
@@ -74,7 +77,7 @@ static void watchers_fill(struct gossip *g)
 {
     g->self.watcher_count = 0;
     for (uint32_t i = 0; i < g->links.count && g->self.watcher_count < RECORD_WATCHERS_MAX; i++)
-        if (g->links.items[i].neighbor) g->self.watchers[g->self.watcher_count++] = g->links.items[i].id;
+        if (g->links.items[i].neighbor) g->watchers[g->self.watcher_count++] = g->links.items[i].id;
 }
 
 // Signs this peer's record as it is now and puts it into the table.
@@ -99,7 +102,7 @@ enum core_err gossip_open(struct gossip **out, const struct gossip_options *opti
     options_fill(o);
     const struct core_id *self = &o->key.id;
     enum core_err err = link_table_open(&g->links, o->active_size + LINKS_BESIDE);
-    if (!err) err = members_open(&g->members, self, o->members_max, o->callbacks);
+    if (!err) err = members_open(&g->members, o, &g->links, &g->counts, now_ms);
     if (!err) err = view_open(&g->view, o, &g->links, &g->members, now_ms);
     if (!err) err = broadcast_open(&g->broadcast, o, self, &g->links, &g->counts);
     if (err) {
@@ -111,11 +114,13 @@ enum core_err gossip_open(struct gossip **out, const struct gossip_options *opti
     g->rng = rng_from(o->seed, 0x676f7373);
     g->digest_ms = now_ms + rng_below(&g->rng, o->digest_ms);
     g->ticked_ms = now_ms;
-    g->self = (struct record){.id = *self, .incarnation = o->incarnation, .host = o->host};
+    g->self = (struct member_record){.id = *self, .incarnation = o->incarnation, .host = o->host, .watchers = g->watchers};
+    g->self.session = rng_u64(&g->rng);
+    g->self.site = keep(g->site, o->site);
     g->self.name = keep(g->name, o->name);
     g->self.addresses = keep(g->addresses, o->addresses);
     g->self.certificate = keep(g->certificate, o->certificate);
-    o->name = o->addresses = o->certificate = (struct slice){0};  // the caller's, not kept
+    o->name = o->addresses = o->certificate = o->site = (struct slice){0};  // the caller's, not kept
     self_put(g, now_ms);
     *out = g;
     return CORE_ERR_OK;
@@ -145,13 +150,13 @@ static void self_renew(struct gossip *g, uint64_t now_ms, struct outbox *out)
 {
     self_put(g, now_ms);
     const struct member *self = members_find(&g->members, &g->self.id);
-    const enum core_err err = cast(g, TOPIC_MEMBER, (struct slice){self->bytes, self->size}, now_ms, out);
+    const enum core_err err = cast(g, TOPIC_MEMBER, self->record->bytes, now_ms, out);
     check(err == CORE_ERR_OK);
 }
 
 static void refute(struct gossip *g, uint64_t incarnation, uint64_t now_ms, struct outbox *out)
 {
-    if (g->self.left || incarnation < g->self.incarnation) return;
+    if (g->self.left || incarnation < g->self.incarnation || incarnation >= RECORD_INCARNATION_MAX) return;
     g->self.incarnation = incarnation + 1;
     g->counts.refutations++;
     monitor_refuted(&g->monitor);
@@ -163,9 +168,9 @@ static void refute(struct gossip *g, uint64_t incarnation, uint64_t now_ms, stru
 static void tell_the_dead(struct gossip *g, struct link *link, uint64_t now_ms, struct outbox *out)
 {
     const struct member *member = members_find(&g->members, &link->id);
-    if (!member || member->rank == RANK_NONE || now_ms - link->told_ms < TOLD_MS) return;
+    if (!member || !member->accusations[0] || now_ms - link->told_ms < TOLD_MS) return;
     link->told_ms = now_ms;
-    members_entry_send(&g->members, member, &link->id, out);
+    sync_entry_send(member, &link->id, out);
 }
 
 static bool is_silent(const struct gossip *g, const struct link *link, uint64_t now_ms)
@@ -180,7 +185,7 @@ static void change_follow(struct gossip *g, const struct members_change *change,
     const struct member *member = members_find(&g->members, &change->id);
     const enum gossip_state state = members_state(member);
     struct link *link = link_table_find(&g->links, &change->id);
-    if (link && member->rank != RANK_NONE) tell_the_dead(g, link, now_ms, out);
+    if (link && member->accusations[0]) tell_the_dead(g, link, now_ms, out);
     // Who was heard a moment ago will refute: it stays a neighbour until it falls silent here too.
     const bool fresh = link && state == GOSSIP_DEAD && !is_silent(g, link, now_ms);
     if (state >= GOSSIP_DEAD && !fresh) {
@@ -193,7 +198,7 @@ static void change_follow(struct gossip *g, const struct members_change *change,
     }
     if (!change->notable) return;
     event_emit(&g->options.events, "gossip.member", EV_ID("peer", &change->id),
-               EV_TEXT("state", gossip_state_name(state)), EV_U64("incarnation", member->record.incarnation));
+               EV_TEXT("state", gossip_state_name(state)), EV_U64("incarnation", member->record->incarnation));
     outbox_member(out, &change->id);
 }
 
@@ -236,9 +241,9 @@ void gossip_link_up(struct gossip *g, const struct core_id *peer, uint64_t now_m
     monitor_heard(&g->monitor, link, now_ms);
     struct member *member = members_find(&g->members, peer);
     if (member) member->heard_ms = now_ms;
-    members_entry_send(&g->members, members_find(&g->members, &g->self.id), peer, out);
-    if (member && member->rank != RANK_NONE) members_entry_send(&g->members, member, peer, out);
-    members_digest_send(&g->members, peer, out);
+    sync_entry_send(members_find(&g->members, &g->self.id), peer, out);
+    if (member && member->accusations[0]) sync_entry_send(member, peer, out);
+    sync_root_send(&g->members, peer, out);
     if (!g->self.left) view_link_up(&g->view, peer, now_ms, out);
     outbox_member(out, peer);
     neighbors_follow(g, now_ms, out);
@@ -303,28 +308,47 @@ void gossip_measured(struct gossip *g, const struct core_id *peer, uint64_t rtt_
     if (link->located) coordinates_update(&g->coordinates, &link->coordinates, us);
 }
 
-static enum core_err entry_put(struct gossip *g, struct slice record, struct slice accusation, uint64_t now_ms,
-                               struct outbox *out)
+// Accusations of one member, one behind the other. `pass`: whether any of them is worth passing on.
+static enum core_err accusations_put(struct gossip *g, struct slice bytes, uint64_t now_ms, struct outbox *out,
+                                     bool *pass)
 {
-    struct members_change change;
-    enum core_err err = members_record_put(&g->members, record, now_ms, &change);
-    if (err) return err;
-    change_follow(g, &change, now_ms, out);
-    if (accusation.size == 0) return CORE_ERR_OK;
-    err = members_accusation_put(&g->members, accusation, now_ms, &change);
-    if (!err) change_follow(g, &change, now_ms, out);
-    return err;
+    *pass = false;
+    if (bytes.size % ACCUSATION_SIZE != 0 || bytes.size > MEMBERS_ACCUSATIONS_MAX) return CORE_ERR_MALFORMED;
+    for (size_t at = 0; at < bytes.size; at += ACCUSATION_SIZE) {
+        struct members_change change;
+        const struct slice one = {bytes.data + at, ACCUSATION_SIZE};
+        const enum core_err err = members_accusation_put(&g->members, one, now_ms, &change);
+        if (err && err != CORE_ERR_REFUSED) return err;
+        if (err) continue;
+        *pass |= change.pass;
+        change_follow(g, &change, now_ms, out);
+    }
+    return CORE_ERR_OK;
 }
 
-static enum core_err records_received(struct gossip *g, struct slice records, uint64_t now_ms, struct outbox *out)
+static enum core_err entry_put(struct gossip *g, const struct core_id *from, struct slice record,
+                               struct slice accusations, uint64_t now_ms, struct outbox *out)
+{
+    struct members_change change;
+    const enum core_err err = members_record_put(&g->members, record, now_ms, &change);
+    if (err) return err;
+    change_follow(g, &change, now_ms, out);
+    // Restarted with an old disk: it is told what it has to outlive.
+    if (change.stale && id_equal(from, &change.id)) sync_entry_send(members_find(&g->members, from), from, out);
+    bool pass;
+    return accusations_put(g, accusations, now_ms, out, &pass);
+}
+
+static enum core_err records_received(struct gossip *g, const struct core_id *from, struct slice records,
+                                      uint64_t now_ms, struct outbox *out)
 {
     struct reader r = reader_over(records.data, records.size);
-    struct slice record, accusation;
+    struct slice record, accusations;
     enum core_err first = CORE_ERR_OK;
-    while (members_entry_next(&r, &record, &accusation)) {
-        const enum core_err err = entry_put(g, record, accusation, now_ms, out);
-        // A full table and a certificate that ran out are nobody's fault.
-        if (err && err != CORE_ERR_LIMIT && err != CORE_ERR_REFUSED && !first) first = err;
+    while (sync_entry_next(&r, &record, &accusations)) {
+        const enum core_err err = entry_put(g, from, record, accusations, now_ms, out);
+        // A certificate that ran out is not the fault of whoever passes it on.
+        if (err && err != CORE_ERR_REFUSED && !first) first = err;
     }
     return r.failed ? CORE_ERR_MALFORMED : first;
 }
@@ -359,16 +383,18 @@ static enum core_err cast_received(struct gossip *g, const struct core_id *from,
     enum core_err err = CORE_ERR_OK;
     switch (c->topic) {
     case TOPIC_MEMBER: err = members_record_put(&g->members, c->payload, now_ms, &change); break;
-    case TOPIC_SUSPICION: err = members_accusation_put(&g->members, c->payload, now_ms, &change); break;
+    case TOPIC_SUSPICION: err = accusations_put(g, c->payload, now_ms, out, &change.pass); break;
     default:
         if (callbacks->payload_valid &&
             !callbacks->payload_valid(callbacks->context, &c->origin, (enum cast_topic)c->topic, c->payload))
             err = CORE_ERR_BAD_SIGNATURE;
     }
-    if (err == CORE_ERR_LIMIT || err == CORE_ERR_REFUSED) return CORE_ERR_OK;
+    if (err == CORE_ERR_REFUSED) return CORE_ERR_OK;
     if (err) return err;
+    const bool is_ours = c->topic == TOPIC_MEMBER || c->topic == TOPIC_SUSPICION;
+    if (is_ours && !change.pass) return CORE_ERR_OK;
     broadcast_accept(&g->broadcast, from, c, now_ms, out);
-    if (c->topic != TOPIC_MEMBER && c->topic != TOPIC_SUSPICION) {
+    if (!is_ours) {
         g->counts.casts_delivered++;
         outbox_deliver(out, &c->origin, (enum cast_topic)c->topic, c->payload);
         return CORE_ERR_OK;
@@ -395,7 +421,9 @@ static bool is_gossip(enum message_type type)
     case MESSAGE_CAST_PRUNE:
     case MESSAGE_CAST_BULK:
     case MESSAGE_CAST_RECENT:
-    case MESSAGE_MEMBERS_DIGEST:
+    case MESSAGE_MEMBERS_ROOT:
+    case MESSAGE_MEMBERS_NODES:
+    case MESSAGE_MEMBERS_WATCHERS:
     case MESSAGE_MEMBERS_WANT:
     case MESSAGE_MEMBERS_RECORDS:
     case MESSAGE_PROBE:
@@ -418,9 +446,11 @@ static void message_received(struct gossip *g, const struct core_id *from, const
     switch (m->type) {
     case MESSAGE_CAST:
     case MESSAGE_CAST_BULK: *err = cast_received(g, from, m, now_ms, out); break;
-    case MESSAGE_MEMBERS_DIGEST: *err = members_digest_received(&g->members, from, &m->members_digest, out); break;
-    case MESSAGE_MEMBERS_WANT: *err = members_want_received(&g->members, from, &m->members_want, out); break;
-    case MESSAGE_MEMBERS_RECORDS: *err = records_received(g, m->members_records.records, now_ms, out); break;
+    case MESSAGE_MEMBERS_ROOT: *err = sync_root_received(&g->members, from, &m->members_root, out); break;
+    case MESSAGE_MEMBERS_NODES: *err = sync_nodes_received(&g->members, from, &m->members_nodes, out); break;
+    case MESSAGE_MEMBERS_WANT: *err = sync_want_received(&g->members, from, &m->members_want, out); break;
+    case MESSAGE_MEMBERS_RECORDS: *err = records_received(g, from, m->members_records.records, now_ms, out); break;
+    case MESSAGE_MEMBERS_WATCHERS: break;
     default: check(false);
     }
 }
@@ -449,9 +479,7 @@ static void accuse(struct gossip *g, const struct monitor_verdict *verdict, uint
     static const char *const reasons[] = {"silent", "closed", "dial", "unwatched"};
     const struct accusation accusation = {.accuser = g->self.id,
                                           .target = verdict->target,
-                                          .serial = ++g->serial,
-                                          .incarnation = verdict->incarnation,
-                                          .rank = verdict->rank};
+                                          .incarnation = verdict->incarnation};
     uint8_t bytes[ACCUSATION_SIZE];
     accusation_write(bytes, &accusation, &g->options.key);
     const struct slice payload = {bytes, sizeof bytes};
@@ -461,7 +489,6 @@ static void accuse(struct gossip *g, const struct monitor_verdict *verdict, uint
     if (!change.news) return;  // another was faster
     g->counts.accusations++;
     event_emit(&g->options.events, "gossip.accused", EV_ID("peer", &verdict->target),
-               EV_TEXT("of", verdict->rank == RANK_DEAD ? "death" : "silence"),
                EV_TEXT("why", reasons[verdict->reason]));
     // Before the table's news: the suspect itself may be the neighbour that must hear it.
     const enum core_err sent = cast(g, TOPIC_SUSPICION, payload, now_ms, out);
@@ -476,7 +503,7 @@ static void give_up_mute_links(struct gossip *g, uint64_t now_ms, struct outbox 
         if (!link->neighbor) continue;
         const struct member *member = members_find(&g->members, &link->id);
         if (member && members_state(member) == GOSSIP_DEAD && is_silent(g, link, now_ms))
-            view_lost(&g->view, &member->record.id, now_ms);
+            view_lost(&g->view, &member->record->id, now_ms);
         if (!link->neighbor || link->vouched < MONITOR_VOUCHED_MAX) continue;
         const struct core_id peer = link->id;
         link->vouched = 0;
@@ -494,7 +521,7 @@ static void digest_round(struct gossip *g, uint64_t now_ms, struct outbox *out)
     uint64_t seen = 0;
     for (uint32_t i = 0; i < g->links.count; i++)
         if (g->links.items[i].neighbor && rng_below(&g->rng, ++seen) == 0) to = &g->links.items[i];
-    if (to) members_digest_send(&g->members, &to->id, out);
+    if (to) sync_root_send(&g->members, &to->id, out);
 }
 
 void gossip_tick(struct gossip *g, uint64_t now_ms, struct outbox *out)
@@ -504,6 +531,10 @@ void gossip_tick(struct gossip *g, uint64_t now_ms, struct outbox *out)
     monitor_tick(&g->monitor, now_ms, out);
     struct monitor_verdict verdict;
     while (!g->self.left && monitor_next_verdict(&g->monitor, now_ms, &verdict)) accuse(g, &verdict, now_ms, out);
+    struct members_change change;
+    while (members_next_dead(&g->members, now_ms, g->options.refute_ms, g->monitor.woke_ms + g->options.refute_ms, &change))
+        change_follow(g, &change, now_ms, out);
+    members_age(&g->members, now_ms);
     give_up_mute_links(g, now_ms, out);
     view_tick(&g->view, now_ms, out);
     neighbors_follow(g, now_ms, out);
@@ -522,6 +553,7 @@ uint64_t gossip_next_ms(const struct gossip *g)
     if (g->self.left) return g->ticked_ms + g->options.ping_ms;
     uint64_t next = earlier(g->record_ms, g->digest_ms);
     next = earlier(next, monitor_next_ms(&g->monitor));
+    next = earlier(next, members_next_ms(&g->members, g->options.refute_ms, g->monitor.woke_ms + g->options.refute_ms));
     next = earlier(next, view_next_ms(&g->view));
     next = earlier(next, broadcast_next_ms(&g->broadcast));
     const uint64_t soonest = g->ticked_ms + REST_MS;
@@ -561,9 +593,9 @@ void gossip_recheck(struct gossip *g, uint64_t now_ms, struct outbox *out)
     const struct gossip_callbacks *c = &g->options.callbacks;
     for (uint32_t i = g->members.count; c->certificate_valid && i-- > 0;) {
         const struct member *member = members_at(&g->members, i);
-        const struct core_id id = member->record.id;
+        const struct core_id id = member->record->id;
         if (id_equal(&id, &g->self.id)) continue;
-        if (c->certificate_valid(c->context, &id, member->record.name, member->record.certificate)) continue;
+        if (c->certificate_valid(c->context, &id, member->record->name, member->record->certificate)) continue;
         view_lost(&g->view, &id, now_ms);
         monitor_settled(&g->monitor, &id);
         members_remove(&g->members, &id);
@@ -582,7 +614,7 @@ uint32_t gossip_member_count(const struct gossip *g)
 
 static void describe(const struct gossip *g, const struct member *member, struct gossip_member *out)
 {
-    const struct record *r = &member->record;
+    const struct member_record *r = member->record;
     *out = (struct gossip_member){.id = r->id,
                                   .state = members_state(member),
                                   .incarnation = r->incarnation,
@@ -593,6 +625,9 @@ static void describe(const struct gossip *g, const struct member *member, struct
                                   .name = r->name,
                                   .addresses = r->addresses,
                                   .certificate = r->certificate,
+                                  .site = r->site,
+                                  .located = r->located,
+                                  .coordinates = r->coordinates,
                                   .dialable = r->addresses.size > 0};
     out->self = id_equal(&r->id, &g->self.id);
     for (uint32_t i = 0; i < g->links.count; i++) {
@@ -656,6 +691,25 @@ uint32_t gossip_health(const struct gossip *g)
     return g->monitor.health;
 }
 
+const char *gossip_refusal_name(enum gossip_refusal why)
+{
+    static const char *const names[] = {
+#define REFUSAL_NAME(NAME, name) #name,
+        GOSSIP_REFUSALS(REFUSAL_NAME)
+#undef REFUSAL_NAME
+    };
+    check(why < GOSSIP_REFUSED_COUNT);
+    return names[why];
+}
+
+bool gossip_proof(const struct gossip *g, uint32_t index, struct core_id *member, struct slice records[2])
+{
+    if (index >= g->members.proof_count) return false;
+    for (uint32_t i = 0; i < 2; i++) records[i] = g->members.proofs[index].records[i]->bytes;
+    *member = g->members.proofs[index].records[0]->id;
+    return true;
+}
+
 void gossip_counts_get(const struct gossip *g, struct gossip_counts *out)
 {
     *out = g->counts;
@@ -666,7 +720,7 @@ void gossip_counts_get(const struct gossip *g, struct gossip_counts *out)
 size_t gossip_entry_save(const struct gossip *g, uint32_t index, uint8_t *out)
 {
     struct writer w = writer_over(out, GOSSIP_ENTRY_MAX);
-    members_entry_write(&w, members_at(&g->members, index));
+    sync_entry_write(&w, members_at(&g->members, index));
     check(!w.overflowed);
     return w.size;
 }
@@ -674,8 +728,8 @@ size_t gossip_entry_save(const struct gossip *g, uint32_t index, uint8_t *out)
 enum core_err gossip_entry_load(struct gossip *g, struct slice entry, uint64_t now_ms)
 {
     struct reader r = reader_over(entry.data, entry.size);
-    struct slice record, accusation;
-    if (!members_entry_next(&r, &record, &accusation) || !reader_finished(&r)) return CORE_ERR_MALFORMED;
+    struct slice record, accusations;
+    if (!sync_entry_next(&r, &record, &accusations) || !reader_finished(&r)) return CORE_ERR_MALFORMED;
     struct members_change change;
     enum core_err err = members_record_put(&g->members, record, now_ms, &change);
     if (err) return err;
@@ -683,6 +737,9 @@ enum core_err gossip_entry_load(struct gossip *g, struct slice entry, uint64_t n
         g->self.incarnation = change.incarnation + 1;
         self_put(g, now_ms);
     }
-    if (accusation.size == 0) return CORE_ERR_OK;
-    return members_accusation_put(&g->members, accusation, now_ms, &change);
+    for (size_t at = 0; at < accusations.size; at += ACCUSATION_SIZE) {
+        err = members_accusation_put(&g->members, (struct slice){accusations.data + at, ACCUSATION_SIZE}, now_ms, &change);
+        if (err) return err;
+    }
+    return CORE_ERR_OK;
 }

@@ -32,6 +32,7 @@
 #include "core/message.h"
 #include "core/sign.h"
 #include "gossip/coordinates.h"
+#include "gossip/pool.h"
 
 enum {
     GOSSIP_NAME_MAX = 64,        // bytes
@@ -40,7 +41,7 @@ enum {
     GOSSIP_CERTIFICATE_MAX = 1024,
     GOSSIP_PAYLOAD_MAX = 4 << 20,  // bytes of a cast
     GOSSIP_PUSH_MAX = 16384,       // bytes of a cast that is pushed; larger ones are announced and pulled
-    GOSSIP_ENTRY_MAX = 2304,       // bytes of a saved entry
+    GOSSIP_ENTRY_MAX = 2560,       // bytes of a saved entry
 };
 
 enum gossip_state { GOSSIP_ALIVE, GOSSIP_SUSPECT, GOSSIP_DEAD, GOSSIP_LEFT };
@@ -66,8 +67,10 @@ struct gossip_options {
     uint64_t incarnation;  // at least 1 above every earlier start's (1 if unknown: the mesh corrects it)
     struct gossip_callbacks callbacks;
     struct event_sink events;
+    struct record_pool *pool;           // shared with other peers of this process, outlives them; NULL: its own
+    struct signature_check signatures;  // of records and accusations; `valid` NULL: sign_valid
 
-    uint32_t members_max;      // 1024
+    uint32_t members_max;      // 16384, taken as they come; beyond them the table is a sample (gossip/members.h)
     uint32_t active_size;      // 5   HyParView's active view
     uint32_t passive_size;     // 30  and passive view
     uint32_t walk_active;      // 6   ARWL
@@ -105,6 +108,24 @@ struct gossip_member {
     struct slice name, addresses, certificate, site;  // views that live until the next call that changes gossip
 };
 
+// Why something that others said of members was not taken: GOSSIP_REFUSED_NAME and its name.
+#define GOSSIP_REFUSALS(R)                                                                   \
+    R(MALFORMED, malformed)     /* bytes that are no record or accusation */                 \
+    R(SIGNATURE, signature)     /* not signed by whom it names */                            \
+    R(CERTIFICATE, certificate) /* its member's certificate doesn't hold */                  \
+    R(RATE, rate)               /* beyond its author's budget */                             \
+    R(STALE, stale)             /* an accusation of an earlier life: outlived, or replayed */ \
+    R(FORGOTTEN, forgotten)     /* a record older than its member's tombstone */             \
+    R(STRANGER, stranger)       /* an accusation by or of nobody who is known */             \
+    R(MUTED, muted)             /* an accusation by who was refuted too often */
+
+enum gossip_refusal {
+#define GOSSIP_REFUSAL_ENUM(NAME, name) GOSSIP_REFUSED_##NAME,
+    GOSSIP_REFUSALS(GOSSIP_REFUSAL_ENUM)
+#undef GOSSIP_REFUSAL_ENUM
+    GOSSIP_REFUSED_COUNT
+};
+
 struct gossip_counts {
     uint64_t casts_sent, casts_received, casts_duplicate, casts_delivered;  // CAST and CAST_BULK messages
     uint64_t grafts;       // ids asked for, since they were announced and did not come
@@ -114,6 +135,11 @@ struct gossip_counts {
     uint64_t exchanges;    // neighbours given up for nearer ones
     uint64_t accusations;  // made by this peer
     uint64_t refutations;  // of this peer by itself
+    uint64_t refusals[GOSSIP_REFUSED_COUNT];
+    uint64_t equivocations;  // pairs of records that a member signed for one place in its order
+    uint64_t muted;          // times that a member lost its right to accuse for a while
+    uint64_t unsampled;      // records that this peer's sample has no place for
+    uint64_t syncs;          // comparisons of tables that this peer began
 };
 
 struct gossip;
@@ -170,6 +196,10 @@ bool gossip_coordinates(const struct gossip *g, struct coordinates_point *out);
 // This peer's local health multiplier (Lifeguard): 0 healthy, up to 4.
 uint32_t gossip_health(const struct gossip *g);
 void gossip_counts_get(const struct gossip *g, struct gossip_counts *out);
+const char *gossip_refusal_name(enum gossip_refusal why);  // "malformed"
+// The proof `index` that a member signed two records for one place in its order; false behind the last. Views as in
+// gossip_member; each verifies by record_signed.
+bool gossip_proof(const struct gossip *g, uint32_t index, struct core_id *member, struct slice records[2]);
 
 // ---- keeping the table over a restart ----
 // Entry `index` (< gossip_member_count) as bytes, at most GOSSIP_ENTRY_MAX; returns their number.

@@ -5,52 +5,89 @@
 
 #include "core/check.h"
 
-enum {
-    ENTRY_SIZE = CORE_ID_SIZE + 8 + 8 + 1,  // of a page: id, incarnation, seq, rank
-    PAGE_ENTRIES = 1024,
-    PAGE_HEAD = 2 * CORE_ID_SIZE,  // the range that the page covers, both ends included
-    BUFFER_SIZE = 120000,          // below the limits of MEMBERS_DIGEST and MEMBERS_RECORDS with their other fields
-    WANT_MAX = 1024,               // ids
-};
+enum { CAPACITY_FIRST = 16, TOMBSTONES_FIRST = 8 };
 
-_Static_assert(PAGE_HEAD + PAGE_ENTRIES * ENTRY_SIZE <= BUFFER_SIZE, "a page fits a message");
-_Static_assert(4 + RECORD_MAX + 4 + ACCUSATION_SIZE <= GOSSIP_ENTRY_MAX, "an entry fits its bound");
+_Static_assert(4 + RECORD_MAX + 4 + MEMBERS_ACCUSATIONS_MAX <= GOSSIP_ENTRY_MAX, "an entry fits its bound");
 
-enum core_err members_open(struct members *m, const struct core_id *self, uint32_t capacity,
-                           struct gossip_callbacks callbacks)
+static uint64_t prefix_of(const struct core_id *id)
 {
-    *m = (struct members){.capacity = capacity, .self = *self, .callbacks = callbacks};
-    m->items = calloc(capacity, sizeof *m->items);
-    m->order = calloc(capacity, sizeof *m->order);
-    m->buffer = malloc(BUFFER_SIZE);
-    if (!m->items || !m->order || !m->buffer) {
-        members_close(m);
-        return CORE_ERR_NO_MEMORY;
+    uint64_t prefix = 0;
+    for (uint32_t i = 0; i < 8; i++) prefix = prefix << 8 | id->bytes[i];
+    return prefix;
+}
+
+static void refuse(struct members *m, enum gossip_refusal why)
+{
+    m->counts->refusals[why]++;
+}
+
+enum core_err members_open(struct members *m, const struct gossip_options *options, const struct link_table *links,
+                           struct gossip_counts *counts, uint64_t now_ms)
+{
+    *m = (struct members){.options = options, .links = links, .counts = counts, .self = options->key.id};
+    m->sample_below = m->suspect_ms = UINT64_MAX;
+    m->age_ms = now_ms + MEMBERS_AGE_MS;
+    enum core_err err = digest_open(&m->digest);
+    m->pool = options->pool;
+    if (!err && !m->pool) {
+        err = record_pool_open(&m->pool);
+        m->pool_is_own = !err;
     }
-    for (uint32_t i = 0; i < capacity; i++) m->order[i] = i;
-    return CORE_ERR_OK;
+    if (err) members_close(m);
+    return err;
+}
+
+static void accusations_drop(struct members *m, struct member *member)
+{
+    for (uint32_t i = 0; i < MEMBERS_ACCUSERS; i++) {
+        record_pool_release_accusation(m->pool, member->accusations[i]);
+        member->accusations[i] = NULL;
+    }
+    member->dead = false;
 }
 
 void members_close(struct members *m)
 {
+    for (uint32_t i = 0; i < m->count; i++) {
+        struct member *member = members_at(m, i);
+        accusations_drop(m, member);
+        record_pool_release_record(m->pool, member->record);
+    }
+    for (uint32_t i = 0; i < m->tombstone_count; i++) record_pool_release_record(m->pool, m->tombstones[i]);
+    for (uint32_t i = 0; i < m->proof_count; i++)
+        for (uint32_t k = 0; k < 2; k++) record_pool_release_record(m->pool, m->proofs[i].records[k]);
+    if (m->pool_is_own) record_pool_close(m->pool);
+    digest_close(&m->digest);
+    conduct_close(&m->conduct);
+    free(m->tombstones);
     free(m->items);
     free(m->order);
-    free(m->buffer);
     *m = (struct members){0};
 }
 
-// The first index in `order` whose id is not below `id`.
-static uint32_t lower_bound(const struct members *m, const struct core_id *id)
+// ---- looking ----
+
+uint32_t members_from(const struct members *m, uint64_t prefix)
 {
     uint32_t low = 0, high = m->count;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
-        if (id_compare(&members_at(m, middle)->record.id, id) < 0)
+        if (m->items[m->order[middle]].prefix < prefix)
             low = middle + 1;
         else
             high = middle;
     }
     return low;
+}
+
+// The first index in `order` whose id is not below `id`.
+static uint32_t lower_bound(const struct members *m, const struct core_id *id)
+{
+    const uint64_t prefix = prefix_of(id);
+    uint32_t at = members_from(m, prefix);
+    while (at < m->count && members_at(m, at)->prefix == prefix && id_compare(&members_at(m, at)->record->id, id) < 0)
+        at++;
+    return at;
 }
 
 struct member *members_at(const struct members *m, uint32_t index)
@@ -64,43 +101,122 @@ struct member *members_find(const struct members *m, const struct core_id *id)
     const uint32_t at = lower_bound(m, id);
     if (at == m->count) return NULL;
     struct member *member = members_at(m, at);
-    return id_equal(&member->record.id, id) ? member : NULL;
+    return id_equal(&member->record->id, id) ? member : NULL;
+}
+
+uint32_t members_accusations(const struct member *member)
+{
+    return (member->accusations[0] != NULL) + (member->accusations[1] != NULL);
 }
 
 enum gossip_state members_state(const struct member *member)
 {
-    if (member->record.left) return GOSSIP_LEFT;
-    if (member->rank == RANK_DEAD) return GOSSIP_DEAD;
-    return member->rank == RANK_SUSPECT ? GOSSIP_SUSPECT : GOSSIP_ALIVE;
+    if (member->record->left) return GOSSIP_LEFT;
+    if (!member->accusations[0]) return GOSSIP_ALIVE;
+    return member->dead ? GOSSIP_DEAD : GOSSIP_SUSPECT;
 }
 
 uint32_t members_alive(const struct members *m)
 {
-    uint32_t alive = 0;
-    for (uint32_t i = 0; i < m->count; i++) alive += members_state(members_at(m, i)) <= GOSSIP_SUSPECT;
-    return alive;
+    return m->states[GOSSIP_ALIVE] + m->states[GOSSIP_SUSPECT];
 }
 
-// Takes the entry's old mark out of the digest and puts the new one in.
-static void remark(struct members *m, struct member *member, bool present)
+int members_order(const struct member_record *a, const struct member_record *b)
 {
-    for (size_t i = 0; i < sizeof m->digest.bytes; i++) m->digest.bytes[i] ^= member->mark.bytes[i];
-    member->mark = (struct core_hash){{0}};
-    if (!present) return;
-    uint8_t raw[ENTRY_SIZE];
-    struct writer w = writer_over(raw, sizeof raw);
-    write_bytes(&w, member->record.id.bytes, CORE_ID_SIZE);
-    write_u64(&w, member->record.incarnation);
-    write_u64(&w, member->record.seq);
-    write_u8(&w, (uint8_t)member->rank);
-    member->mark = hash_bytes(raw, w.size);
-    for (size_t i = 0; i < sizeof m->digest.bytes; i++) m->digest.bytes[i] ^= member->mark.bytes[i];
+    if (a->incarnation != b->incarnation) return a->incarnation < b->incarnation ? -1 : 1;
+    if (a->seq != b->seq) return a->seq < b->seq ? -1 : 1;
+    if (a->bytes.size == b->bytes.size && memcmp(a->bytes.data, b->bytes.data, a->bytes.size) == 0) return 0;
+    const struct core_hash of_a = hash_bytes(a->bytes.data, a->bytes.size);
+    const struct core_hash of_b = hash_bytes(b->bytes.data, b->bytes.size);
+    return hash_compare(&of_a, &of_b) > 0 ? -1 : 1;
 }
 
-static void remove_at(struct members *m, uint32_t index)
+uint32_t members_accusers_needed(const struct members *m, const struct member *member)
+{
+    const uint32_t alive = m->states[GOSSIP_ALIVE] - (members_state(member) == GOSSIP_ALIVE);
+    return alive >= MEMBERS_ACCUSERS ? MEMBERS_ACCUSERS : 1;
+}
+
+// ---- the digest ----
+
+static bool is_marked(const struct member *member)
+{
+    return !member->quiet;
+}
+
+static void toggle(struct members *m, const struct member *member)
+{
+    if (!is_marked(member)) return;
+    const struct pool_mark mark = digest_mark(member->record, members_accusations(member));
+    digest_toggle(&m->digest, member->prefix, &mark);
+}
+
+static void deepen(struct members *m)
+{
+    if (!digest_is_shallow(&m->digest, m->count) || !digest_deepen(&m->digest)) return;
+    for (uint32_t i = 0; i < m->count; i++) toggle(m, members_at(m, i));
+}
+
+static void set_quiet(struct members *m, struct member *member, bool quiet)
+{
+    if (member->quiet == quiet) return;
+    toggle(m, member);
+    member->quiet = quiet;
+    toggle(m, member);
+}
+
+// ---- entries ----
+
+static void tombstone_add(struct members *m, const struct member_record *record)
+{
+    if (m->tombstone_count == m->tombstone_capacity && m->tombstone_capacity < MEMBERS_TOMBSTONES_MAX) {
+        const uint32_t capacity = m->tombstone_capacity ? 2 * m->tombstone_capacity : TOMBSTONES_FIRST;
+        const struct member_record **tombstones = realloc(m->tombstones, capacity * sizeof *tombstones);
+        if (tombstones) {
+            m->tombstones = tombstones;
+            m->tombstone_capacity = capacity;
+        }
+    }
+    if (m->tombstone_count < m->tombstone_capacity) {
+        m->tombstones[m->tombstone_count++] = record;
+        return;
+    }
+    if (m->tombstone_capacity == 0) {
+        record_pool_release_record(m->pool, record);
+        return;
+    }
+    if (m->tombstone_next == m->tombstone_capacity) m->tombstone_next = 0;
+    record_pool_release_record(m->pool, m->tombstones[m->tombstone_next]);
+    m->tombstones[m->tombstone_next++] = record;
+}
+
+static const struct member_record **tombstone_find(const struct members *m, const struct core_id *id)
+{
+    for (uint32_t i = 0; i < m->tombstone_count; i++)
+        if (id_equal(&m->tombstones[i]->id, id)) return &m->tombstones[i];
+    return NULL;
+}
+
+static void tombstone_remove(struct members *m, const struct core_id *id)
+{
+    const struct member_record **at = tombstone_find(m, id);
+    if (!at) return;
+    record_pool_release_record(m->pool, *at);
+    *at = m->tombstones[--m->tombstone_count];
+}
+
+static void remove_at(struct members *m, uint32_t index, bool bury)
 {
     const uint32_t place = m->order[index];
-    remark(m, &m->items[place], false);
+    struct member *member = &m->items[place];
+    toggle(m, member);
+    m->states[members_state(member)]--;
+    accusations_drop(m, member);
+    if (bury)
+        tombstone_add(m, member->record);
+    else
+        record_pool_release_record(m->pool, member->record);
+    *member = (struct member){0};
     memmove(&m->order[index], &m->order[index + 1], (m->count - index - 1) * sizeof *m->order);
     m->order[--m->count] = place;
 }
@@ -108,64 +224,141 @@ static void remove_at(struct members *m, uint32_t index)
 void members_remove(struct members *m, const struct core_id *id)
 {
     const uint32_t at = lower_bound(m, id);
-    if (at < m->count && id_equal(&members_at(m, at)->record.id, id)) remove_at(m, at);
+    if (at < m->count && id_equal(&members_at(m, at)->record->id, id)) remove_at(m, at, false);
 }
 
-// Room for one more: lets go of the member that has been dead or gone longest.
-static bool make_room(struct members *m)
+static uint64_t sample_hash(const struct members *m, uint64_t prefix)
 {
-    if (m->count < m->capacity) return true;
+    const struct philox_block block = philox(prefix_of(&m->self), prefix, 0x73616d70);
+    return (uint64_t)block.word[0] << 32 | block.word[1];
+}
+
+bool members_wanted(const struct members *m, uint64_t prefix)
+{
+    return !m->sampled || sample_hash(m, prefix) < m->sample_below;
+}
+
+static bool is_linked(const struct members *m, const struct core_id *id)
+{
+    for (uint32_t i = 0; m->links && i < m->links->count; i++)
+        if (id_equal(&m->links->items[i].id, id)) return true;
+    return false;
+}
+
+// Who has been dead or gone longest; `count` if everyone lives.
+static uint32_t longest_gone(const struct members *m)
+{
     uint32_t oldest = m->count;
+    if (m->states[GOSSIP_DEAD] + m->states[GOSSIP_LEFT] == 0) return oldest;
     for (uint32_t i = 0; i < m->count; i++) {
         const struct member *member = members_at(m, i);
-        if (members_state(member) < GOSSIP_DEAD || id_equal(&member->record.id, &m->self)) continue;
+        if (members_state(member) < GOSSIP_DEAD || id_equal(&member->record->id, &m->self)) continue;
         if (oldest == m->count || member->since_ms < members_at(m, oldest)->since_ms) oldest = i;
     }
-    if (oldest == m->count) return false;
-    remove_at(m, oldest);
+    return oldest;
+}
+
+// Of those not linked with, the one with the highest hash; `count` if all are.
+static uint32_t least_wanted(const struct members *m, uint64_t *hash)
+{
+    uint32_t least = m->count;
+    *hash = 0;
+    for (uint32_t i = 0; i < m->count; i++) {
+        const struct member *member = members_at(m, i);
+        const uint64_t own = sample_hash(m, member->prefix);
+        if (least < m->count && own <= *hash) continue;
+        if (id_equal(&member->record->id, &m->self) || is_linked(m, &member->record->id)) continue;
+        *hash = own;
+        least = i;
+    }
+    return least;
+}
+
+// Room for one more; false if the table is full and the newcomer is not for its sample.
+static bool make_room(struct members *m, const struct core_id *id)
+{
+    if (m->count < m->options->members_max) return true;
+    const uint32_t gone = longest_gone(m);
+    if (gone < m->count) {
+        remove_at(m, gone, true);
+        return true;
+    }
+    const bool linked = is_linked(m, id);
+    m->sampled = true;
+    if (!linked && !members_wanted(m, prefix_of(id))) return false;
+    uint64_t hash;
+    const uint32_t least = least_wanted(m, &hash);
+    if (least == m->count || (!linked && sample_hash(m, prefix_of(id)) >= hash)) {
+        if (least < m->count && hash < m->sample_below) m->sample_below = hash;
+        return false;
+    }
+    if (hash < m->sample_below) m->sample_below = hash;
+    remove_at(m, least, false);
     return true;
 }
 
+static bool grow(struct members *m)
+{
+    if (m->count < m->capacity) return true;
+    const uint32_t max = m->options->members_max;
+    uint32_t capacity = m->capacity ? m->capacity + m->capacity / 2 : CAPACITY_FIRST;
+    if (capacity > max) capacity = max;
+    if (capacity <= m->count) return false;
+    struct member *items = realloc(m->items, capacity * sizeof *items);
+    if (items) m->items = items;
+    uint32_t *order = realloc(m->order, capacity * sizeof *order);
+    if (order) m->order = order;
+    if (!items || !order) return false;
+    for (uint32_t i = m->capacity; i < capacity; i++) m->order[i] = i;
+    m->capacity = capacity;
+    return true;
+}
+
+// An entry without a record yet; NULL if there is no room.
 static struct member *insert(struct members *m, const struct core_id *id)
 {
-    if (!make_room(m)) return NULL;
+    if (!make_room(m, id) || !grow(m)) return NULL;
     const uint32_t at = lower_bound(m, id), place = m->order[m->count];
     memmove(&m->order[at + 1], &m->order[at], (m->count - at) * sizeof *m->order);
     m->order[at] = place;
     m->count++;
     struct member *member = &m->items[place];
-    *member = (struct member){.record.id = *id};
+    *member = (struct member){.prefix = prefix_of(id)};
     return member;
 }
 
-// -1, 0, 1: whether what is known as (incarnation, seq) comes before the record.
-static int compare(uint64_t incarnation, uint64_t seq, const struct record *record)
+// `record` is interned, and its reference goes to the entry.
+static void store(struct members *m, struct member *member, const struct member_record *record, uint64_t now_ms)
 {
-    if (incarnation != record->incarnation) return incarnation < record->incarnation ? -1 : 1;
-    return seq < record->seq ? -1 : seq > record->seq;
+    const bool fresh = member->record == NULL;
+    const enum gossip_state before = fresh ? GOSSIP_ALIVE : members_state(member);
+    if (!fresh) {
+        toggle(m, member);
+        m->states[before]--;
+        if (member->record->incarnation != record->incarnation) accusations_drop(m, member);
+        record_pool_release_record(m->pool, member->record);
+    }
+    member->record = record;
+    member->quiet = false;
+    if (fresh || members_state(member) != before) member->since_ms = now_ms;
+    m->states[members_state(member)]++;
+    toggle(m, member);
+    if (fresh) deepen(m);
 }
 
-static void store(struct members *m, struct member *member, struct slice bytes, uint64_t now_ms)
-{
-    const enum gossip_state before = members_state(member);
-    const uint64_t incarnation = member->record.incarnation;
-    memcpy(member->bytes, bytes.data, bytes.size);
-    member->size = (uint32_t)bytes.size;
-    const enum core_err err = record_read(&member->record, (struct slice){member->bytes, bytes.size});
-    check(err == CORE_ERR_OK);
-    if (member->record.incarnation != incarnation) member->rank = RANK_NONE;
-    if (members_state(member) != before || member->since_ms == 0) member->since_ms = now_ms;
-    remark(m, member, true);
-}
-
-void members_self_put(struct members *m, const struct record *record, const struct core_key *key, uint64_t now_ms)
+void members_self_put(struct members *m, const struct member_record *record, const struct core_key *key,
+                      uint64_t now_ms)
 {
     uint8_t bytes[RECORD_MAX];
     const size_t size = record_write(bytes, record, key);
+    struct member_record own;
+    const enum core_err err = record_read(&own, (struct slice){bytes, size});
+    check(err == CORE_ERR_OK);
+    const struct member_record *interned = record_pool_add_record(m->pool, &own);
     struct member *member = members_find(m, &m->self);
     if (!member) member = insert(m, &m->self);
-    check(member);
-    store(m, member, (struct slice){bytes, size}, now_ms);
+    check(interned && member);
+    store(m, member, interned, now_ms);
 }
 
 static bool same_bytes(struct slice a, struct slice b)
@@ -173,40 +366,171 @@ static bool same_bytes(struct slice a, struct slice b)
     return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
 }
 
-static bool only_watchers_differ(const struct record *a, const struct record *b)
+static bool is_notable(const struct member_record *a, const struct member_record *b)
 {
-    return a->incarnation == b->incarnation && a->left == b->left && hash_equal(&a->host, &b->host) &&
-           same_bytes(a->name, b->name) && same_bytes(a->addresses, b->addresses) &&
-           same_bytes(a->certificate, b->certificate);
+    return a->incarnation != b->incarnation || a->left != b->left || !hash_equal(&a->host, &b->host) ||
+           a->located != b->located || memcmp(&a->coordinates, &b->coordinates, sizeof a->coordinates) != 0 ||
+           !same_bytes(a->name, b->name) || !same_bytes(a->site, b->site) || !same_bytes(a->addresses, b->addresses) ||
+           !same_bytes(a->certificate, b->certificate);
+}
+
+// Takes what was signed, once: what others of this process know was checked by them.
+static const struct member_record *intern(struct members *m, const struct member_record *record)
+{
+    const struct member_record *known = record_pool_find_record(m->pool, record);
+    if (known) return known;
+    if (!record_signed(record, &m->options->signatures)) return NULL;
+    return record_pool_add_record(m->pool, record);
+}
+
+// Both were signed by their member.
+static void proof_add(struct members *m, const struct member_record *a, const struct member_record *b)
+{
+    m->counts->equivocations++;
+    for (uint32_t i = 0; i < m->proof_count; i++)
+        if (id_equal(&m->proofs[i].records[0]->id, &a->id)) return;
+    if (m->proof_count == MEMBERS_PROOFS_MAX) return;
+    struct members_proof *proof = &m->proofs[m->proof_count++];
+    proof->records[0] = record_pool_find_record(m->pool, a);
+    proof->records[1] = record_pool_find_record(m->pool, b);
+    check(proof->records[0] && proof->records[1]);
+}
+
+static bool is_twofold(const struct member_record *a, const struct member_record *b)
+{
+    return a->session == b->session && a->incarnation == b->incarnation && a->seq == b->seq;
+}
+
+// A member outlived what was said of it before it was given up: single accusers are remembered for it.
+static void blame(struct members *m, const struct member *member, uint64_t now_ms)
+{
+    if (members_state(member) != GOSSIP_SUSPECT || members_accusations(member) != 1) return;
+    const struct core_id *accuser = &member->accusations[0]->accuser;
+    if (id_equal(accuser, &m->self)) return;
+    if (conduct_refuted(&m->conduct, accuser, &member->record->id, now_ms)) m->counts->muted++;
+}
+
+static enum core_err place(struct members *m, struct member *member, const struct member_record *record,
+                           uint64_t now_ms, struct members_change *change)
+{
+    const struct gossip_callbacks *c = &m->options->callbacks;
+    if (c->certificate_valid && !c->certificate_valid(c->context, &record->id, record->name, record->certificate)) {
+        refuse(m, GOSSIP_REFUSED_CERTIFICATE);
+        return CORE_ERR_REFUSED;
+    }
+    if (!conduct_record(&m->conduct, &record->id, now_ms)) {
+        refuse(m, GOSSIP_REFUSED_RATE);
+        return CORE_ERR_REFUSED;
+    }
+    const bool fresh = member == NULL;
+    if (fresh) member = insert(m, &record->id);
+    change->pass = true;
+    if (!member) {
+        m->counts->unsampled++;
+        record_pool_release_record(m->pool, record);
+        return CORE_ERR_OK;
+    }
+    const enum gossip_state before = fresh ? GOSSIP_ALIVE : members_state(member);
+    if (!fresh && record->incarnation > member->record->incarnation) blame(m, member, now_ms);
+    change->notable = fresh || is_notable(member->record, record);
+    store(m, member, record, now_ms);
+    tombstone_remove(m, &record->id);
+    change->news = true;
+    change->revived = before != GOSSIP_ALIVE && members_state(member) == GOSSIP_ALIVE;
+    return CORE_ERR_OK;
 }
 
 enum core_err members_record_put(struct members *m, struct slice bytes, uint64_t now_ms, struct members_change *change)
 {
     *change = (struct members_change){0};
-    struct record record;
-    const enum core_err err = record_read(&record, bytes);
-    if (err) return err;
+    struct member_record record;
+    enum core_err err = record_read(&record, bytes);
+    if (err) {
+        refuse(m, GOSSIP_REFUSED_MALFORMED);
+        return err;
+    }
     change->id = record.id;
     struct member *member = members_find(m, &record.id);
-    if (member && compare(member->record.incarnation, member->record.seq, &record) >= 0) return CORE_ERR_OK;
-    if (!record_signed(&record, bytes)) return CORE_ERR_BAD_SIGNATURE;
-    if (id_equal(&record.id, &m->self)) {
-        change->self_behind = true;
-        change->incarnation = record.incarnation;
+    const int order = member ? members_order(member->record, &record) : -1;
+    if (order == 0) {
+        set_quiet(m, member, false);  // somebody believes that it lives
+        change->pass = true;
         return CORE_ERR_OK;
     }
-    const struct gossip_callbacks *c = &m->callbacks;
-    if (c->certificate_valid && !c->certificate_valid(c->context, &record.id, record.name, record.certificate))
+    const bool twofold = member && is_twofold(member->record, &record);
+    if (order > 0 && !twofold) {
+        change->stale = true;
+        return CORE_ERR_OK;
+    }
+    const struct member_record **tombstone = member ? NULL : tombstone_find(m, &record.id);
+    if (tombstone && members_order(*tombstone, &record) >= 0) {
+        refuse(m, GOSSIP_REFUSED_FORGOTTEN);
         return CORE_ERR_REFUSED;
-    const bool fresh = member == NULL;
-    if (fresh) member = insert(m, &record.id);
-    if (!member) return CORE_ERR_LIMIT;
-    const enum gossip_state before = fresh ? GOSSIP_ALIVE : members_state(member);
-    change->notable = fresh || !only_watchers_differ(&member->record, &record);
-    store(m, member, bytes, now_ms);
+    }
+    const struct member_record *interned = intern(m, &record);
+    if (!interned) {
+        refuse(m, GOSSIP_REFUSED_SIGNATURE);
+        return CORE_ERR_BAD_SIGNATURE;
+    }
+    const bool is_self = id_equal(&record.id, &m->self);
+    if (twofold && !is_self) proof_add(m, member->record, interned);
+    if (is_self) {
+        change->self_behind = true;
+        change->incarnation = record.incarnation;
+    } else if (order < 0) {
+        err = place(m, member, interned, now_ms, change);
+        if (!err) return CORE_ERR_OK;
+    }
+    record_pool_release_record(m->pool, interned);
+    return err;
+}
+
+// ---- accusations ----
+
+static const struct accusation *intern_accusation(struct members *m, const struct accusation *accusation)
+{
+    const struct accusation *known = record_pool_find_accusation(m->pool, accusation);
+    if (known) return known;
+    if (!accusation_signed(accusation, &m->options->signatures)) return NULL;
+    return record_pool_add_accusation(m->pool, accusation);
+}
+
+enum relevance { VOID, KNOWN, ELSEWHERE, NEWS };
+
+// What the accusation says here. Strangers' words count for nothing, except that a sample can't tell who is one; and
+// what was said of an earlier life is settled.
+static enum relevance relevance_of(struct members *m, const struct member *member, const struct accusation *a)
+{
+    const struct member *accuser = members_find(m, &a->accuser);
+    if (!member || !accuser || members_state(accuser) == GOSSIP_LEFT) {
+        if (m->sampled) return ELSEWHERE;
+        refuse(m, GOSSIP_REFUSED_STRANGER);
+        return VOID;
+    }
+    if (a->incarnation > member->record->incarnation) return ELSEWHERE;  // its record is on the way
+    if (a->incarnation < member->record->incarnation || member->record->left) {
+        refuse(m, GOSSIP_REFUSED_STALE);
+        return VOID;
+    }
+    for (uint32_t i = 0; i < MEMBERS_ACCUSERS && member->accusations[i]; i++)
+        if (id_equal(&member->accusations[i]->accuser, &a->accuser)) return KNOWN;
+    return members_accusations(member) < MEMBERS_ACCUSERS ? NEWS : VOID;
+}
+
+static void accuse(struct members *m, struct member *member, const struct accusation *interned, uint64_t now_ms,
+                   struct members_change *change)
+{
+    const bool first = !member->accusations[0];
+    toggle(m, member);
+    m->states[members_state(member)]--;
+    member->quiet = false;
+    member->accusations[first ? 0 : 1] = interned;
+    if (first) member->since_ms = now_ms;
+    m->states[members_state(member)]++;
+    toggle(m, member);
+    if (member->since_ms < m->suspect_ms) m->suspect_ms = member->since_ms;
     change->news = true;
-    change->revived = before != GOSSIP_ALIVE && members_state(member) == GOSSIP_ALIVE;
-    return CORE_ERR_OK;
+    change->notable = first;
 }
 
 enum core_err members_accusation_put(struct members *m, struct slice bytes, uint64_t now_ms,
@@ -215,177 +539,89 @@ enum core_err members_accusation_put(struct members *m, struct slice bytes, uint
     *change = (struct members_change){0};
     struct accusation accusation;
     const enum core_err err = accusation_read(&accusation, bytes);
-    if (err) return err;
+    if (err) {
+        refuse(m, GOSSIP_REFUSED_MALFORMED);
+        return err;
+    }
     change->id = accusation.target;
     struct member *member = members_find(m, &accusation.target);
-    // Strangers' words count for nothing, and what was said of an earlier life is settled.
-    if (!member || !members_find(m, &accusation.accuser)) return CORE_ERR_OK;
-    if (accusation.incarnation != member->record.incarnation || accusation.rank <= member->rank) return CORE_ERR_OK;
-    if (!accusation_signed(&accusation, bytes)) return CORE_ERR_BAD_SIGNATURE;
+    const enum relevance relevance = relevance_of(m, member, &accusation);
+    change->pass = relevance != VOID;
+    if (relevance == VOID || relevance == KNOWN) return CORE_ERR_OK;
+    const bool is_own = id_equal(&accusation.accuser, &m->self);
+    if (!is_own && conduct_muted(&m->conduct, &accusation.accuser, now_ms)) {
+        refuse(m, GOSSIP_REFUSED_MUTED);
+        return CORE_ERR_REFUSED;
+    }
+    const struct accusation *interned = intern_accusation(m, &accusation);
+    if (!interned) {
+        refuse(m, GOSSIP_REFUSED_SIGNATURE);
+        return CORE_ERR_BAD_SIGNATURE;
+    }
+    if (!is_own && !conduct_accusation(&m->conduct, &accusation.accuser, now_ms)) {
+        refuse(m, GOSSIP_REFUSED_RATE);
+        record_pool_release_accusation(m->pool, interned);
+        return CORE_ERR_REFUSED;
+    }
     if (id_equal(&accusation.target, &m->self)) {
         change->self_behind = true;
         change->incarnation = accusation.incarnation;
+        record_pool_release_accusation(m->pool, interned);
         return CORE_ERR_OK;
     }
-    memcpy(member->accusation, bytes.data, ACCUSATION_SIZE);
-    member->rank = accusation.rank;
-    member->since_ms = now_ms;
-    remark(m, member, true);
-    change->news = true;
-    change->notable = true;
+    if (relevance == ELSEWHERE) {
+        record_pool_release_accusation(m->pool, interned);
+        return CORE_ERR_OK;
+    }
+    accuse(m, member, interned, now_ms, change);
     return CORE_ERR_OK;
 }
 
-// ---- anti-entropy ----
+// ---- time ----
 
-void members_digest_send(const struct members *m, const struct core_id *peer, struct outbox *out)
+bool members_next_dead(struct members *m, uint64_t now_ms, uint64_t wait_ms, uint64_t not_before_ms,
+                       struct members_change *change)
 {
-    struct message message = {.type = MESSAGE_MEMBERS_DIGEST};
-    message.members_digest.count = m->count;
-    message.members_digest.digest = m->digest;
-    outbox_send(out, peer, &message);
-}
-
-void members_entry_write(struct writer *w, const struct member *member)
-{
-    write_slice(w, (struct slice){member->bytes, member->size});
-    write_slice(w, (struct slice){member->accusation, member->rank == RANK_NONE ? 0 : ACCUSATION_SIZE});
-}
-
-bool members_entry_next(struct reader *r, struct slice *record, struct slice *accusation)
-{
-    if (r->failed || r->at == r->size) return false;
-    *record = read_slice(r, RECORD_MAX);
-    *accusation = read_slice(r, ACCUSATION_SIZE);
-    return !r->failed;
-}
-
-static void records_send(const struct core_id *peer, const struct writer *w, struct outbox *out)
-{
-    if (w->size == 0) return;
-    struct message message = {.type = MESSAGE_MEMBERS_RECORDS};
-    message.members_records.records = (struct slice){w->data, w->size};
-    outbox_send(out, peer, &message);
-}
-
-void members_entry_send(struct members *m, const struct member *member, const struct core_id *peer, struct outbox *out)
-{
-    struct writer w = writer_over(m->buffer, BUFFER_SIZE);
-    members_entry_write(&w, member);
-    records_send(peer, &w, out);
-}
-
-// Entries from `page` on, wrapping at the end; a table of up to PAGE_ENTRIES is one page, all of it.
-static void page_send(struct members *m, const struct core_id *peer, struct outbox *out)
-{
-    if (m->page >= m->count) m->page = 0;  // the table has shrunk
-    const uint32_t first = m->page, left = m->count - first, n = left < PAGE_ENTRIES ? left : PAGE_ENTRIES;
-    struct core_id from = {{0}}, to;
-    memset(to.bytes, 0xff, sizeof to.bytes);
-    if (first > 0) from = members_at(m, first)->record.id;
-    if (first + n < m->count) to = members_at(m, first + n - 1)->record.id;
-    m->page = first + n < m->count ? first + n : 0;
-
-    struct writer w = writer_over(m->buffer, BUFFER_SIZE);
-    write_bytes(&w, from.bytes, sizeof from.bytes);
-    write_bytes(&w, to.bytes, sizeof to.bytes);
-    for (uint32_t i = first; i < first + n; i++) {
-        const struct member *member = members_at(m, i);
-        write_bytes(&w, member->record.id.bytes, CORE_ID_SIZE);
-        write_u64(&w, member->record.incarnation);
-        write_u64(&w, member->record.seq);
-        write_u8(&w, (uint8_t)member->rank);
-    }
-    check(!w.overflowed);
-    struct message message = {.type = MESSAGE_MEMBERS_DIGEST};
-    message.members_digest.count = m->count;
-    message.members_digest.digest = m->digest;
-    message.members_digest.entries = (struct slice){w.data, w.size};
-    outbox_send(out, peer, &message);
-}
-
-// A sync under way: what `from` lacks goes into one writer, what it has newer into another.
-struct sync {
-    struct writer records;
-    struct writer want;
-    uint8_t ids[WANT_MAX * CORE_ID_SIZE];
-};
-
-static void want(struct sync *sync, const struct core_id *id)
-{
-    if (sync->want.size + CORE_ID_SIZE <= sync->want.capacity) write_bytes(&sync->want, id->bytes, CORE_ID_SIZE);
-}
-
-static void give(struct sync *sync, const struct member *member)
-{
-    if (sync->records.size + GOSSIP_ENTRY_MAX <= sync->records.capacity) members_entry_write(&sync->records, member);
-}
-
-// Walks this table's entries in [from, to] and the page's, both ascending.
-static enum core_err page_compare(struct members *m, struct slice page, struct sync *sync)
-{
-    if (page.size < PAGE_HEAD || (page.size - PAGE_HEAD) % ENTRY_SIZE != 0) return CORE_ERR_MALFORMED;
-    struct reader r = reader_over(page.data, page.size);
-    struct core_id from, to, last = {{0}};
-    read_bytes(&r, from.bytes, sizeof from.bytes);
-    read_bytes(&r, to.bytes, sizeof to.bytes);
-    uint32_t at = lower_bound(m, &from);
-    for (bool first = true; r.at < r.size; first = false) {
-        struct core_id id;
-        read_bytes(&r, id.bytes, sizeof id.bytes);
-        const uint64_t incarnation = read_u64(&r), seq = read_u64(&r);
-        const uint8_t rank = read_u8(&r);
-        if (id_compare(&id, &from) < 0 || id_compare(&id, &to) > 0 || (!first && id_compare(&id, &last) <= 0))
-            return CORE_ERR_MALFORMED;
-        last = id;
-        for (; at < m->count && id_compare(&members_at(m, at)->record.id, &id) < 0; at++) give(sync, members_at(m, at));
-        if (at == m->count || !id_equal(&members_at(m, at)->record.id, &id)) {
-            want(sync, &id);
+    *change = (struct members_change){0};
+    if (now_ms < members_next_ms(m, wait_ms, not_before_ms)) return false;
+    m->suspect_ms = UINT64_MAX;
+    for (uint32_t i = 0; i < m->count; i++) {
+        struct member *member = members_at(m, i);
+        if (members_state(member) != GOSSIP_SUSPECT) continue;
+        if (members_accusations(member) < members_accusers_needed(m, member)) continue;
+        if (now_ms < member->since_ms + wait_ms) {
+            if (member->since_ms < m->suspect_ms) m->suspect_ms = member->since_ms;
             continue;
         }
-        const struct member *mine = members_at(m, at++);
-        const int order = compare(incarnation, seq, &mine->record);
-        const bool one_life = incarnation == mine->record.incarnation;
-        if (order > 0 || (one_life && rank > mine->rank)) want(sync, &id);
-        if (order < 0 || (one_life && rank < mine->rank)) give(sync, mine);
+        m->suspect_ms = 0;  // there may be more
+        m->states[GOSSIP_SUSPECT]--;
+        m->states[GOSSIP_DEAD]++;
+        member->dead = true;
+        member->since_ms = now_ms;
+        *change = (struct members_change){.id = member->record->id, .news = true, .notable = true};
+        return true;
     }
-    for (; at < m->count && id_compare(&members_at(m, at)->record.id, &to) <= 0; at++) give(sync, members_at(m, at));
-    return r.failed ? CORE_ERR_MALFORMED : CORE_ERR_OK;
+    return false;
 }
 
-enum core_err members_digest_received(struct members *m, const struct core_id *from,
-                                      const struct message_members_digest *digest, struct outbox *out)
+uint64_t members_next_ms(const struct members *m, uint64_t wait_ms, uint64_t not_before_ms)
 {
-    if (digest->count == m->count && hash_equal(&digest->digest, &m->digest)) return CORE_ERR_OK;
-    if (digest->entries.size == 0) {
-        page_send(m, from, out);
-        return CORE_ERR_OK;
-    }
-    struct sync sync = {.records = writer_over(m->buffer, BUFFER_SIZE)};
-    sync.want = writer_over(sync.ids, sizeof sync.ids);
-    const enum core_err err = page_compare(m, digest->entries, &sync);
-    if (err) return err;
-    records_send(from, &sync.records, out);
-    if (sync.want.size > 0) {
-        struct message message = {.type = MESSAGE_MEMBERS_WANT};
-        message.members_want.ids = (struct slice){sync.want.data, sync.want.size};
-        outbox_send(out, from, &message);
-    }
-    return CORE_ERR_OK;
+    if (m->suspect_ms == UINT64_MAX) return UINT64_MAX;
+    return m->suspect_ms + wait_ms > not_before_ms ? m->suspect_ms + wait_ms : not_before_ms;
 }
 
-enum core_err members_want_received(struct members *m, const struct core_id *from,
-                                    const struct message_members_want *message, struct outbox *out)
+void members_age(struct members *m, uint64_t now_ms)
 {
-    const struct slice ids = message->ids;
-    if (ids.size % CORE_ID_SIZE != 0) return CORE_ERR_MALFORMED;
-    struct writer w = writer_over(m->buffer, BUFFER_SIZE);
-    for (size_t at = 0; at < ids.size && w.size + GOSSIP_ENTRY_MAX <= w.capacity; at += CORE_ID_SIZE) {
-        struct core_id id;
-        memcpy(id.bytes, ids.data + at, sizeof id.bytes);
-        const struct member *member = members_find(m, &id);
-        if (member) members_entry_write(&w, member);
+    if (now_ms < m->age_ms) return;
+    m->age_ms = now_ms + MEMBERS_AGE_MS;
+    for (uint32_t i = m->count; i-- > 0;) {
+        struct member *member = members_at(m, i);
+        const enum gossip_state state = members_state(member);
+        if (state < GOSSIP_DEAD || id_equal(&member->record->id, &m->self)) continue;
+        const uint64_t age = now_ms - member->since_ms;
+        if (age >= (state == GOSSIP_LEFT ? MEMBERS_LEFT_KEEP_MS : MEMBERS_DEAD_KEEP_MS))
+            remove_at(m, i, true);
+        else if (age >= (state == GOSSIP_LEFT ? MEMBERS_LEFT_QUIET_MS : MEMBERS_DEAD_QUIET_MS))
+            set_quiet(m, member, true);
     }
-    records_send(from, &w, out);
-    return CORE_ERR_OK;
 }

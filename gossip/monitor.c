@@ -78,7 +78,7 @@ void monitor_refuted(struct monitor *m)
 }
 
 // Up to three of the target's other watchers that live, those linked first; the rest can be dialled.
-static void pick_asked(struct monitor *m, struct monitor_doubt *doubt, const struct record *record)
+static void pick_asked(struct monitor *m, struct monitor_doubt *doubt, const struct member_record *record)
 {
     for (int linked = 1; linked >= 0; linked--) {
         const uint32_t n = record->watcher_count, first = n ? (uint32_t)rng_below(&m->rng, n) : 0;
@@ -88,7 +88,7 @@ static void pick_asked(struct monitor *m, struct monitor_doubt *doubt, const str
             if (!member || id_equal(watcher, &m->members->self) || id_equal(watcher, &doubt->target)) continue;
             if (members_state(member) != GOSSIP_ALIVE || doubt_find(m, watcher)) continue;
             const bool is_linked = link_table_find(m->links, watcher) != NULL;
-            if (is_linked != (linked == 1) || (!is_linked && member->record.addresses.size == 0)) continue;
+            if (is_linked != (linked == 1) || (!is_linked && member->record->addresses.size == 0)) continue;
             doubt->asked[doubt->asked_count++] = *watcher;
         }
     }
@@ -107,7 +107,7 @@ void monitor_doubt(struct monitor *m, const struct core_id *target, enum monitor
     // Just awake, what closed may have closed while this peer slept: everyone first has a full interval to be heard.
     const uint64_t grace = m->woke_ms + m->options->silent_ms;
     if (reason != MONITOR_SILENT && doubt->deadline_ms < grace) doubt->deadline_ms = grace;
-    pick_asked(m, doubt, &member->record);
+    pick_asked(m, doubt, member->record);
     m->doubt_count++;
     struct message probe = {.type = MESSAGE_PROBE};
     probe.probe.target = *target;
@@ -246,7 +246,7 @@ static void doubt_silent(struct monitor *m, uint64_t now_ms, struct outbox *out)
     }
 }
 
-static bool has_living_watcher(const struct monitor *m, const struct record *record)
+static bool has_living_watcher(const struct monitor *m, const struct member_record *record)
 {
     for (uint32_t i = 0; i < record->watcher_count; i++) {
         const struct member *watcher = members_find(m->members, &record->watchers[i]);
@@ -270,7 +270,7 @@ static bool is_prober(const struct monitor *m, const struct core_id *target)
     uint32_t before = 0;
     for (uint32_t i = 0; i < m->members->count && before < UNWATCHED_PROBERS; i++) {
         const struct member *member = members_at(m->members, i);
-        const struct core_id *id = &member->record.id;
+        const struct core_id *id = &member->record->id;
         if (members_state(member) != GOSSIP_ALIVE || id_equal(id, target) || id_equal(id, &m->members->self)) continue;
         before += rendezvous(target, id) < own;
     }
@@ -284,18 +284,18 @@ static void watch_unwatched(struct monitor *m, uint64_t now_ms, struct outbox *o
     for (uint32_t i = 0; i < m->members->count; i++) {
         const struct member *member = members_at(m->members, i);
         const enum gossip_state state = members_state(member);
-        const struct core_id *id = &member->record.id;
+        const struct core_id *id = &member->record->id;
         if (state >= GOSSIP_DEAD || id_equal(id, &m->members->self)) continue;
         if (now_ms - member->since_ms < UNWATCHED_MS || now_ms - m->woke_ms < UNWATCHED_MS) continue;
         const struct link *link = link_table_find(m->links, id);
         if (link && link->neighbor) continue;
-        if (state == GOSSIP_ALIVE && has_living_watcher(m, &member->record)) continue;
+        if (state == GOSSIP_ALIVE && has_living_watcher(m, member->record)) continue;
         if (doubt_find(m, id) || !is_prober(m, id)) continue;
         monitor_doubt(m, id, MONITOR_UNWATCHED, now_ms, out);
         if (!doubt_find(m, id)) continue;
         // Its watchers can't be asked: it is pinged itself, dialled where there is no link.
         struct message message = {.type = MESSAGE_PING};
-        if (link || member->record.addresses.size > 0) outbox_send(out, id, &message);
+        if (link || member->record->addresses.size > 0) outbox_send(out, id, &message);
         doubt_find(m, id)->deadline_ms = now_ms + stretched(m, m->options->silent_ms);
     }
 }
@@ -333,22 +333,14 @@ bool monitor_next_verdict(struct monitor *m, uint64_t now_ms, struct monitor_ver
         struct monitor_doubt *doubt = &m->doubts[i];
         const struct member *member = members_find(m->members, &doubt->target);
         if (!member || members_state(member) >= GOSSIP_DEAD ||
-            (doubt->stage == MONITOR_ACCUSED && member->record.incarnation != doubt->incarnation)) {
+            (doubt->stage == MONITOR_ACCUSED && member->record->incarnation != doubt->incarnation)) {
             doubt_drop(m, doubt);
             continue;
         }
         if (doubt->deadline_ms > now_ms) continue;
         *verdict = (struct monitor_verdict){
-            .target = doubt->target, .incarnation = member->record.incarnation, .reason = doubt->reason};
-        if (doubt->stage == MONITOR_PROBING) {
-            verdict->rank = RANK_SUSPECT;
-            doubt->stage = MONITOR_ACCUSED;
-            doubt->incarnation = member->record.incarnation;
-            doubt->deadline_ms = now_ms + stretched(m, m->options->refute_ms);
-        } else {
-            verdict->rank = RANK_DEAD;
-            doubt_drop(m, doubt);
-        }
+            .target = doubt->target, .incarnation = member->record->incarnation, .reason = doubt->reason};
+        doubt_drop(m, doubt);
         return true;
     }
     return false;

@@ -85,7 +85,6 @@ struct monitor {
 struct monitor_verdict {
     struct core_id target;
     uint64_t incarnation;
-    enum accusation_rank rank;
     enum monitor_reason reason;
 };
 

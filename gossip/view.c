@@ -43,7 +43,7 @@ static const struct core_id *self_of(const struct view *v)
 static struct slice own_addresses(const struct view *v)
 {
     const struct member *self = members_find(v->members, self_of(v));
-    return self ? self->record.addresses : (struct slice){0};
+    return self ? self->record->addresses : (struct slice){0};
 }
 
 static void send(const struct core_id *to, const struct message *m, struct outbox *out)
@@ -70,7 +70,7 @@ static void passive_remove(struct view *v, const struct core_id *id)
 static void passive_add(struct view *v, const struct core_id *id, struct slice addresses, uint64_t not_before_ms)
 {
     const struct member *member = members_find(v->members, id);
-    if (member) addresses = member->record.addresses;
+    if (member) addresses = member->record->addresses;
     if (addresses.size == 0 || addresses.size > GOSSIP_ADDRESSES_MAX || id_equal(id, self_of(v))) return;
     if (member && members_state(member) >= GOSSIP_DEAD) return;
     const struct link *link = link_table_find(v->links, id);
@@ -214,7 +214,7 @@ void view_link_down(struct view *v, const struct core_id *peer, bool was_neighbo
     // Perhaps only the link broke: whoever can be dialled is tried at once, before others take its place.
     const struct member *member = members_find(v->members, peer);
     if (member && members_state(member) <= GOSSIP_SUSPECT)
-        connect_to(v, peer, member->record.addresses, false, now_ms, out);
+        connect_to(v, peer, member->record->addresses, false, now_ms, out);
 }
 
 void view_dial_failed(struct view *v, const struct core_id *peer, uint64_t now_ms)
@@ -310,7 +310,7 @@ static void answer_received(struct view *v, struct link *link, const struct mess
 static struct slice addresses_of(const struct view *v, const struct core_id *id)
 {
     const struct member *member = members_find(v->members, id);
-    return member ? member->record.addresses : (struct slice){0};
+    return member ? member->record->addresses : (struct slice){0};
 }
 
 static void list_put(struct writer *w, const struct core_id *id, struct slice addresses)
@@ -437,7 +437,7 @@ static void refill_passive(struct view *v, uint64_t now_ms)
     const uint32_t n = v->members->count;
     for (uint32_t tries = 0; tries < 4 && v->passive_count < v->options->passive_size / 2 && n > 1; tries++) {
         const struct member *member = members_at(v->members, (uint32_t)rng_below(&v->rng, n));
-        if (!passive_find(v, &member->record.id)) passive_add(v, &member->record.id, (struct slice){0}, now_ms);
+        if (!passive_find(v, &member->record->id)) passive_add(v, &member->record->id, (struct slice){0}, now_ms);
     }
 }
 
@@ -446,12 +446,12 @@ static void fill_small(struct view *v, uint64_t now_ms, struct outbox *out)
 {
     for (uint32_t i = 0; i < v->members->count; i++) {
         const struct member *member = members_at(v->members, i);
-        const struct core_id *id = &member->record.id;
+        const struct core_id *id = &member->record->id;
         const struct link *link = link_table_find(v->links, id);
         if (id_equal(id, self_of(v)) || members_state(member) >= GOSSIP_DEAD || (link && link->neighbor)) continue;
         const struct view_peer *passive = passive_find(v, id);
         if (passive && passive->not_before_ms > now_ms) continue;
-        connect_to(v, id, member->record.addresses, false, now_ms, out);
+        connect_to(v, id, member->record->addresses, false, now_ms, out);
         if (!passive) passive_add(v, id, (struct slice){0}, now_ms);
     }
 }
@@ -485,12 +485,12 @@ static void retry_dead(struct view *v, uint64_t now_ms, struct outbox *out)
         v->retry_at = (v->retry_at + 1) % n;
         struct member *member = members_at(v->members, v->retry_at);
         if (members_state(member) != GOSSIP_DEAD || member->retry_ms > now_ms) continue;
-        if (id_equal(&member->record.id, self_of(v))) continue;
+        if (id_equal(&member->record->id, self_of(v))) continue;
         if (member->retry_wait_ms < RETRY_FIRST_MS) member->retry_wait_ms = RETRY_FIRST_MS;
         member->retry_wait_ms *= 2;
         if (member->retry_wait_ms > v->options->retry_max_ms) member->retry_wait_ms = v->options->retry_max_ms;
         member->retry_ms = now_ms + member->retry_wait_ms + rng_below(&v->rng, member->retry_wait_ms / 4 + 1);
-        if (connect_to(v, &member->record.id, member->record.addresses, true, now_ms, out)) return;
+        if (connect_to(v, &member->record->id, member->record->addresses, true, now_ms, out)) return;
     }
 }
 
@@ -499,8 +499,8 @@ static void mix(struct view *v, uint64_t now_ms, struct outbox *out)
     v->mix_ms = now_ms + MIX_MS + rng_below(&v->rng, MIX_MS);
     if (is_small(v)) return;
     const struct member *member = members_at(v->members, (uint32_t)rng_below(&v->rng, v->members->count));
-    if (id_equal(&member->record.id, self_of(v)) || members_state(member) != GOSSIP_ALIVE) return;
-    connect_to(v, &member->record.id, member->record.addresses, true, now_ms, out);
+    if (id_equal(&member->record->id, self_of(v)) || members_state(member) != GOSSIP_ALIVE) return;
+    connect_to(v, &member->record->id, member->record->addresses, true, now_ms, out);
 }
 
 void view_tick(struct view *v, uint64_t now_ms, struct outbox *out)

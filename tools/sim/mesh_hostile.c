@@ -105,7 +105,7 @@ static void forge(struct mesh_world *w, uint32_t index, struct mesh_side *side)
 {
     const bool nobody = mesh_chance(w, 3) == 0;
     struct core_key key = w->nodes[index].key;
-    struct record r = {.incarnation = 1000 + mesh_chance(w, 1000), .seq = 1, .left = mesh_chance(w, 2)};
+    struct member_record r = {.incarnation = 1000 + mesh_chance(w, 1000), .seq = 1, .left = mesh_chance(w, 2)};
     r.addresses = (struct slice){(const uint8_t *)"sim:0:9", 7};
     if (nobody) {  // one that no certificate names
         const uint64_t seed[4] = {w->options.seed, rng_u64(&w->rng), 7, 7};
@@ -163,7 +163,7 @@ static void equivocate(struct mesh_world *w, uint32_t index)
         struct mesh_side *side = &n->sides[i];
         if (!side->up) continue;
         uint8_t name[2] = {'q', (uint8_t)('a' + number++ % 16)}, bytes[RECORD_MAX];
-        const struct record r = {
+        const struct member_record r = {
             .id = n->key.id,
             .incarnation = self.incarnation,
             .seq = self.seq + 1,

@@ -173,7 +173,9 @@ void measure_accused(struct mesh_world *w, uint32_t accuser, const struct messag
     if (m->type != MESSAGE_CAST || m->cast.topic != TOPIC_SUSPICION || n->hostile) return;
     if (!id_equal(&m->cast.origin, &n->key.id) || m->cast.hops != 0) return;
     struct accusation a;
-    if (accusation_read(&a, m->cast.payload)) return;
+    // Its own comes first; others' may stand behind it.
+    const struct slice payload = m->cast.payload;
+    if (accusation_read(&a, (struct slice){payload.data, payload.size < ACCUSATION_SIZE ? 0 : ACCUSATION_SIZE})) return;
     const uint32_t target = mesh_find(w, &a.target);
     if (target == MESH_NOBODY || !id_equal(&a.accuser, &n->key.id)) return;
     if (w->measure->accused[accuser].target == target && w->measure->accused[accuser].incarnation == a.incarnation)
