@@ -7,7 +7,7 @@
 #include "learn/round.h"
 #include "learn/tensors.h"
 
-enum { PEER_RUNS = 64, PEER_FAILED = 64 };
+enum { PEER_RUNS = 64, PEER_FAILED = 64, PEER_PLACE_US = 1000 };
 
 struct failed_record {
     uint32_t kind;
@@ -141,12 +141,23 @@ static enum core_err may_add_run(const struct peer *p, struct slice bytes, struc
     return CORE_ERR_OK;
 }
 
-// Until gossip measures it, a peer says nothing of where it is.
+// A site's label as a number; 0 for none.
+static uint64_t site_number(struct slice site)
+{
+    if (site.size == 0) return 0;
+    const struct core_hash hash = hash_bytes(site.data, site.size);
+    struct reader in = reader_over(hash.bytes, sizeof hash.bytes);
+    return read_u64(&in);
+}
+
 static void place_of(void *context, uint64_t *site, int32_t at[TREE_AXES])
 {
-    (void)context;
-    *site = 0;
-    memset(at, 0, TREE_AXES * sizeof at[0]);
+    const struct peer *p = context;
+    struct coordinates_point point = {0};
+    struct gossip_member self;
+    *site = gossip_member_find(p->gossip, &p->key.id, &self) ? site_number(self.site) : 0;
+    (void)gossip_coordinates(p->gossip, &point);
+    for (uint32_t i = 0; i < TREE_AXES; i++) at[i] = point.at_us[i] / PEER_PLACE_US * PEER_PLACE_US;
 }
 
 static enum core_err add_run(struct peer *p, struct slice bytes, uint64_t now_ms, struct round **out)
@@ -599,12 +610,16 @@ uint32_t peer_electorate(const struct peer *p, struct run_member *members)
         .dialable = p->options.gossip.addresses.size > 0,
         .fresh = true,
     };
+    place_of((void *)(uintptr_t)p, &members[0].site, members[0].at);
     for (uint32_t i = 0; i < gossip_member_count(p->gossip) && count < RUN_MEMBERS_MAX; i++) {
         struct gossip_member m;
         gossip_member_at(p->gossip, i, &m);
         if (m.self || m.state != GOSSIP_ALIVE) continue;
         members[count] =
             (struct run_member){.id = m.id, .host = m.host, .slot = count, .dialable = m.dialable, .fresh = true};
+        members[count].site = site_number(m.site);
+        for (uint32_t axis = 0; m.located && axis < TREE_AXES; axis++)
+            members[count].at[axis] = m.coordinates.at_us[axis];
         count++;
     }
     return count;

@@ -3,6 +3,7 @@
 // A run is a chain of decided values, one a height. Height 0 is the genesis manifest, which the spec implies. Then
 //
 //     manifest r --CUT(r, 0)--> [CUT(r, 1) ...] --MANIFEST(r+1)--> manifest r + 1 --CUT(r+1, 0)--> ...
+//         |            '--CUT(r, 1) with nobody in it: all of CUT(r, 0) is lost; the round collects again without those
 //         '--MANIFEST(r), another state (pause, resume, cancel): only before the round's first cut
 //
 // Everything that counts is a function of that chain; the rest (which blobs are here, who has answered) is repaired
@@ -35,8 +36,8 @@
 //   8. On the way without faults nothing waits for a timer.
 //
 // Files: round_chain.c entering what was decided; round_records.c the disk; round_values.c what may be decided;
-// round_collect.c training to cut; round_sum.c cut to parameters; round_data.c bulk by key; round_heads.c catching up,
-// entering; round_status.c for people.
+// round_collect.c training to cut; round_sum.c cut to result, with round_pull.c what is missing; round_finish.c result
+// to manifest; round_data.c bulk by key; round_heads.c catching up, entering; round_status.c for people.
 #include "learn/round.h"
 
 #include <stdlib.h>
@@ -122,6 +123,7 @@ void round_wake(struct round *r, uint64_t when_ms)
 bool round_gone(const struct round *r, const struct core_id *id)
 {
     if (id_equal(id, &r->options.key->id)) return false;
+    if (round_halted(r, id)) return true;
     return r->options.state_of(r->options.context, id) >= GOSSIP_DEAD;
 }
 
@@ -135,6 +137,11 @@ bool round_slot_gone(const struct round *r, const struct turn *t, uint32_t slot)
 {
     const struct run_member *m = turn_member(t, slot);
     return !m || round_gone(r, &m->id);
+}
+
+uint32_t turn_next_attempt(const struct turn *t)
+{
+    return t->cut_valid || t->reopened ? t->attempt + 1 : 0;
 }
 
 bool round_behind(const struct round *r)
@@ -374,6 +381,7 @@ void round_hold(struct round *r, bool held, uint64_t now_ms, struct outbox *out)
 
 void round_tick(struct round *r, uint64_t now_ms, struct outbox *out)
 {
+    if (r->started && r->frozen && !r->broken) round_halted_tick(r, now_ms, out);
     if (!r->started || r->frozen) return;
     r->now_ms = now_ms;
     if (!round_ended(r)) {
@@ -387,7 +395,8 @@ void round_tick(struct round *r, uint64_t now_ms, struct outbox *out)
 
 uint64_t round_next_ms(const struct round *r)
 {
-    if (!r->started || r->frozen) return UINT64_MAX;
+    if (!r->started || r->broken) return UINT64_MAX;
+    if (r->frozen) return round_ended(r) ? UINT64_MAX : r->next_head_ms;
     uint64_t next = r->wake_ms < r->next_head_ms ? r->wake_ms : r->next_head_ms;
     if (round_ended(r)) return next;
     uint64_t votes = consensus_next_ms(r->consensus);

@@ -92,6 +92,29 @@ void round_enter(struct round *r, const struct manifest *m, const struct core_ha
             round_send_head(r, &m->members[i].id, out);
 }
 
+static void take_cut(struct round *r, struct turn *t, const struct cut *cut, const struct core_hash *hash,
+                     uint64_t height, uint64_t now_ms, struct outbox *out)
+{
+    t->cut_valid = true;
+    t->reopened = false;
+    t->attempt = cut->attempt;
+    t->cut_slots = cut->slots;
+    t->cut_hash = *hash;
+    t->cut_height = height;
+    turn_cut(r, t, now_ms, out);
+}
+
+// Everything that the cut named is lost: the round collects again, from whoever was not in it.
+static void reopen(struct turn *t, uint64_t now_ms)
+{
+    t->void_slots |= t->cut_slots;
+    t->cut_slots = t->lost = t->attempt_wanted_slots = 0;
+    t->cut_valid = t->cut_offered = t->attempt_wanted = false;
+    t->reopened = true;
+    t->apply = STEP_NONE;
+    t->started_ms = now_ms;
+}
+
 // Appends a decided value, whose certificate was checked, and enters what it opens.
 static void take(struct round *r, struct slice value, struct slice certificate, uint64_t now_ms, struct outbox *out)
 {
@@ -129,12 +152,12 @@ static void take(struct round *r, struct slice value, struct slice certificate, 
             err = turn_commit_add(r, t, cut.commits[i], true);
             check(!err);
         }
-        t->cut_valid = true;
-        t->attempt = cut.attempt;
-        t->cut_slots = cut.slots;
-        t->cut_hash = hash;
-        t->cut_height = height;
-        turn_cut(r, t, now_ms, out);
+        if (cut.count == 0) {
+            reopen(t, now_ms);
+            t->attempt = cut.attempt;
+        } else {
+            take_cut(r, t, &cut, &hash, height, now_ms, out);
+        }
         event_emit(&r->options.events, "round.cut", EV_HASH("run", &r->run), EV_U64("round", cut.round),
                    EV_U64("attempt", cut.attempt), EV_U64("commits", cut.count));
     }

@@ -228,6 +228,15 @@ static void acknowledge(struct round *r, struct turn *t, struct outbox *out)
     enum core_err err = turn_commit_add(r, t, (struct slice){bytes, w.size}, true);
     check(!err);
     outbox_cast(out, TOPIC_COMMIT, (struct slice){bytes, w.size});
+    // Whoever proposes the cut gets it directly too: the round does not wait for a broadcast's repair.
+    const uint32_t proposer = consensus_status(r->consensus).proposer;
+    if (proposer >= r->head.member_count) return;
+    const struct core_id *to = &r->head.members[proposer].id;
+    if (id_equal(to, &r->options.key->id) || round_gone(r, to)) return;
+    struct message m = {.type = MESSAGE_RUN_COMMIT};
+    m.run_commit.run = r->run;
+    m.run_commit.commit = (struct slice){bytes, w.size};
+    outbox_send(out, to, &m);
 }
 
 void round_acked(struct round *r, struct turn *t, uint32_t slot, const struct blob_key *key, uint64_t now_ms,
@@ -274,19 +283,19 @@ static void propose_cut(struct round *r, struct turn *t, uint64_t now_ms, struct
 {
     enum run_state wanted;
     if (r->held || round_command_state(r, &wanted)) return;
-    const uint64_t committed = turn_committed(t);
+    const uint64_t committed = turn_committed(t) & ~t->void_slots;
     const uint32_t count = (uint32_t)__builtin_popcountll(committed);
     bool all = count > 0;
     for (uint32_t i = 0; i < t->manifest.member_count && all; i++) {
         const struct run_member *m = &t->manifest.members[i];
-        all = (committed & SLOT(m->slot)) || (m->slot == t->self ? t->unfit : round_gone(r, &m->id));
+        all = ((committed | t->void_slots) & SLOT(m->slot)) || (m->slot == t->self ? t->unfit : round_gone(r, &m->id));
     }
     const bool quorum = count >= round_quorum(r);
     const uint64_t wait = round_deadline(r, quorum);
     const bool late = wait != UINT64_MAX && now_ms >= t->started_ms + wait;
     if (count > 0 && ((all && quorum) || late || t->cut_offered)) {
         t->cut_offered = true;
-        round_offer_cut(r, committed, 0, now_ms, out);
+        round_offer_cut(r, committed, turn_next_attempt(t), now_ms, out);
     } else if (count > 0 && wait != UINT64_MAX && !late) {
         round_wake(r, t->started_ms + wait);
     }

@@ -7,7 +7,7 @@
 
 static uint64_t told_slots(const struct turn *t)
 {
-    return t->attempt_wanted_slots ? t->attempt_wanted_slots : turn_committed(t);
+    return t->attempt_wanted ? t->attempt_wanted_slots : turn_committed(t);
 }
 
 void round_send_head(struct round *r, const struct core_id *to, struct outbox *out)
@@ -19,9 +19,10 @@ void round_send_head(struct round *r, const struct core_id *to, struct outbox *o
         .run = r->run,
         .height = r->log_count + 1,
         .round = r->head.round,
-        .attempt = t->attempt + (t->attempt_wanted_slots ? 1 : 0),
+        .attempt = t->attempt + (t->attempt_wanted ? 1 : 0),
         .decided = r->head_hash,
         .commits = told_slots(t),
+        .halted = r->frozen,
     };
     outbox_send(out, to, &m);
 }
@@ -84,16 +85,51 @@ static void same_height(struct round *r, const struct core_id *from, const struc
             m.run_commit.commit = (struct slice){t->known[slot].bytes, t->known[slot].size};
             outbox_send(out, from, &m);
         }
-    } else if (head->attempt == t->attempt + 1 && head->commits && !(head->commits & ~t->cut_slots)) {
-        const uint64_t kept = t->attempt_wanted_slots ? t->attempt_wanted_slots & head->commits : head->commits;
-        if (kept) t->attempt_wanted_slots = kept;
+    } else if (head->attempt == t->attempt + 1 && !(head->commits & ~t->cut_slots)) {
+        t->attempt_wanted_slots = t->attempt_wanted ? t->attempt_wanted_slots & head->commits : head->commits;
+        t->attempt_wanted = true;
     }
+}
+
+bool round_halted(const struct round *r, const struct core_id *id)
+{
+    for (uint32_t i = 0; i < r->halted_count; i++)
+        if (r->halted[i].until_ms > r->now_ms && id_equal(&r->halted[i].id, id)) return true;
+    return false;
+}
+
+// Remembers, or forgets, that a member's disk is full.
+static void note_halted(struct round *r, const struct core_id *from, bool halted, uint64_t now_ms)
+{
+    uint32_t at = r->halted_count;
+    for (uint32_t i = 0; i < r->halted_count; i++)
+        if (id_equal(&r->halted[i].id, from)) at = i;
+    if (!halted) {
+        if (at < r->halted_count) r->halted[at] = r->halted[--r->halted_count];
+        return;
+    }
+    for (uint32_t i = 0; at == RUN_MEMBERS_MAX && i < r->halted_count; i++)
+        if (r->halted[i].until_ms <= now_ms) at = i;
+    if (at == RUN_MEMBERS_MAX) return;
+    if (at == r->halted_count) r->halted_count++;
+    r->halted[at].id = *from;
+    r->halted[at].until_ms = now_ms + ROUND_HALTED_MS;
+}
+
+void round_halted_tick(struct round *r, uint64_t now_ms, struct outbox *out)
+{
+    r->now_ms = now_ms;
+    if (round_ended(r) || now_ms < r->next_head_ms) return;
+    r->next_head_ms = now_ms + ROUND_HALTED_SAY_MS;
+    for (uint32_t i = 0; i < r->head.member_count; i++) round_send_head(r, &r->head.members[i].id, out);
 }
 
 static void heard_head(struct round *r, const struct core_id *from, const struct message_run_head *head,
                        uint64_t now_ms, struct outbox *out)
 {
     const uint64_t height = r->log_count + 1;
+    if (run_members_find(r->head.members, r->head.member_count, from) != UINT32_MAX)
+        note_halted(r, from, head->halted, now_ms);
     if (head->height < height) {
         send_decisions(r, from, head->height, ROUND_PULL_LIMIT, out);
         return;

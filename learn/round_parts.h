@@ -27,6 +27,8 @@ enum {
     ROUND_BACKOFF = 8,             // repetitions slow down to so many times the first
     ROUND_RATE_BYTES = 256 << 10,  // handing over less says nothing of this peer's bandwidth
     ROUND_RATE_MS = 5,
+    ROUND_HALTED_MS = 5000,  // a member that said that its disk is full counts as absent for so long
+    ROUND_HALTED_SAY_MS = 1500,
     ROUND_RATE_UNIT = 64,  // bytes a millisecond that make class 1; twice the rate, twice the class
 };
 
@@ -94,13 +96,16 @@ struct turn {
     bool cut_offered;
     bool cut_valid;
     uint32_t attempt;
+    bool reopened;        // the last cut was empty: the round collects again, without
+    uint64_t void_slots;  // those that an earlier cut named and lost
     uint64_t cut_height, cut_slots, cut_ms;
     struct core_hash cut_hash;
     uint32_t weights[RUN_MEMBERS_MAX];  // by slot, after sum_weights
     uint64_t weight;                    // total
     struct item *items;                 // [group's place in the plan * TREE_SHARD_MAX + shard]
     uint64_t lost;                      // slots of the cut that nobody can supply
-    uint64_t attempt_wanted_slots;      // what attempt + 1 should keep; 0: not wanted
+    bool attempt_wanted;                // and what attempt + 1 should keep, perhaps nothing:
+    uint64_t attempt_wanted_slots;
 
     // the outer step
     enum work_step apply;
@@ -172,6 +177,11 @@ struct round {
         bool used;
     } enters[RUN_MEMBERS_MAX];
     uint64_t next_enter_ms;
+    struct {
+        struct core_id id;
+        uint64_t until_ms;      // 0: not in use
+    } halted[RUN_MEMBERS_MAX];  // members that said that their disk is full
+    uint32_t halted_count;
     struct run_command wanted;
     bool wanted_valid, wanted_mine;
     uint64_t next_command_ms;
@@ -192,6 +202,7 @@ bool round_gone(const struct round *r, const struct core_id *id);
 bool round_slot_gone(const struct round *r, const struct turn *t, uint32_t slot);
 const struct run_member *turn_member(const struct turn *t, uint32_t slot);  // NULL: none
 bool round_behind(const struct round *r);
+uint32_t turn_next_attempt(const struct turn *t);  // of the cut that may come next
 // Milliseconds before a push or pull of `bytes` is repeated for the `tries`-th time.
 uint64_t round_backoff(const struct round *r, uint32_t tries, uint64_t bytes);
 uint32_t round_quorum(const struct round *r);
@@ -244,6 +255,18 @@ bool item_candidate(const struct item *item, uint32_t slot);
 uint64_t turn_shard_bytes(const struct round *r, const struct turn *t, uint32_t shard, uint32_t bits);
 uint64_t turn_shard_elements(const struct round *r, const struct turn *t, uint32_t shard);
 bool turn_results_here(const struct round *r, const struct turn *t);
+uint32_t turn_top_level(const struct turn *t);
+struct blob_key turn_item_key(const struct round *r, const struct turn *t, uint32_t level, uint32_t group,
+                              uint32_t shard);
+
+// ---- round_pull.c ----
+void round_pull_contribution(struct round *r, struct turn *t, uint32_t slot, uint32_t shard, uint64_t now_ms,
+                             struct outbox *out);
+void round_pull_sum(struct round *r, struct turn *t, uint32_t level, uint32_t group, uint32_t shard, uint64_t now_ms,
+                    struct outbox *out);
+
+// ---- round_finish.c ----
+void round_finish(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *out);
 
 // ---- round_data.c: bulk by key ----
 void round_send_data(struct round *r, struct turn *t, const struct blob_key *key, const struct core_id *to,
@@ -262,6 +285,9 @@ void round_pull(struct round *r, const struct core_id *from, uint64_t now_ms, st
 enum core_err round_heads_message(struct round *r, const struct core_id *from, const struct message *m, uint64_t now_ms,
                                   struct outbox *out);
 void round_heads_tick(struct round *r, uint64_t now_ms, struct outbox *out);
+// While this peer's disk is full it tells the members.
+void round_halted_tick(struct round *r, uint64_t now_ms, struct outbox *out);
+bool round_halted(const struct round *r, const struct core_id *id);
 
 // ---- round_status.c ----
 enum round_stage round_stage_now(const struct round *r);

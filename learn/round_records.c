@@ -137,6 +137,7 @@ void round_freeze(struct round *r)
 {
     if (r->frozen) return;
     r->frozen = true;
+    r->next_head_ms = 0;
     if (r->started && !round_ended(r)) consensus_halt(r->consensus);
 }
 
@@ -167,6 +168,7 @@ void round_thaw(struct round *r, uint64_t now_ms, struct outbox *out)
     if (!r->frozen || r->broken) return;
     r->now_ms = now_ms;
     r->frozen = false;
+    r->next_head_ms = 0;
     if (!r->started) return;
     ask_again(r->turn);
     ask_again(r->before);

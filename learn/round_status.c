@@ -209,7 +209,9 @@ uint32_t round_waiting(const struct round *r, struct wait_entry *entries, uint32
     if (r->frozen) add(&list, self, WAIT_DISK, r->stage_ms);
     if (alive(r) < round_quorum(r))
         for (uint32_t i = 0; i < r->head.member_count; i++)
-            if (round_gone(r, &r->head.members[i].id)) add(&list, &r->head.members[i].id, WAIT_QUORUM, r->stage_ms);
+            if (round_gone(r, &r->head.members[i].id))
+                add(&list, &r->head.members[i].id, round_halted(r, &r->head.members[i].id) ? WAIT_DISK : WAIT_QUORUM,
+                    r->stage_ms);
     switch (round_stage_now(r)) {
     case ROUND_QUEUED: add(&list, self, WAIT_QUEUE, r->stage_ms); break;
     case ROUND_CATCHING:

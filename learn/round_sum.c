@@ -26,7 +26,7 @@ uint64_t turn_shard_bytes(const struct round *r, const struct turn *t, uint32_t 
     return sum_bytes(bits, turn_shard_elements(r, t, shard));
 }
 
-static uint32_t top_level(const struct turn *t)
+uint32_t turn_top_level(const struct turn *t)
 {
     return t->plan.levels - 1;
 }
@@ -123,6 +123,7 @@ void turn_cut(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *o
     t->apply = STEP_NONE;
     t->rechecked = false;
     t->lost = t->attempt_wanted_slots = 0;
+    t->attempt_wanted = false;
     for (uint32_t slot = 0; slot < RUN_MEMBERS_MAX; slot++) {
         memset(t->known[slot].pull, 0, sizeof t->known[slot].pull);
         memset(t->known[slot].negative, 0, sizeof t->known[slot].negative);
@@ -154,8 +155,8 @@ void turn_cut(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *o
 
 // ---- sums that are here go on ----
 
-static struct blob_key item_key(const struct round *r, const struct turn *t, uint32_t level, uint32_t group,
-                                uint32_t shard)
+struct blob_key turn_item_key(const struct round *r, const struct turn *t, uint32_t level, uint32_t group,
+                              uint32_t shard)
 {
     return (struct blob_key){.run = r->run,
                              .round = t->round,
@@ -203,100 +204,15 @@ void turn_item_here(struct round *r, struct turn *t, uint32_t level, uint32_t gr
     item->state = ITEM_HERE;
     uint64_t targets = item->waiters;
     item->waiters = 0;
-    if (level == top_level(t)) {
+    if (level == turn_top_level(t)) {
         targets |= below(r, t, shard);
     } else if (computed) {
         const uint32_t parent = tree_plan_parent(&t->plan, level, group);
         const uint32_t slot = turn_acting(r, t, turn_item(t, level + 1, parent, shard));
         if (slot != UINT32_MAX) targets |= SLOT(slot);
     }
-    const struct blob_key key = item_key(r, t, level, group, shard);
+    const struct blob_key key = turn_item_key(r, t, level, group, shard);
     send_to(r, t, &key, targets, out);
-}
-
-// ---- pulling ----
-
-struct slots {
-    uint8_t slot[RUN_MEMBERS_MAX];
-    uint32_t count;
-    uint64_t set;
-};
-
-static void ask_slot(const struct round *r, const struct turn *t, struct slots *list, uint32_t slot)
-{
-    if (slot == t->self || slot >= RUN_MEMBERS_MAX || list->set & SLOT(slot) || round_slot_gone(r, t, slot)) return;
-    list->set |= SLOT(slot);
-    list->slot[list->count++] = (uint8_t)slot;
-}
-
-static void ask_candidates(const struct round *r, const struct turn *t, struct slots *list, const struct item *item)
-{
-    for (uint32_t i = 0; i < item->candidates; i++) ask_slot(r, t, list, item->candidate[i]);
-}
-
-static void ask_members(const struct round *r, const struct turn *t, struct slots *list)
-{
-    for (uint32_t i = 0; i < t->manifest.member_count; i++) ask_slot(r, t, list, t->manifest.members[i].slot);
-}
-
-static void pull(struct round *r, const struct turn *t, struct retry *retry, const struct slots *list,
-                 const struct blob_key *key, uint64_t bytes, uint64_t now_ms, struct outbox *out)
-{
-    if (!retry->since_ms) retry->since_ms = now_ms;
-    if (now_ms >= retry->next_ms) {
-        if (list->count) {
-            const struct run_member *m = turn_member(t, list->slot[retry->tries % list->count]);
-            round_send_pull(r, key, &m->id, out);
-        }
-        // A full circle before it slows down: the next one may have it at once.
-        const uint32_t circles = list->count ? retry->tries / list->count : retry->tries;
-        retry->tries++;
-        retry->next_ms = now_ms + round_backoff(r, circles, bytes);
-    }
-    round_wake(r, retry->next_ms);
-}
-
-// Nobody who could answer has it: everyone else is gone or said so, or there was no answer for long.
-static bool contribution_lost(const struct round *r, const struct turn *t, uint32_t slot, uint32_t shard,
-                              uint64_t now_ms)
-{
-    const struct known *k = &t->known[slot];
-    if (k->pull[shard].since_ms && now_ms > k->pull[shard].since_ms + ROUND_LOST_MS) return true;
-    for (uint32_t i = 0; i < t->manifest.member_count; i++) {
-        const struct run_member *m = &t->manifest.members[i];
-        if (m->slot == t->self || k->negative[shard] & SLOT(m->slot) || round_gone(r, &m->id)) continue;
-        return false;
-    }
-    return true;
-}
-
-static void pull_contribution(struct round *r, struct turn *t, uint32_t slot, uint32_t shard, uint64_t now_ms,
-                              struct outbox *out)
-{
-    if (slot == t->self && !t->unfit) return;  // trained again before it is summed
-    struct slots list = {.count = 0};
-    ask_slot(r, t, &list, slot);
-    const uint32_t group = tree_plan_group_of(&t->plan, 0, slot);
-    ask_candidates(r, t, &list, turn_item(t, 0, group, shard));
-    ask_members(r, t, &list);
-    const struct blob_key key = {
-        .run = r->run, .round = t->round, .kind = ROUND_CONTRIBUTION, .shard = shard, .slot = slot};
-    pull(r, t, &t->known[slot].pull[shard], &list, &key, turn_shard_bytes(r, t, shard, 8), now_ms, out);
-    if (contribution_lost(r, t, slot, shard, now_ms)) t->lost |= SLOT(slot);
-}
-
-static void pull_sum(struct round *r, struct turn *t, uint32_t level, uint32_t group, uint32_t shard, uint64_t now_ms,
-                     struct outbox *out)
-{
-    struct item *item = turn_item(t, level, group, shard);
-    struct slots list = {.count = 0};
-    if (level == top_level(t))  // the result comes down through this peer's own groups
-        for (uint32_t l = 0; l < level; l++)
-            ask_slot(r, t, &list, turn_acting(r, t, turn_item(t, l, tree_plan_group_of(&t->plan, l, t->self), shard)));
-    ask_candidates(r, t, &list, item);
-    if (level == top_level(t)) ask_members(r, t, &list);
-    const struct blob_key key = item_key(r, t, level, group, shard);
-    pull(r, t, &item->pull, &list, &key, turn_shard_bytes(r, t, shard, item->bits), now_ms, out);
 }
 
 // ---- computing ----
@@ -310,7 +226,7 @@ static bool inputs_here(struct round *r, struct turn *t, uint32_t level, uint32_
         for (uint32_t slot = 0; slot < RUN_MEMBERS_MAX; slot++) {
             if (!(item->set & SLOT(slot)) || t->known[slot].holds & 1u << shard) continue;
             all = false;
-            pull_contribution(r, t, slot, shard, now_ms, out);
+            round_pull_contribution(r, t, slot, shard, now_ms, out);
         }
         return all;
     }
@@ -321,7 +237,7 @@ static bool inputs_here(struct round *r, struct turn *t, uint32_t level, uint32_
         if (!input->set || input->state == ITEM_HERE) continue;
         all = false;
         if (input->state == ITEM_NONE && turn_acting(r, t, input) != t->self && !input->duty)
-            pull_sum(r, t, level - 1, child, shard, now_ms, out);
+            round_pull_sum(r, t, level - 1, child, shard, now_ms, out);
     }
     return all;
 }
@@ -331,7 +247,7 @@ static void ask_reduce(struct round *r, struct turn *t, uint32_t level, uint32_t
 {
     struct item *item = turn_item(t, level, group, shard);
     struct work_reduce work = {
-        .key = item_key(r, t, level, group, shard),
+        .key = turn_item_key(r, t, level, group, shard),
         .elements = turn_shard_elements(r, t, shard),
         .bits = item->bits,
     };
@@ -350,8 +266,8 @@ static void ask_reduce(struct round *r, struct turn *t, uint32_t level, uint32_t
         for (uint32_t child = first; child < first + count; child++) {
             const struct item *input = turn_item(t, level - 1, child, shard);
             if (!input->set) continue;
-            work.inputs[work.count++] =
-                (struct work_input){.key = item_key(r, t, level - 1, child, shard), .bits = input->bits, .weight = 1};
+            work.inputs[work.count++] = (struct work_input){
+                .key = turn_item_key(r, t, level - 1, child, shard), .bits = input->bits, .weight = 1};
         }
     }
     item->state = ITEM_BUSY;
@@ -390,95 +306,12 @@ void round_reduced(struct round *r, const struct work_result *result, uint64_t n
             turn_item(t, key->level - 1, child, key->shard)->state = ITEM_NONE;
 }
 
-// ---- the outer step and after ----
-
 bool turn_results_here(const struct round *r, const struct turn *t)
 {
     for (uint32_t shard = 0; shard < t->shards; shard++)
-        if (turn_shard_elements(r, t, shard) && turn_item(t, top_level(t), 0, shard)->state != ITEM_HERE) return false;
+        if (turn_shard_elements(r, t, shard) && turn_item(t, turn_top_level(t), 0, shard)->state != ITEM_HERE)
+            return false;
     return true;
-}
-
-// Held-out loss is due after this round, and this peer is the one to measure it: the first live proposer of its
-// manifest.
-static bool evaluation_due(const struct round *r, const struct turn *t, bool *mine)
-{
-    const uint64_t after = t->round + 1;
-    *mine = false;
-    if (!r->spec.val_every || (after % r->spec.val_every && after != r->spec.rounds)) return false;
-    struct core_id ids[RUN_MEMBERS_MAX];
-    uint8_t order[LEDGER_MEMBERS_MAX];
-    const uint32_t count = t->manifest.member_count;
-    for (uint32_t i = 0; i < count; i++) ids[i] = t->manifest.members[i].id;
-    ledger_proposer_order(order, &r->run, t->cut_height + 1, ids, count);
-    for (uint32_t i = 0; i < count; i++) {
-        if (round_gone(r, &ids[order[i]])) continue;
-        *mine = id_equal(&ids[order[i]], &r->options.key->id);
-        break;
-    }
-    return true;
-}
-
-static void ask_apply(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *out)
-{
-    if (t->apply != STEP_NONE || !t->params_here || !turn_results_here(r, t)) return;
-    const bool counted = t->cut_slots & SLOT(t->self);
-    // After a restart the own update is made again first: with it comes the inner state of the next round.
-    const bool will_train = t == r->turn && t->train == STEP_NONE && !t->unfit && !t->train_retry_ms && !r->held &&
-                            r->dataset_here && !r->options.observe;
-    if (counted && (t->train == STEP_RUNNING || will_train)) return;
-    if (now_ms < t->apply_retry_ms) {
-        round_wake(r, t->apply_retry_ms);
-        return;
-    }
-    struct work_apply work = {
-        .top = item_key(r, t, top_level(t), 0, 0),
-        .params_hash = t->manifest.params,
-        .round = t->round,
-        .elements = r->spec.elements,
-        .weight = t->weight,
-        .attempt = t->attempt,
-        .shards = t->shards,
-        .bits = turn_item(t, top_level(t), 0, 0)->bits,
-        .tensors = r->spec.tensors,
-        .keep_inner = counted && t->train == STEP_DONE,
-    };
-    (void)evaluation_due(r, t, &work.evaluate);
-    memcpy(work.exponents, t->manifest.exponents, work.tensors);
-    t->apply = STEP_RUNNING;
-    t->apply_kept_inner = work.keep_inner;
-    outbox_work(out, WORK_APPLY, &work, sizeof work);
-}
-
-static void propose_manifest(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *out)
-{
-    const uint64_t height = r->height;
-    if (!t->rechecked) {
-        t->rechecked = true;
-        const size_t mark = out->count;
-        consensus_recheck(r->consensus, now_ms, out);
-        round_settle(r, mark, now_ms, out);
-        if (r->height != height) return;
-    }
-    bool mine;
-    const bool due = evaluation_due(r, t, &mine);
-    if (due && !mine && !t->evaluated && now_ms < t->applied_ms + ROUND_EVALUATE_MS) {
-        round_wake(r, t->applied_ms + ROUND_EVALUATE_MS);
-        return;
-    }
-    round_offer_manifest(r, now_ms, out);
-}
-
-static void propose_attempt(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *out)
-{
-    const uint64_t kept = t->cut_slots & ~t->lost;
-    if (t->lost && kept && (!t->attempt_wanted_slots || t->attempt_wanted_slots & t->lost)) {
-        t->attempt_wanted_slots = kept;
-        event_emit(&r->options.events, "round.lost", EV_HASH("run", &r->run), EV_U64("round", t->round),
-                   EV_U64("slots", t->lost));
-        for (uint32_t i = 0; i < r->head.member_count; i++) round_send_head(r, &r->head.members[i].id, out);
-    }
-    if (t->attempt_wanted_slots) round_offer_cut(r, t->attempt_wanted_slots, t->attempt + 1, now_ms, out);
 }
 
 void round_sum(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *out)
@@ -489,14 +322,9 @@ void round_sum(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *
         for (uint32_t group = 0; group < t->plan.group_count[level]; group++)
             for (uint32_t shard = 0; shard < t->shards; shard++) compute(r, t, level, group, shard, now_ms, out);
     for (uint32_t shard = 0; shard < t->shards; shard++) {
-        const struct item *item = turn_item(t, top_level(t), 0, shard);
+        const struct item *item = turn_item(t, turn_top_level(t), 0, shard);
         if (item->state == ITEM_NONE && turn_shard_elements(r, t, shard) && turn_acting(r, t, item) != t->self)
-            pull_sum(r, t, top_level(t), 0, shard, now_ms, out);
+            round_pull_sum(r, t, turn_top_level(t), 0, shard, now_ms, out);
     }
-    ask_apply(r, t, now_ms, out);
-    if (t != r->turn) return;
-    if (t->apply == STEP_DONE)
-        propose_manifest(r, t, now_ms, out);
-    else
-        propose_attempt(r, t, now_ms, out);
+    round_finish(r, t, now_ms, out);
 }

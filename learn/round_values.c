@@ -15,6 +15,13 @@ static bool commit_fits(const struct turn *t, const struct commit *c, const stru
            c->shard_count == t->shards && c->phase == COMMIT_ACKNOWLEDGED;
 }
 
+// A first cut, a subset of the cut before (perhaps nobody), or a new one after nobody was left.
+static bool cut_continues(const struct turn *t, const struct cut *cut)
+{
+    if (cut->attempt != turn_next_attempt(t) || cut->slots & t->void_slots) return false;
+    return t->cut_valid ? !(cut->slots & ~t->cut_slots) : cut->count > 0;
+}
+
 static enum consensus_validity judge_cut(struct round *r, uint64_t height, struct slice value)
 {
     struct cut cut;
@@ -23,8 +30,8 @@ static enum consensus_validity judge_cut(struct round *r, uint64_t height, struc
     if (cut.height != height || !hash_equal(&cut.run, &r->run) || cut.round != r->head.round ||
         !hash_equal(&cut.manifest, &r->head_hash))
         return CONSENSUS_INVALID;
-    if (cut.attempt != (t->cut_valid ? t->attempt + 1 : 0)) return CONSENSUS_INVALID;
-    if (t->cut_valid && (cut.slots & ~t->cut_slots)) return CONSENSUS_INVALID;
+    if (!cut_continues(t, &cut)) return CONSENSUS_INVALID;
+    if (cut.count == 0 && t->apply == STEP_DONE) return CONSENSUS_INVALID;  // nothing is lost
     for (uint32_t i = 0; i < cut.count; i++) {
         struct commit c;
         if (commit_read(cut.commits[i], &c) || !commit_fits(t, &c, &r->run)) return CONSENSUS_INVALID;
@@ -48,7 +55,7 @@ void round_offer_cut(struct round *r, uint64_t slots, uint32_t attempt, uint64_t
     };
     for (uint32_t slot = 0; slot < RUN_MEMBERS_MAX; slot++)
         if (slots & SLOT(slot)) cut.commits[cut.count++] = (struct slice){t->known[slot].bytes, t->known[slot].size};
-    if (cut.count == 0) return;
+    if (cut.count == 0 && !t->cut_valid) return;
     uint8_t *bytes = malloc(LEDGER_VALUE_LIMIT);
     check(bytes);
     struct writer w = writer_over(bytes, LEDGER_VALUE_LIMIT);
@@ -65,8 +72,7 @@ static bool cut_follows(const struct round *r, uint64_t height, struct slice val
     struct cut cut;
     const struct turn *t = r->turn;
     if (cut_decode(value, &cut) || cut.height != height || !hash_equal(&cut.run, &r->run) ||
-        cut.round != r->head.round || !hash_equal(&cut.manifest, &r->head_hash) ||
-        cut.attempt != (t->cut_valid ? t->attempt + 1 : 0))
+        cut.round != r->head.round || !hash_equal(&cut.manifest, &r->head_hash) || !cut_continues(t, &cut))
         return false;
     for (uint32_t i = 0; i < cut.count; i++) {
         struct commit c;
@@ -281,7 +287,7 @@ static void offer_bytes(struct round *r, const struct manifest *m, uint64_t now_
 void round_offer_manifest(struct round *r, uint64_t now_ms, struct outbox *out)
 {
     const struct turn *t = r->turn;
-    if (!hash_is_zero(&r->offered) && r->turn->attempt_wanted_slots == 0) return;  // once is enough
+    if (!hash_is_zero(&r->offered) && !r->turn->attempt_wanted) return;  // once is enough
     struct manifest m;
     next_manifest(r, &m);
     add_wishes(r, &m);
