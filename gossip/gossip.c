@@ -53,9 +53,11 @@ static void options_fill(struct gossip_options *o)
     option_default(&o->passive_size, 30);
     option_default(&o->walk_active, 6);
     option_default(&o->walk_passive, 3);
-    option_default(&o->shuffle_ms, 10000);
+    option_default(&o->random_size, 2);
+    option_default(&o->near_ms, 10000);
+    option_default(&o->shuffle_ms, 30000);
     option_default(&o->dial_timeout_ms, 4000);
-    option_default(&o->retry_max_ms, 60000);
+    option_default(&o->retry_max_ms, 300000);
     option_default(&o->digest_ms, 2000);
     option_default(&o->cast_count, 16384);
     option_default(&o->cast_bytes, 32u << 20);
@@ -103,7 +105,7 @@ enum core_err gossip_open(struct gossip **out, const struct gossip_options *opti
     const struct core_id *self = &o->key.id;
     enum core_err err = link_table_open(&g->links, o->active_size + LINKS_BESIDE);
     if (!err) err = members_open(&g->members, o, &g->links, &g->counts, now_ms);
-    if (!err) err = view_open(&g->view, o, &g->links, &g->members, now_ms);
+    if (!err) err = view_open(&g->view, o, &g->links, &g->members, &g->coordinates, &g->counts, now_ms);
     if (!err) err = broadcast_open(&g->broadcast, o, self, &g->links, &g->counts);
     if (err) {
         gossip_close(g);
@@ -114,7 +116,8 @@ enum core_err gossip_open(struct gossip **out, const struct gossip_options *opti
     g->rng = rng_from(o->seed, 0x676f7373);
     g->digest_ms = now_ms + rng_below(&g->rng, o->digest_ms);
     g->ticked_ms = now_ms;
-    g->self = (struct member_record){.id = *self, .incarnation = o->incarnation, .host = o->host, .watchers = g->watchers};
+    g->self =
+        (struct member_record){.id = *self, .incarnation = o->incarnation, .host = o->host, .watchers = g->watchers};
     g->self.session = rng_u64(&g->rng);
     g->self.site = keep(g->site, o->site);
     g->self.name = keep(g->name, o->name);
@@ -477,9 +480,8 @@ bool gossip_message(struct gossip *g, const struct core_id *from, const struct m
 static void accuse(struct gossip *g, const struct monitor_verdict *verdict, uint64_t now_ms, struct outbox *out)
 {
     static const char *const reasons[] = {"silent", "closed", "dial", "unwatched"};
-    const struct accusation accusation = {.accuser = g->self.id,
-                                          .target = verdict->target,
-                                          .incarnation = verdict->incarnation};
+    const struct accusation accusation = {
+        .accuser = g->self.id, .target = verdict->target, .incarnation = verdict->incarnation};
     uint8_t bytes[ACCUSATION_SIZE];
     accusation_write(bytes, &accusation, &g->options.key);
     const struct slice payload = {bytes, sizeof bytes};
@@ -532,7 +534,8 @@ void gossip_tick(struct gossip *g, uint64_t now_ms, struct outbox *out)
     struct monitor_verdict verdict;
     while (!g->self.left && monitor_next_verdict(&g->monitor, now_ms, &verdict)) accuse(g, &verdict, now_ms, out);
     struct members_change change;
-    while (members_next_dead(&g->members, now_ms, g->options.refute_ms, g->monitor.woke_ms + g->options.refute_ms, &change))
+    while (members_next_dead(&g->members, now_ms, g->options.refute_ms, g->monitor.woke_ms + g->options.refute_ms,
+                             &change))
         change_follow(g, &change, now_ms, out);
     members_age(&g->members, now_ms);
     give_up_mute_links(g, now_ms, out);
@@ -738,7 +741,8 @@ enum core_err gossip_entry_load(struct gossip *g, struct slice entry, uint64_t n
         self_put(g, now_ms);
     }
     for (size_t at = 0; at < accusations.size; at += ACCUSATION_SIZE) {
-        err = members_accusation_put(&g->members, (struct slice){accusations.data + at, ACCUSATION_SIZE}, now_ms, &change);
+        err = members_accusation_put(&g->members, (struct slice){accusations.data + at, ACCUSATION_SIZE}, now_ms,
+                                     &change);
         if (err) return err;
     }
     return CORE_ERR_OK;

@@ -79,7 +79,7 @@ struct gossip_options {
     uint32_t near_ms;          // 10000  how often a nearer neighbour is looked for
     uint32_t shuffle_ms;       // 30000
     uint32_t dial_timeout_ms;  // 4000
-    uint32_t retry_max_ms;     // 600000  how far the interval between a peer's tries of a dead member grows
+    uint32_t retry_max_ms;     // 300000  how far the mesh's interval between tries of dead members grows
     uint32_t digest_ms;        // 2000   anti-entropy of members
     uint32_t cast_count;       // 16384  broadcasts kept for those who missed them
     uint32_t cast_bytes;       // 32 MiB  and their payloads, taken as they come
@@ -109,21 +109,21 @@ struct gossip_member {
 };
 
 // Why something that others said of members was not taken: GOSSIP_REFUSED_NAME and its name.
-#define GOSSIP_REFUSALS(R)                                                                   \
-    R(MALFORMED, malformed)     /* bytes that are no record or accusation */                 \
-    R(SIGNATURE, signature)     /* not signed by whom it names */                            \
-    R(CERTIFICATE, certificate) /* its member's certificate doesn't hold */                  \
-    R(RATE, rate)               /* beyond its author's budget */                             \
+#define GOSSIP_REFUSALS(R)                                                                    \
+    R(MALFORMED, malformed)     /* bytes that are no record or accusation */                  \
+    R(SIGNATURE, signature)     /* not signed by whom it names */                             \
+    R(CERTIFICATE, certificate) /* its member's certificate doesn't hold */                   \
+    R(RATE, rate)               /* beyond its author's budget */                              \
     R(STALE, stale)             /* an accusation of an earlier life: outlived, or replayed */ \
-    R(FORGOTTEN, forgotten)     /* a record older than its member's tombstone */             \
-    R(STRANGER, stranger)       /* an accusation by or of nobody who is known */             \
+    R(FORGOTTEN, forgotten)     /* a record older than its member's tombstone */              \
+    R(STRANGER, stranger)       /* an accusation by or of nobody who is known */              \
     R(MUTED, muted)             /* an accusation by who was refuted too often */
 
 enum gossip_refusal {
 #define GOSSIP_REFUSAL_ENUM(NAME, name) GOSSIP_REFUSED_##NAME,
     GOSSIP_REFUSALS(GOSSIP_REFUSAL_ENUM)
 #undef GOSSIP_REFUSAL_ENUM
-    GOSSIP_REFUSED_COUNT
+        GOSSIP_REFUSED_COUNT
 };
 
 struct gossip_counts {

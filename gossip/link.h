@@ -17,7 +17,12 @@ struct link {
     bool neighbor;  // in the active view
     bool asked;     // VIEW_NEIGHBOR sent, no answer yet
     uint64_t asked_ms;
-    bool dialed;  // by the view: hung up when it is not wanted
+    uint32_t wish;        // of that question: enum view_wish
+    bool dialed;          // by the view: hung up when it is not wanted
+    bool chosen;          // this peer asked it to be a neighbour, not the other way round
+    bool near;            // a neighbour in a farther one's place
+    uint64_t number;      // neighbours are numbered as they come
+    struct bucket views;  // VIEW_* messages that are taken from it
     // gossip/broadcast.c
     bool lazy;             // is told of broadcasts, not sent them
     uint32_t cast_bit;     // this neighbour in sets of neighbours; 0: none yet, or no neighbour
