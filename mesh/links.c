@@ -10,78 +10,6 @@
 
 enum { GRANT_FRACTION = 4, IO_THREADS = 1, ZMQ_SOCKETS_MAX = 4096 };
 
-// ---- reasons ----
-
-const char *link_reason_text(enum link_reason reason)
-{
-    static const char *const texts[] = {
-#define LINK_REASON_TEXT(name, text) text,
-        LINK_REASONS(LINK_REASON_TEXT)
-#undef LINK_REASON_TEXT
-    };
-    return reason < LINK_REASON_COUNT ? texts[reason] : "unknown";
-}
-
-const char *link_reason_name(enum link_reason reason)
-{
-    static const char *const names[] = {
-#define LINK_REASON_NAME(name, text) #name,
-        LINK_REASONS(LINK_REASON_NAME)
-#undef LINK_REASON_NAME
-    };
-    return reason < LINK_REASON_COUNT ? names[reason] : "UNKNOWN";
-}
-
-const char *link_class_name(enum link_class c)
-{
-    static const char *const names[LINK_CLASS_COUNT] = {"control", "cast", "bulk"};
-    return c < LINK_CLASS_COUNT ? names[c] : "unknown";
-}
-
-const char *link_way_name(enum link_way way)
-{
-    static const char *const names[LINK_WAY_COUNT] = {"none", "curve", "sealed", "shared"};
-    return way < LINK_WAY_COUNT ? names[way] : "unknown";
-}
-
-// Both ways: what a reason is as an error (REFUSED carries it), and what an error is as a reason.
-static const struct {
-    enum link_reason reason;
-    enum core_err err;
-} error_of[] = {
-    {LINK_NONE, CORE_ERR_OK},
-    {LINK_MALFORMED, CORE_ERR_MALFORMED},
-    {LINK_UNKNOWN_VERSION, CORE_ERR_UNKNOWN_VERSION},
-    {LINK_UNKNOWN_TYPE, CORE_ERR_UNKNOWN_TYPE},
-    {LINK_TOO_LARGE, CORE_ERR_TOO_LARGE},
-    {LINK_WRONG_MESH, CORE_ERR_WRONG_MESH},
-    {LINK_WRONG_KEY, CORE_ERR_VERIFY_FAILED},
-    {LINK_BAD_SIGNATURE, CORE_ERR_BAD_SIGNATURE},
-    {LINK_EXPIRED, CORE_ERR_EXPIRED},
-    {LINK_REVOKED, CORE_ERR_REVOKED},
-    {LINK_LIMIT, CORE_ERR_LIMIT},
-    {LINK_TIMED_OUT, CORE_ERR_TIMED_OUT},
-    {LINK_NO_HELLO, CORE_ERR_TIMED_OUT},
-    {LINK_SILENT, CORE_ERR_TIMED_OUT},
-    {LINK_REFUSED_CONNECTION, CORE_ERR_UNREACHABLE},
-    {LINK_HANDSHAKE, CORE_ERR_UNREACHABLE},
-    {LINK_CLOSED, CORE_ERR_UNREACHABLE},
-};
-
-enum core_err link_reason_error(enum link_reason reason)
-{
-    for (size_t i = 0; i < sizeof error_of / sizeof error_of[0]; i++)
-        if (error_of[i].reason == reason) return error_of[i].err;
-    return CORE_ERR_REFUSED;
-}
-
-enum link_reason links_reason_of(enum core_err err)
-{
-    for (size_t i = 0; i < sizeof error_of / sizeof error_of[0]; i++)
-        if (error_of[i].err == err) return error_of[i].reason;
-    return err == CORE_ERR_REFUSED ? LINK_NOT_ALLOWED : LINK_MALFORMED;
-}
-
 // ---- clocks, links, events ----
 
 uint64_t links_clock_ms(void)
@@ -148,6 +76,7 @@ void links_drop_lanes(struct links *l, struct link *link)
         lane->conn = NO_CONN;
         lane->state = LANE_CLOSED;
     }
+    bulk_forget(link);
     if (link->parked != NO_CONN) conn_shun(l, &l->conns[link->parked], 0);
     link->parked = NO_CONN;
 }
@@ -169,7 +98,7 @@ void links_down(struct links *l, struct link *link, enum link_reason reason, con
     bool ours = link->ours;
     if (was_up && hangup) say_bye(l, link);
     links_drop_lanes(l, link);
-    for (uint32_t i = 0; i < LINK_CLASS_COUNT; i++) queue_close(&link->queues[i]);
+    for (uint32_t i = 0; i < LINK_CLASS_COUNT; i++) frames_close(&link->queues[i]);
     link->state = LINK_STATE_FREE;
     if (!was_up && hangup) return;  // a dial that the owner gave up
     links_emit(l, &(struct link_event){.kind = was_up ? LINK_EVENT_DOWN : LINK_EVENT_DIAL_FAILED,
@@ -189,8 +118,9 @@ void links_up(struct links *l, struct link *link, const struct message *hello, c
     link->credit = 0;
     link->ungranted = 0;
     link->up_since_ms = l->now_ms;
-    // The bulk lane has to follow.
-    link->deadline_ms = l->now_ms + (uint64_t)(l->options.dial_timeout_ms + l->options.hello_timeout_ms);
+    link->deadline_ms = 0;
+    link->same_host = !hash_is_zero(&h->host) && hash_equal(&h->host, &l->options.host);
+    limits_begin(l, link);
     links_emit(l, &(struct link_event){.kind = LINK_EVENT_UP,
                                        .id = link->id,
                                        .address = link->address,
@@ -206,8 +136,17 @@ static void grant(struct links *l, struct link *link, uint64_t bytes)
 {
     struct message m = {.type = MESSAGE_CREDIT, .credit.bytes = bytes};
     struct frame f;
+    // Before the other side can know.
+    if (link->bulk.lane)
+        bulk_allow(link->bulk.lane, bytes);
+    else
+        link->allowance += (int64_t)bytes;
     if (frame_make(l, &m, NULL, &f) == CORE_ERR_OK && lane_send(l, link, LINK_CLASS_CONTROL, &f) == CORE_ERR_OK) return;
     link->ungranted += bytes;  // tried again with the next
+    if (link->bulk.lane)
+        bulk_disallow(link->bulk.lane, bytes);
+    else
+        link->allowance -= (int64_t)bytes;
 }
 
 void links_bulk_opened(struct links *l, struct link *link)
@@ -239,11 +178,12 @@ static void receive_credit(struct links *l, struct link *link, uint64_t bytes)
     lane_flush(l, link, LINK_CLASS_BULK);
 }
 
-static void deliver(struct links *l, struct link *link, const struct message *m)
+static void deliver(struct links *l, struct link *link, const struct message *m, struct buffer *bulk)
 {
     links_emit(l, &(struct link_event){.kind = LINK_EVENT_MESSAGE,
                                        .id = link->id,
                                        .message = m,
+                                       .bulk = bulk,
                                        .address = link->address,
                                        .dialled_by_us = link->ours});
 }
@@ -254,19 +194,34 @@ static enum link_reason misplaced(const struct message *m, uint32_t lane)
     return message_info(m->type)->lane == lane || m->type == MESSAGE_REFUSED ? LINK_NONE : LINK_NOT_ALLOWED;
 }
 
-void links_receive(struct links *l, struct link *link, uint32_t index, struct socket_message *raw, size_t first_part)
+// Whether what came is within what we granted and allow; drops it, or ends the link, where it is not.
+static bool is_allowed(struct links *l, struct link *link, const struct message *m, uint32_t index, size_t bytes)
 {
-    struct slice frames[SOCKET_PARTS_MAX];
-    struct message m;
-    enum core_err err = CORE_ERR_MALFORMED;
-    size_t count = raw->count - first_part, bytes = 0;
-    if (raw->count <= SOCKET_PARTS_MAX) {
-        for (size_t i = 0; i < count; i++) {
-            frames[i] = socket_part(raw, first_part + i);
-            bytes += frames[i].size;
-        }
-        err = wire_decode(frames, count, &l->options.charter->id, &m);
+    enum link_reason reason = LINK_NONE;
+    if (index == LANE_BULK && !link->bulk.lane) {
+        // As the sender counts: any credit that is left lets one more message go.
+        if (link->allowance <= 0) reason = LINK_NO_CREDIT;
+        link->allowance -= (int64_t)bytes;
     }
+    enum limit_verdict verdict = reason ? LIMIT_FITS : limits_take(l, link, links_class_of(m->type), bytes);
+    if (verdict == LIMIT_FLOOD) {
+        reason = LINK_FLOOD;
+        l->totals.floods++;
+    }
+    if (reason) {
+        links_refuse(l, reason, link->curve, link->address);
+        links_down(l, link, reason, "");
+    }
+    return !reason && verdict == LIMIT_FITS;
+}
+
+void links_message(struct links *l, struct link *link, uint32_t index, const struct slice *frames, size_t count,
+                   struct buffer *bulk)
+{
+    struct message m;
+    enum core_err err = count ? wire_decode(frames, count, &l->options.charter->id, &m) : CORE_ERR_MALFORMED;
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++) bytes += frames[i].size;
     struct lane *lane = &link->lanes[index];
     lane->rx_bytes += bytes;
     lane->rx_messages++;
@@ -279,15 +234,56 @@ void links_receive(struct links *l, struct link *link, uint32_t index, struct so
     }
     if (link->closing) return;
     if (index == LANE_BULK) link->ungranted += bytes;
+    if (!is_allowed(l, link, &m, index, bytes)) return;
     switch (m.type) {
     case MESSAGE_CREDIT: receive_credit(l, link, m.credit.bytes); return;
+    case MESSAGE_LANE_WANT:
+    case MESSAGE_LANE_OPEN:
+    case MESSAGE_LANE_READY: bulk_message(l, link, &m); return;
     case MESSAGE_REFUSED: links_down(l, link, LINK_NOT_ALLOWED, ""); return;
     case MESSAGE_BYE:
-        deliver(l, link, &m);
+        deliver(l, link, &m, NULL);
         links_down(l, link, LINK_GOODBYE, "");
         return;
-    default: deliver(l, link, &m); return;
+    default: deliver(l, link, &m, bulk); return;
     }
+}
+
+static void close_part(void *context)
+{
+    zmq_msg_close(context);
+    free(context);
+}
+
+// libzmq's own memory as a buffer, so that the owner may keep it; the part is empty afterwards.
+static struct buffer *adopt_part(zmq_msg_t *part)
+{
+    zmq_msg_t *own = malloc(sizeof *own);
+    if (!own) return NULL;
+    zmq_msg_init(own);
+    zmq_msg_move(own, part);
+    struct buffer *b = buffer_adopt(zmq_msg_data(own), zmq_msg_size(own), close_part, own);
+    if (!b) close_part(own);
+    return b;
+}
+
+void links_receive(struct links *l, struct link *link, uint32_t index, struct socket_message *raw, size_t first_part)
+{
+    struct slice frames[2] = {{0}};
+    struct buffer *bulk = NULL;
+    size_t count = raw->count - first_part;
+    if (count > 2) count = 0;  // malformed
+    if (count >= 1) frames[0] = socket_part(raw, first_part);
+    if (count == 2) {
+        bulk = adopt_part(&raw->parts[first_part + 1]);
+        if (!bulk) {
+            links_down(l, link, LINK_LIMIT, "");
+            return;
+        }
+        frames[1] = buffer_slice(bulk);
+    }
+    links_message(l, link, index, frames, count, bulk);
+    buffer_drop(bulk);
 }
 
 // ---- opening and closing ----
@@ -304,6 +300,8 @@ static void set_defaults(struct links_options *o)
     if (!o->cast_queue_bytes) o->cast_queue_bytes = 8u << 20;
     if (!o->heartbeat_ms) o->heartbeat_ms = 15000;
     if (!o->slow_ms) o->slow_ms = 20000;
+    if (!o->bulk_ways) o->bulk_ways = (1u << LINK_WAY_COUNT) - 1;
+    limits_defaults(o);
     if (!o->penalty_ms) o->penalty_ms = 30000;
 }
 
@@ -363,6 +361,7 @@ void links_close(struct links *l)
     }
     for (uint32_t i = 0; l->conns && i < l->conn_count; i++)
         if (l->conns[i].state == CONN_PARKED) socket_message_close(&l->conns[i].hello);
+    bulk_close(l->bulk);
     socket_close(l->router, l->monitor);
     if (l->context) zmq_ctx_shutdown(l->context);
     if (l->gate) gate_close(l->gate);
@@ -395,7 +394,7 @@ void links_set_incarnation(struct links *links, uint64_t incarnation)
 
 size_t links_pollitems_max(const struct links *links)
 {
-    return 2 + 2 * LANE_COUNT * (size_t)links->options.max_links;
+    return 3 + 2 * LANE_COUNT * (size_t)links->options.max_links;
 }
 
 size_t links_pollitems(struct links *links, struct zmq_pollitem_t *items, size_t capacity)
@@ -406,6 +405,7 @@ size_t links_pollitems(struct links *links, struct zmq_pollitem_t *items, size_t
         items[count++] = (zmq_pollitem_t){.socket = links->router, .events = ZMQ_POLLIN};
         items[count++] = (zmq_pollitem_t){.socket = links->monitor, .events = ZMQ_POLLIN};
     }
+    if (links->bulk) items[count++] = (zmq_pollitem_t){.fd = bulk_descriptor(links->bulk), .events = ZMQ_POLLIN};
     for (uint32_t i = 0; i < links->options.max_links; i++) {
         const struct link *link = &links->links[i];
         for (uint32_t j = 0; link->state != LINK_STATE_FREE && j < LANE_COUNT; j++) {
@@ -424,16 +424,17 @@ static void sooner(uint64_t *at, uint64_t deadline_ms)
     if (deadline_ms && deadline_ms < *at) *at = deadline_ms;
 }
 
-int links_timeout_ms(const struct links *links)
+int links_timeout_ms(struct links *links)
 {
     if (links->more) return 0;
     uint64_t now_ms = links_clock_ms(), at = UINT64_MAX;
     for (uint32_t i = 0; i < links->options.max_links; i++) {
-        const struct link *link = &links->links[i];
+        struct link *link = &links->links[i];
         if (link->state == LINK_STATE_FREE) continue;
         if (link->closing || link->waiting) return 0;
         sooner(&at, link->deadline_ms);
         sooner(&at, lane_slow_at(links, link));
+        sooner(&at, bulk_slow_at(links, link));
         if (link->lanes[LANE_CONTROL].blocked &&
             (link->queues[LINK_CLASS_CONTROL].count || link->queues[LINK_CLASS_CAST].count))
             sooner(&at, now_ms + RETRY_MS);
@@ -457,6 +458,16 @@ static void take_refusals(struct links *l)
     l->totals.refused_total += lost + more;
 }
 
+static void let_slow_go(struct links *l, struct link *link)
+{
+    uint64_t lane = lane_slow_at(l, link), bulk = bulk_slow_at(l, link);
+    bool slow = (lane && l->now_ms >= lane) || (bulk && l->now_ms >= bulk);
+    if (!slow || link->closing) return;
+    l->totals.slow++;
+    link->closing = true;
+    link->closing_reason = LINK_SLOW;
+}
+
 void links_process(struct links *links, links_handle *handle, void *context)
 {
     check(!links->handle);  // not from its own callback
@@ -467,6 +478,7 @@ void links_process(struct links *links, links_handle *handle, void *context)
     take_refusals(links);
     accept_process(links);
     accept_timers(links);
+    bulk_events(links);
     for (uint32_t i = 0; i < links->options.max_links; i++) {
         struct link *link = &links->links[i];
         if (link->state == LINK_STATE_FREE) continue;
@@ -476,6 +488,8 @@ void links_process(struct links *links, links_handle *handle, void *context)
         if (link->state == LINK_STATE_UP) {
             grant_due(links, link);
             for (uint32_t j = 0; j < LINK_CLASS_COUNT; j++) lane_flush(links, link, (enum link_class)j);
+            if (link->queues[LINK_CLASS_BULK].count) bulk_begin(links, link);
+            let_slow_go(links, link);
         }
         if (link->state != LINK_STATE_FREE && link->closing) links_down(links, link, link->closing_reason, "");
     }
@@ -518,7 +532,11 @@ enum core_err links_send_buffer(struct links *links, const struct core_id *id, c
     if (!link || link->state != LINK_STATE_UP || link->closing) return CORE_ERR_UNREACHABLE;
     struct frame f;
     enum core_err err = frame_make(links, m, bulk, &f);
-    return err ? err : lane_send(links, link, links_class_of(m->type), &f);
+    if (err) return err;
+    enum link_class class = links_class_of(m->type);
+    err = lane_send(links, link, class, &f);
+    if (class == LINK_CLASS_BULK) bulk_begin(links, link);
+    return err;
 }
 
 enum core_err links_send(struct links *links, const struct core_id *id, const struct message *m)
@@ -545,68 +563,4 @@ void links_ban(struct links *links, const struct core_id *id, uint64_t ms)
     if (!link) return;
     link->closing = true;
     link->closing_reason = LINK_BANNED;
-}
-
-// ---- statistics ----
-
-bool links_is_up(const struct links *links, const struct core_id *id)
-{
-    const struct link *link = links_find(links, id);
-    return link && link->state == LINK_STATE_UP && !link->closing;
-}
-
-static void stats_of(const struct link *link, struct link_stats *out)
-{
-    *out = (struct link_stats){.id = link->id,
-                               .up = link->state == LINK_STATE_UP,
-                               .dialled_by_us = link->ours,
-                               .bulk_open = link->lanes[LANE_BULK].state == LANE_OPEN,
-                               .up_since_ms = link->up_since_ms,
-                               .bulk_credit = link->credit};
-    memcpy(out->address, link->address, sizeof out->address);
-    for (uint32_t i = 0; i < LANE_COUNT; i++) {
-        const struct lane *lane = &link->lanes[i];
-        out->tx_bytes[i] = lane->tx_bytes;
-        out->rx_bytes[i] = lane->rx_bytes;
-        out->tx_messages[i] = lane->tx_messages;
-        out->rx_messages[i] = lane->rx_messages;
-        out->would_block[i] = lane->would_block;
-    }
-    for (uint32_t i = 0; i < LINK_CLASS_COUNT; i++) {
-        out->queued_bytes[i == LINK_CLASS_BULK ? LANE_BULK : LANE_CONTROL] += link->queues[i].bytes;
-        out->waiting[i] = link->queues[i].count;
-        out->dropped[i] = link->dropped[i];
-        out->flooded[i] = link->flooded[i];
-    }
-}
-
-bool links_stats_at(const struct links *links, uint32_t index, struct link_stats *out)
-{
-    for (uint32_t i = 0; i < links->options.max_links; i++) {
-        if (links->links[i].state == LINK_STATE_FREE || index-- > 0) continue;
-        stats_of(&links->links[i], out);
-        return true;
-    }
-    return false;
-}
-
-bool links_stats_of(const struct links *links, const struct core_id *id, struct link_stats *out)
-{
-    const struct link *link = links_find(links, id);
-    if (link) stats_of(link, out);
-    return link != NULL;
-}
-
-void links_stats(const struct links *links, struct links_stats *out)
-{
-    *out = links->totals;
-    out->up = out->dialling = out->strangers = out->parked = 0;
-    for (uint32_t i = 0; i < links->options.max_links; i++) {
-        out->up += links->links[i].state == LINK_STATE_UP;
-        out->dialling += links->links[i].state == LINK_STATE_DIALLING;
-    }
-    for (uint32_t i = 0; i < links->conn_count; i++) {
-        out->strangers += links->conns[i].state == CONN_STRANGER;
-        out->parked += links->conns[i].state == CONN_PARKED;
-    }
 }

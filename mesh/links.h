@@ -111,9 +111,11 @@ struct links_options {
     int penalty_ms;                            // how long a key that sent hostile bytes is kept out; 0: 30000
     uint64_t cast_queue_bytes;                 // a link; 0: 8 MiB
     int slow_ms;                               // something waits and nothing was taken for so long: LINK_SLOW; 0: 20000
-    struct link_rate rates[LINK_CLASS_COUNT];  // of one peer's messages to us; {0}: what links_default_rates says
-    uint32_t bulk_ways;                        // bit 1 << LINK_WAY_*: the ways allowed; 0: all
-    uint16_t bulk_port;                        // where sealed bulk lanes are accepted; 0: any free
+    struct link_rate rates[LINK_CLASS_COUNT];  // of one peer's messages to us; {0}: 4,000 control, 8,000 casts, 20,000
+                                               // bulk a second and four
+    // seconds of that at once
+    uint32_t bulk_ways;  // bit 1 << LINK_WAY_*: the ways allowed; 0: all
+    uint16_t bulk_port;  // where sealed bulk lanes are accepted; 0: any free
     // May be NULL. Whether an id is a member's as far as the owner knows. An Ed25519 id and its twin (the sign bit
     // flipped) have one X25519 key: a HELLO whose id's twin is known is refused (LINK_WRONG_KEY).
     bool (*knows)(void *context, const struct core_id *id);
@@ -166,7 +168,7 @@ uint16_t links_port(const struct links *links);  // that listens; 0 without a li
 size_t links_pollitems(struct links *links, struct zmq_pollitem_t *items, size_t capacity);
 size_t links_pollitems_max(const struct links *links);
 // How long a poll may wait before links_process must run again; -1: as long as it likes.
-int links_timeout_ms(const struct links *links);
+int links_timeout_ms(struct links *links);
 // Handles what has happened. A bounded amount a call: where more is waiting, links_timeout_ms is 0.
 void links_process(struct links *links, links_handle *handle, void *context);
 

@@ -202,6 +202,8 @@ static void hello_bulk(struct links *l, struct conn *c, const struct message *m,
         conn_shun(l, c, 0);  // of a link that is gone
         return;
     }
+    bulk_forget(link);  // no other way was possible
+    link->bulk.step = BULK_OPEN;
     answer_hello(l, link, c, LANE_BULK);
     links_bulk_opened(l, link);
 }

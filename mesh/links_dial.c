@@ -86,7 +86,12 @@ static void read_monitor(struct links *l, struct link *link, struct lane *lane)
     struct socket_event e;
     while (socket_monitor_next(lane->monitor, &e)) {
         switch (e.event) {
-        case ZMQ_EVENT_CONNECTED: lane->connected = true; break;
+        case ZMQ_EVENT_CONNECTED: {
+            uint16_t port;
+            lane->connected = true;
+            if (!socket_peer((int)e.value, link->peer_host, sizeof link->peer_host, &port)) link->peer_host[0] = '\0';
+            break;
+        }
         case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
             lane->secured = true;
             if (link->state == LINK_STATE_DIALLING)
@@ -156,7 +161,6 @@ static void receive_greeting(struct links *l, struct link *link, uint32_t index,
         link->parked = NO_CONN;
     }
     links_up(l, link, &m, &certificate);
-    dial_bulk(l, link);
 }
 
 static void process_lane(struct links *l, struct link *link, uint32_t index)

@@ -20,6 +20,7 @@
 #define MESH_LINKS_INTERNAL_H
 
 #include "mesh/buffer.h"
+#include "mesh/bulk.h"
 #include "mesh/gate.h"
 #include "mesh/hello.h"
 #include "mesh/links.h"
@@ -86,6 +87,31 @@ struct lane {
     uint64_t tx_bytes, rx_bytes, tx_messages, rx_messages, would_block;
 };
 
+// What a peer may still send of a class (links_limits.c), in thousandths of a token.
+struct limit {
+    uint64_t milli;
+    uint64_t over;  // what it sent too much since the bucket was last full
+    uint64_t at_ms;
+};
+
+// How far a link's bulk lane is (links_bulk.c).
+enum bulk_step {
+    BULK_NONE,      // nobody has asked for it
+    BULK_WANTED,    // we asked the dialler to open it
+    BULK_OFFERED,   // dialler: LANE_OPEN is on its way
+    BULK_EXPECTED,  // listener: LANE_READY was said; a connection, or HELLO over CURVE, is to come
+    BULK_DIALLED,   // dialler: connecting
+    BULK_CURVE,     // over libzmq, as a lane like the control lane
+    BULK_OPEN,
+};
+struct bulk_attempt {
+    enum bulk_step step;
+    struct bulk_lane *lane;
+    uint32_t ways;  // dialler: what was not tried yet, bit 1 << LINK_WAY_*
+    struct core_hash ticket, our_bytes;
+    uint64_t taken, since_ms;  // bytes that the system took, and since when no more
+};
+
 enum link_state { LINK_STATE_FREE, LINK_STATE_DIALLING, LINK_STATE_UP };
 
 struct link {
@@ -99,9 +125,14 @@ struct link {
     struct lane lanes[LANE_COUNT];
     struct queue queues[LINK_CLASS_COUNT];
     uint64_t dropped[LINK_CLASS_COUNT], flooded[LINK_CLASS_COUNT];
-    int64_t credit;      // bulk bytes that we may send; may end below zero by one message
-    uint64_t ungranted;  // bulk bytes read that we have not granted again
-    uint64_t nonce;      // of our HELLO, the same on both lanes
+    struct limit limits[LINK_CLASS_COUNT];
+    struct bulk_attempt bulk;
+    bool same_host;
+    char peer_host[GATE_ADDRESS_MAX];  // numeric, of a connection that we dialled
+    int64_t credit;                    // bulk bytes that we may send; may end below zero by one message
+    int64_t allowance;                 // the same for the other side, over CURVE (mesh/bulk.h counts for itself)
+    uint64_t ungranted;                // bulk bytes read that we have not granted again
+    uint64_t nonce;                    // of our HELLO, the same on both lanes
     uint64_t their_incarnation, their_nonce;
     struct address_list addresses;  // being dialled
     uint32_t next_address;
@@ -131,6 +162,7 @@ struct links {
     struct socket_event before;  // the listener's last event
     uint32_t turned_away;        // handshakes that the gate refused, whose closing is still to come
     uint32_t shaken;             // handshakes that succeeded, whose first message is still to come
+    struct bulk *bulk;           // opened for the first bulk lane
     uint64_t now_ms, next_nonce, next_ticket, next_name;
     links_handle *handle;
     void *handle_context;
@@ -151,13 +183,16 @@ void links_down(struct links *l, struct link *link, enum link_reason reason, con
 void links_up(struct links *l, struct link *link, const struct message *hello, const struct certificate *certificate);
 // Both sides grant the first window.
 void links_bulk_opened(struct links *l, struct link *link);
-// One message of an open lane; `bytes` as it was on the wire.
+// One message of an open lane over libzmq, whose first parts are its routing id.
 void links_receive(struct links *l, struct link *link, uint32_t lane, struct socket_message *m, size_t first_part);
+// One message of an open lane; `bulk` holds frames[1].
+void links_message(struct links *l, struct link *link, uint32_t lane, const struct slice *frames, size_t count,
+                   struct buffer *bulk);
 void links_drop_lanes(struct links *l, struct link *link);
 
 // ---- queues ----
 enum link_class links_class_of(enum message_type type);
-void queue_close(struct queue *q);
+void frames_close(struct queue *q);
 // `bulk` holds m->bulk, and is kept; NULL: the bulk is copied.
 CORE_MUST_USE enum core_err frame_make(struct links *l, const struct message *m, struct buffer *bulk,
                                        struct frame *out);
@@ -171,6 +206,26 @@ void lane_flush(struct links *l, struct link *link, enum link_class class);
 uint64_t lane_slow_at(const struct links *l, const struct link *link);
 // Straight to an accepted connection, whatever its state; lost where libzmq takes no more.
 void conn_send(struct links *l, struct conn *c, const struct message *m);
+
+// ---- bulk lanes (links_bulk.c) ----
+// There is bulk to send: opens the lane, or asks the other side to, unless that has begun.
+void bulk_begin(struct links *l, struct link *link);
+// LANE_WANT, LANE_OPEN, LANE_READY.
+void bulk_message(struct links *l, struct link *link, const struct message *m);
+void bulk_events(struct links *l);
+// Ends an attempt or a lane that is not libzmq's.
+void bulk_forget(struct link *link);
+// One frame to such a lane; CORE_ERR_WOULD_BLOCK leaves it with the caller.
+enum core_err bulk_push(struct link *link, struct frame *f);
+// When a lane of which nothing is taken makes its peer a slow reader; 0: nothing waits.
+uint64_t bulk_slow_at(struct links *l, struct link *link);
+
+// ---- limits (links_limits.c) ----
+void limits_defaults(struct links_options *o);
+void limits_begin(const struct links *l, struct link *link);
+enum limit_verdict { LIMIT_FITS, LIMIT_OVER, LIMIT_FLOOD };
+// Counts one message of theirs. OVER: drop it; FLOOD: let the peer go.
+enum limit_verdict limits_take(struct links *l, struct link *link, enum link_class class, size_t bytes);
 
 // ---- accepted connections (links_accept.c) ----
 void accept_process(struct links *l);

@@ -124,7 +124,7 @@ static bool queue_push(struct queue *q, const struct frame *f, uint64_t limit)
     return true;
 }
 
-void queue_close(struct queue *q)
+void frames_close(struct queue *q)
 {
     while (q->count) {
         frame_close(queue_front(q));
@@ -150,7 +150,10 @@ static enum core_err push(struct links *l, struct link *link, enum link_class cl
     enum message_lane index = lane_of(class);
     struct lane *at = &link->lanes[index];
     size_t bytes = f->bytes;
-    enum core_err err = at->dealer ? send_parts(at->dealer, NULL, f) : send_parts(l->router, &l->conns[at->conn], f);
+    bool apart = class == LINK_CLASS_BULK && link->bulk.lane;
+    enum core_err err = apart        ? bulk_push(link, f)
+                        : at->dealer ? send_parts(at->dealer, NULL, f)
+                                     : send_parts(l->router, &l->conns[at->conn], f);
     at->blocked = err == CORE_ERR_WOULD_BLOCK;
     if (err) return err;
     at->tx_bytes += bytes;
@@ -202,7 +205,8 @@ void lane_flush(struct links *l, struct link *link, enum link_class class)
 uint64_t lane_slow_at(const struct links *l, const struct link *link)
 {
     uint64_t at = 0;
-    for (uint32_t i = 0; i < LINK_CLASS_COUNT; i++) {
+    // How bulk goes is for bulk_slow_at to say: what waits for credit may be a large message on a slow line.
+    for (uint32_t i = 0; i < LINK_CLASS_BULK; i++) {
         const struct queue *q = &link->queues[i];
         if (!q->count) continue;
         uint64_t then = q->since_ms + (uint64_t)l->options.slow_ms;

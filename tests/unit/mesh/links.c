@@ -27,7 +27,8 @@ static void two_peers_meet_and_talk(void **state)
     assert_true(links_stats_of(peers[0].links, &peers[1].key.id, &a));
     assert_true(links_stats_of(peers[1].links, &peers[0].key.id, &b));
     assert_true(a.tx_bytes[LANE_CONTROL] == b.rx_bytes[LANE_CONTROL]);
-    assert_true(a.tx_messages[LANE_CONTROL] == 501);  // with the first CREDIT
+    assert_true(a.tx_messages[LANE_CONTROL] == 500);
+    assert_false(a.bulk_open);  // there was no bulk
 }
 
 static void hangup_ends_both_sides(void **state)
@@ -85,7 +86,7 @@ static void end_process_with_links(bool it_dials, int with)
         _exit(1);
     }
     assert_true(exchanged);
-    until(links_is_up(peers[0].links, &peers[1].key.id) && bulk_open(0, 1));
+    until(links_is_up(peers[0].links, &peers[1].key.id));
     assert_int_equal(kill(child, with), 0);
     until(peers[0].down == 1);
     assert_int_equal(peers[0].last_down, LINK_CLOSED);

@@ -229,8 +229,7 @@ static inline bool bulk_open(int at, int with)
 
 static inline bool joined(int a, int b)
 {
-    return links_is_up(peers[a].links, &peers[b].key.id) && links_is_up(peers[b].links, &peers[a].key.id) &&
-           bulk_open(a, b) && bulk_open(b, a);
+    return links_is_up(peers[a].links, &peers[b].key.id) && links_is_up(peers[b].links, &peers[a].key.id);
 }
 
 static inline enum core_err send_ping(int from, int to, uint64_t nonce)
