@@ -4,41 +4,13 @@
 #include <string.h>
 
 #include "core/check.h"
-#include "gossip/broadcast.h"
-#include "gossip/link.h"
-#include "gossip/members.h"
-#include "gossip/monitor.h"
-#include "gossip/record.h"
+#include "gossip/gossip_parts.h"
 #include "gossip/sync.h"
-#include "gossip/view.h"
 
 enum {
     RECORD_MS = 500,     // changes of neighbours are gathered so long before the record is renewed
-    TOLD_MS = 1000,      // how often a linked peer that is believed dead is told so, for it to refute
     REST_MS = 10,        // never ticks more often
     LINKS_BESIDE = 251,  // links beyond the active view's that are known of: the round's and passing ones
-};
-
-struct gossip {
-    struct gossip_options options;
-    struct link_table links;
-    struct members members;
-    struct view view;
-    struct broadcast broadcast;
-    struct monitor monitor;
-    struct coordinates coordinates;
-    struct gossip_counts counts;
-    struct rng rng;
-    struct member_record self;  // its slices point to the arrays below
-    uint8_t name[GOSSIP_NAME_MAX];
-    uint8_t addresses[GOSSIP_ADDRESSES_MAX];
-    uint8_t certificate[GOSSIP_CERTIFICATE_MAX];
-    uint8_t site[GOSSIP_SITE_MAX];
-    struct core_id watchers[RECORD_WATCHERS_MAX];
-    uint64_t record_ms;  // when the record is renewed; UINT64_MAX: it is as it should be
-    uint64_t digest_ms;
-    uint64_t ticked_ms;
-    uint64_t serial;  // of this peer's casts and accusations
 };
 
 static void option_default(uint32_t *option, uint32_t value)
@@ -83,7 +55,7 @@ static void watchers_fill(struct gossip *g)
 }
 
 // Signs this peer's record as it is now and puts it into the table.
-static void self_put(struct gossip *g, uint64_t now_ms)
+void gossip_self_put(struct gossip *g, uint64_t now_ms)
 {
     watchers_fill(g);
     g->self.seq++;
@@ -124,7 +96,7 @@ enum core_err gossip_open(struct gossip **out, const struct gossip_options *opti
     g->self.addresses = keep(g->addresses, o->addresses);
     g->self.certificate = keep(g->certificate, o->certificate);
     o->name = o->addresses = o->certificate = o->site = (struct slice){0};  // the caller's, not kept
-    self_put(g, now_ms);
+    gossip_self_put(g, now_ms);
     *out = g;
     return CORE_ERR_OK;
 }
@@ -139,71 +111,7 @@ void gossip_close(struct gossip *g)
     free(g);
 }
 
-// ---- what follows from a change ----
-
-static enum core_err cast(struct gossip *g, enum cast_topic topic, struct slice payload, uint64_t now_ms,
-                          struct outbox *out)
-{
-    // Unique over restarts, as long as the incarnation rises.
-    const uint64_t repeat = g->self.incarnation << 24 | (++g->serial & 0xffffff);
-    return broadcast_cast(&g->broadcast, topic, repeat, payload, now_ms, out);
-}
-
-static void self_renew(struct gossip *g, uint64_t now_ms, struct outbox *out)
-{
-    self_put(g, now_ms);
-    const struct member *self = members_find(&g->members, &g->self.id);
-    const enum core_err err = cast(g, TOPIC_MEMBER, self->record->bytes, now_ms, out);
-    check(err == CORE_ERR_OK);
-}
-
-static void refute(struct gossip *g, uint64_t incarnation, uint64_t now_ms, struct outbox *out)
-{
-    if (g->self.left || incarnation < g->self.incarnation || incarnation >= RECORD_INCARNATION_MAX) return;
-    g->self.incarnation = incarnation + 1;
-    g->counts.refutations++;
-    monitor_refuted(&g->monitor);
-    event_emit(&g->options.events, "gossip.refuted", EV_U64("incarnation", g->self.incarnation));
-    self_renew(g, now_ms, out);
-}
-
-// A linked peer that is believed dead, or suspected, is told so, for it to refute.
-static void tell_the_dead(struct gossip *g, struct link *link, uint64_t now_ms, struct outbox *out)
-{
-    const struct member *member = members_find(&g->members, &link->id);
-    if (!member || !member->accusations[0] || now_ms - link->told_ms < TOLD_MS) return;
-    link->told_ms = now_ms;
-    sync_entry_send(member, &link->id, out);
-}
-
-static bool is_silent(const struct gossip *g, const struct link *link, uint64_t now_ms)
-{
-    return now_ms - link->heard_ms >= 2 * (uint64_t)g->options.ping_ms;
-}
-
-static void change_follow(struct gossip *g, const struct members_change *change, uint64_t now_ms, struct outbox *out)
-{
-    if (change->self_behind) refute(g, change->incarnation, now_ms, out);
-    if (!change->news) return;
-    const struct member *member = members_find(&g->members, &change->id);
-    const enum gossip_state state = members_state(member);
-    struct link *link = link_table_find(&g->links, &change->id);
-    if (link && member->accusations[0]) tell_the_dead(g, link, now_ms, out);
-    // Who was heard a moment ago will refute: it stays a neighbour until it falls silent here too.
-    const bool fresh = link && state == GOSSIP_DEAD && !is_silent(g, link, now_ms);
-    if (state >= GOSSIP_DEAD && !fresh) {
-        view_lost(&g->view, &change->id, now_ms);
-        monitor_settled(&g->monitor, &change->id);
-    }
-    if (change->revived) {
-        monitor_settled(&g->monitor, &change->id);
-        view_revived(&g->view, now_ms);
-    }
-    if (!change->notable) return;
-    event_emit(&g->options.events, "gossip.member", EV_ID("peer", &change->id),
-               EV_TEXT("state", gossip_state_name(state)), EV_U64("incarnation", member->record->incarnation));
-    outbox_member(out, &change->id);
-}
+// ---- what follows from an event ----
 
 // After every event: neighbours that are new hear what they may lack; this peer's record names them, a little later.
 static void neighbors_follow(struct gossip *g, uint64_t now_ms, struct outbox *out)
@@ -311,101 +219,6 @@ void gossip_measured(struct gossip *g, const struct core_id *peer, uint64_t rtt_
     if (link->located) coordinates_update(&g->coordinates, &link->coordinates, us);
 }
 
-// Accusations of one member, one behind the other. `pass`: whether any of them is worth passing on.
-static enum core_err accusations_put(struct gossip *g, struct slice bytes, uint64_t now_ms, struct outbox *out,
-                                     bool *pass)
-{
-    *pass = false;
-    if (bytes.size % ACCUSATION_SIZE != 0 || bytes.size > MEMBERS_ACCUSATIONS_MAX) return CORE_ERR_MALFORMED;
-    for (size_t at = 0; at < bytes.size; at += ACCUSATION_SIZE) {
-        struct members_change change;
-        const struct slice one = {bytes.data + at, ACCUSATION_SIZE};
-        const enum core_err err = members_accusation_put(&g->members, one, now_ms, &change);
-        if (err && err != CORE_ERR_REFUSED) return err;
-        if (err) continue;
-        *pass |= change.pass;
-        change_follow(g, &change, now_ms, out);
-    }
-    return CORE_ERR_OK;
-}
-
-static enum core_err entry_put(struct gossip *g, const struct core_id *from, struct slice record,
-                               struct slice accusations, uint64_t now_ms, struct outbox *out)
-{
-    struct members_change change;
-    const enum core_err err = members_record_put(&g->members, record, now_ms, &change);
-    if (err) return err;
-    change_follow(g, &change, now_ms, out);
-    // Restarted with an old disk: it is told what it has to outlive.
-    if (change.stale && id_equal(from, &change.id)) sync_entry_send(members_find(&g->members, from), from, out);
-    bool pass;
-    return accusations_put(g, accusations, now_ms, out, &pass);
-}
-
-static enum core_err records_received(struct gossip *g, const struct core_id *from, struct slice records,
-                                      uint64_t now_ms, struct outbox *out)
-{
-    struct reader r = reader_over(records.data, records.size);
-    struct slice record, accusations;
-    enum core_err first = CORE_ERR_OK;
-    while (sync_entry_next(&r, &record, &accusations)) {
-        const enum core_err err = entry_put(g, from, record, accusations, now_ms, out);
-        // A certificate that ran out is not the fault of whoever passes it on.
-        if (err && err != CORE_ERR_REFUSED && !first) first = err;
-    }
-    return r.failed ? CORE_ERR_MALFORMED : first;
-}
-
-// A CAST_BULK as a CAST. False if it came the wrong way for its size.
-static bool cast_of(const struct message *m, struct message_cast *cast)
-{
-    if (m->type == MESSAGE_CAST) {
-        *cast = m->cast;
-        return cast->payload.size <= GOSSIP_PUSH_MAX;
-    }
-    const struct message_cast_bulk *bulk = &m->cast_bulk;
-    *cast = (struct message_cast){.id = bulk->id, .origin = bulk->origin, .topic = bulk->topic};
-    cast->repeat = bulk->repeat;
-    cast->hops = bulk->hops;
-    cast->payload = m->bulk;
-    return cast->payload.size > GOSSIP_PUSH_MAX && cast->payload.size <= GOSSIP_PAYLOAD_MAX;
-}
-
-static enum core_err cast_received(struct gossip *g, const struct core_id *from, const struct message *m,
-                                   uint64_t now_ms, struct outbox *out)
-{
-    struct message_cast cast;
-    if (!cast_of(m, &cast)) return CORE_ERR_MALFORMED;
-    const enum broadcast_verdict verdict = broadcast_look(&g->broadcast, from, &cast, now_ms, out);
-    if (verdict == BROADCAST_MALFORMED) return CORE_ERR_MALFORMED;
-    if (verdict == BROADCAST_KNOWN) return CORE_ERR_OK;
-    const struct message_cast *c = &cast;
-    if (id_equal(&c->origin, &g->self.id)) return CORE_ERR_OK;  // of an earlier life
-    const struct gossip_callbacks *callbacks = &g->options.callbacks;
-    struct members_change change = {0};
-    enum core_err err = CORE_ERR_OK;
-    switch (c->topic) {
-    case TOPIC_MEMBER: err = members_record_put(&g->members, c->payload, now_ms, &change); break;
-    case TOPIC_SUSPICION: err = accusations_put(g, c->payload, now_ms, out, &change.pass); break;
-    default:
-        if (callbacks->payload_valid &&
-            !callbacks->payload_valid(callbacks->context, &c->origin, (enum cast_topic)c->topic, c->payload))
-            err = CORE_ERR_BAD_SIGNATURE;
-    }
-    if (err == CORE_ERR_REFUSED) return CORE_ERR_OK;
-    if (err) return err;
-    const bool is_ours = c->topic == TOPIC_MEMBER || c->topic == TOPIC_SUSPICION;
-    if (is_ours && !change.pass) return CORE_ERR_OK;
-    broadcast_accept(&g->broadcast, from, c, now_ms, out);
-    if (!is_ours) {
-        g->counts.casts_delivered++;
-        outbox_deliver(out, &c->origin, (enum cast_topic)c->topic, c->payload);
-        return CORE_ERR_OK;
-    }
-    change_follow(g, &change, now_ms, out);
-    return CORE_ERR_OK;
-}
-
 static bool is_gossip(enum message_type type)
 {
     switch (type) {
@@ -448,11 +261,13 @@ static void message_received(struct gossip *g, const struct core_id *from, const
     }
     switch (m->type) {
     case MESSAGE_CAST:
-    case MESSAGE_CAST_BULK: *err = cast_received(g, from, m, now_ms, out); break;
+    case MESSAGE_CAST_BULK: *err = gossip_cast_received(g, from, m, now_ms, out); break;
     case MESSAGE_MEMBERS_ROOT: *err = sync_root_received(&g->members, from, &m->members_root, out); break;
     case MESSAGE_MEMBERS_NODES: *err = sync_nodes_received(&g->members, from, &m->members_nodes, out); break;
     case MESSAGE_MEMBERS_WANT: *err = sync_want_received(&g->members, from, &m->members_want, out); break;
-    case MESSAGE_MEMBERS_RECORDS: *err = records_received(g, from, m->members_records.records, now_ms, out); break;
+    case MESSAGE_MEMBERS_RECORDS:
+        *err = gossip_records_received(g, from, m->members_records.records, now_ms, out);
+        break;
     case MESSAGE_MEMBERS_WATCHERS: break;
     default: check(false);
     }
@@ -467,7 +282,7 @@ bool gossip_message(struct gossip *g, const struct core_id *from, const struct m
     struct link *link = link_table_find(&g->links, from);
     if (!link) return true;  // came with a link that is gone
     heard(g, link, now_ms);
-    tell_the_dead(g, link, now_ms, out);
+    gossip_tell_the_dead(g, link, now_ms, out);
     message_received(g, from, m, now_ms, out, err);
     monitor_answer(&g->monitor, now_ms, out);
     neighbors_follow(g, now_ms, out);
@@ -493,9 +308,9 @@ static void accuse(struct gossip *g, const struct monitor_verdict *verdict, uint
     event_emit(&g->options.events, "gossip.accused", EV_ID("peer", &verdict->target),
                EV_TEXT("why", reasons[verdict->reason]));
     // Before the table's news: the suspect itself may be the neighbour that must hear it.
-    const enum core_err sent = cast(g, TOPIC_SUSPICION, payload, now_ms, out);
+    const enum core_err sent = gossip_own_cast(g, TOPIC_SUSPICION, payload, now_ms, out);
     check(sent == CORE_ERR_OK);
-    change_follow(g, &change, now_ms, out);
+    gossip_change_follow(g, &change, now_ms, out);
 }
 
 static void give_up_mute_links(struct gossip *g, uint64_t now_ms, struct outbox *out)
@@ -504,7 +319,7 @@ static void give_up_mute_links(struct gossip *g, uint64_t now_ms, struct outbox 
         struct link *link = &g->links.items[i];
         if (!link->neighbor) continue;
         const struct member *member = members_find(&g->members, &link->id);
-        if (member && members_state(member) == GOSSIP_DEAD && is_silent(g, link, now_ms))
+        if (member && members_state(member) == GOSSIP_DEAD && gossip_is_silent(g, link, now_ms))
             view_lost(&g->view, &member->record->id, now_ms);
         if (!link->neighbor || link->vouched < MONITOR_VOUCHED_MAX) continue;
         const struct core_id peer = link->id;
@@ -536,12 +351,12 @@ void gossip_tick(struct gossip *g, uint64_t now_ms, struct outbox *out)
     struct members_change change;
     while (members_next_dead(&g->members, now_ms, g->options.refute_ms, g->monitor.woke_ms + g->options.refute_ms,
                              &change))
-        change_follow(g, &change, now_ms, out);
+        gossip_change_follow(g, &change, now_ms, out);
     members_age(&g->members, now_ms);
     give_up_mute_links(g, now_ms, out);
     view_tick(&g->view, now_ms, out);
     neighbors_follow(g, now_ms, out);
-    if (g->record_ms <= now_ms) self_renew(g, now_ms, out);
+    if (g->record_ms <= now_ms) gossip_self_renew(g, now_ms, out);
     if (g->digest_ms <= now_ms) digest_round(g, now_ms, out);
     broadcast_tick(&g->broadcast, now_ms, out);
 }
@@ -569,7 +384,7 @@ enum core_err gossip_cast(struct gossip *g, enum cast_topic topic, struct slice 
                           struct outbox *out)
 {
     check(topic > 0 && topic < TOPIC_COUNT && topic != TOPIC_MEMBER && topic != TOPIC_SUSPICION);
-    return cast(g, topic, payload, now_ms, out);
+    return gossip_own_cast(g, topic, payload, now_ms, out);
 }
 
 void gossip_leave(struct gossip *g, uint64_t now_ms, struct outbox *out)
@@ -579,7 +394,7 @@ void gossip_leave(struct gossip *g, uint64_t now_ms, struct outbox *out)
     g->view.quiet = true;
     g->monitor.quiet = true;
     g->monitor.doubt_count = 0;
-    self_renew(g, now_ms, out);
+    gossip_self_renew(g, now_ms, out);
     event_emit(&g->options.events, "gossip.left", EV_U64("incarnation", g->self.incarnation));
 }
 
@@ -587,7 +402,7 @@ enum core_err gossip_addresses_set(struct gossip *g, struct slice addresses, uin
 {
     if (addresses.size > GOSSIP_ADDRESSES_MAX) return CORE_ERR_TOO_LARGE;
     g->self.addresses = keep(g->addresses, addresses);
-    self_renew(g, now_ms, out);
+    gossip_self_renew(g, now_ms, out);
     return CORE_ERR_OK;
 }
 
@@ -606,144 +421,4 @@ void gossip_recheck(struct gossip *g, uint64_t now_ms, struct outbox *out)
         outbox_member(out, &id);
     }
     neighbors_follow(g, now_ms, out);
-}
-
-// ---- what it knows ----
-
-uint32_t gossip_member_count(const struct gossip *g)
-{
-    return g->members.count;
-}
-
-static void describe(const struct gossip *g, const struct member *member, struct gossip_member *out)
-{
-    const struct member_record *r = member->record;
-    *out = (struct gossip_member){.id = r->id,
-                                  .state = members_state(member),
-                                  .incarnation = r->incarnation,
-                                  .seq = r->seq,
-                                  .heard_ms = member->heard_ms,
-                                  .since_ms = member->since_ms,
-                                  .host = r->host,
-                                  .name = r->name,
-                                  .addresses = r->addresses,
-                                  .certificate = r->certificate,
-                                  .site = r->site,
-                                  .located = r->located,
-                                  .coordinates = r->coordinates,
-                                  .dialable = r->addresses.size > 0};
-    out->self = id_equal(&r->id, &g->self.id);
-    for (uint32_t i = 0; i < g->links.count; i++) {
-        const struct link *link = &g->links.items[i];
-        if (!id_equal(&link->id, &r->id)) continue;
-        out->linked = true;
-        out->neighbor = link->neighbor;
-        out->rtt_us = link->rtt_us;
-    }
-}
-
-void gossip_member_at(const struct gossip *g, uint32_t index, struct gossip_member *out)
-{
-    describe(g, members_at(&g->members, index), out);
-}
-
-bool gossip_member_find(const struct gossip *g, const struct core_id *id, struct gossip_member *out)
-{
-    const struct member *member = members_find(&g->members, id);
-    if (member) describe(g, member, out);
-    return member != NULL;
-}
-
-enum gossip_state gossip_state_of(const struct gossip *g, const struct core_id *id)
-{
-    const struct member *member = members_find(&g->members, id);
-    return member ? members_state(member) : GOSSIP_DEAD;
-}
-
-const char *gossip_state_name(enum gossip_state state)
-{
-    static const char *const names[] = {"alive", "suspect", "dead", "left"};
-    check(state <= GOSSIP_LEFT);
-    return names[state];
-}
-
-uint32_t gossip_neighbors(const struct gossip *g, struct core_id *ids, uint32_t max)
-{
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < g->links.count; i++) {
-        if (!g->links.items[i].neighbor) continue;
-        if (count < max) ids[count] = g->links.items[i].id;
-        count++;
-    }
-    return count;
-}
-
-uint64_t gossip_incarnation(const struct gossip *g)
-{
-    return g->self.incarnation;
-}
-
-bool gossip_coordinates(const struct gossip *g, struct coordinates_point *out)
-{
-    *out = coordinates_rounded(&g->coordinates);
-    return g->coordinates.samples > 0;
-}
-
-uint32_t gossip_health(const struct gossip *g)
-{
-    return g->monitor.health;
-}
-
-const char *gossip_refusal_name(enum gossip_refusal why)
-{
-    static const char *const names[] = {
-#define REFUSAL_NAME(NAME, name) #name,
-        GOSSIP_REFUSALS(REFUSAL_NAME)
-#undef REFUSAL_NAME
-    };
-    check(why < GOSSIP_REFUSED_COUNT);
-    return names[why];
-}
-
-bool gossip_proof(const struct gossip *g, uint32_t index, struct core_id *member, struct slice records[2])
-{
-    if (index >= g->members.proof_count) return false;
-    for (uint32_t i = 0; i < 2; i++) records[i] = g->members.proofs[index].records[i]->bytes;
-    *member = g->members.proofs[index].records[0]->id;
-    return true;
-}
-
-void gossip_counts_get(const struct gossip *g, struct gossip_counts *out)
-{
-    *out = g->counts;
-}
-
-// ---- keeping the table over a restart ----
-
-size_t gossip_entry_save(const struct gossip *g, uint32_t index, uint8_t *out)
-{
-    struct writer w = writer_over(out, GOSSIP_ENTRY_MAX);
-    sync_entry_write(&w, members_at(&g->members, index));
-    check(!w.overflowed);
-    return w.size;
-}
-
-enum core_err gossip_entry_load(struct gossip *g, struct slice entry, uint64_t now_ms)
-{
-    struct reader r = reader_over(entry.data, entry.size);
-    struct slice record, accusations;
-    if (!sync_entry_next(&r, &record, &accusations) || !reader_finished(&r)) return CORE_ERR_MALFORMED;
-    struct members_change change;
-    enum core_err err = members_record_put(&g->members, record, now_ms, &change);
-    if (err) return err;
-    if (change.self_behind) {
-        g->self.incarnation = change.incarnation + 1;
-        self_put(g, now_ms);
-    }
-    for (size_t at = 0; at < accusations.size; at += ACCUSATION_SIZE) {
-        err = members_accusation_put(&g->members, (struct slice){accusations.data + at, ACCUSATION_SIZE}, now_ms,
-                                     &change);
-        if (err) return err;
-    }
-    return CORE_ERR_OK;
 }

@@ -16,8 +16,10 @@
 #include "core/check.h"
 #include "core/philox.h"
 #include "gossip/gossip.h"
+#include "gossip/key_map.h"
+#include "gossip/pool.h"
 
-enum { WORLD_PEERS = 64, WORLD_EVENTS = 1 << 17, WORLD_CASTS = 256 };
+enum { WORLD_PEERS = 256, WORLD_EVENTS = 1 << 20, WORLD_CASTS = 256, WORLD_PINGS = 8 };
 
 enum world_kind { WORLD_MESSAGE, WORLD_UP, WORLD_DOWN, WORLD_DIAL_FAILED, WORLD_HANGUP };
 
@@ -29,8 +31,17 @@ struct world_event {
     struct message *message;
 };
 
+// A ping under way, for gossip_measured.
+struct world_ping {
+    uint64_t nonce, at_ms;
+};
+
 struct world_peer {
     struct gossip *gossip;  // NULL: the process is down
+    uint64_t next_ms;       // its next tick
+    struct world_ping pings[WORLD_PINGS];
+    uint32_t pinged;
+    uint64_t sent, bytes;  // messages that it sent, and their fields' bytes
     struct core_key key;
     bool dialable, paused;
     uint32_t part;  // peers of different parts don't reach each other
@@ -46,6 +57,9 @@ struct world {
     uint64_t now_ms, order;
     struct rng rng;
     uint32_t delay_min_ms, delay_max_ms;
+    uint32_t (*distance_ms)(uint32_t a, uint32_t b);  // one way, on top of the delay; NULL: none
+    struct key_map numbers;                           // of peers, by the first 8 bytes of their ids
+    struct record_pool *pool;                         // shared: hundreds of peers verify a record once
     uint32_t drop_percent;
     bool kills_are_silent;                  // no one is told that a killed process's links closed
     bool linked[WORLD_PEERS][WORLD_PEERS];  // as [a] believes of [b]
@@ -103,12 +117,14 @@ static struct world_event world_pop(struct world *w)
 
 // ---- the network ----
 
-static uint64_t world_delay(struct world *w)
+static uint64_t world_delay(struct world *w, uint32_t a, uint32_t b)
 {
-    return w->delay_min_ms + rng_below(&w->rng, w->delay_max_ms - w->delay_min_ms + 1);
+    const uint64_t delay = w->delay_min_ms + rng_below(&w->rng, w->delay_max_ms - w->delay_min_ms + 1);
+    return delay + (w->distance_ms ? w->distance_ms(a, b) : 0);
 }
 
-static struct message *world_copy(const struct message *m)
+// A copy; `bytes` of its views and bulk.
+static struct message *world_copy(const struct message *m, size_t *bytes)
 {
     const struct message_info *info = message_info(m->type);
     size_t size = sizeof *m + m->bulk.size;
@@ -129,14 +145,21 @@ static struct message *world_copy(const struct message *m)
     check(size - sizeof *m - m->bulk.size <= info->body_limit && m->bulk.size <= info->bulk_limit);
     if (m->bulk.size) memcpy(at, m->bulk.data, m->bulk.size);
     copy->bulk.data = at;
+    *bytes = size - sizeof *m;
     return copy;
+}
+
+static uint64_t world_key(const void *bytes)
+{
+    uint64_t key;
+    memcpy(&key, bytes, sizeof key);
+    return key;
 }
 
 static uint32_t world_number(const struct world *w, const struct core_id *id)
 {
-    for (uint32_t i = 0; i < w->count; i++)
-        if (id_equal(&w->peers[i].key.id, id)) return i;
-    return UINT32_MAX;
+    const uint32_t *number = key_map_find(&w->numbers, world_key(id->bytes));
+    return number && id_equal(&w->peers[*number].key.id, id) ? *number : UINT32_MAX;
 }
 
 static bool world_reaches(const struct world *w, uint32_t a, uint32_t b)
@@ -159,7 +182,7 @@ static void world_dial(struct world *w, uint32_t a, uint32_t b)
     const uint32_t epoch = w->epoch[a][b] > w->epoch[b][a] ? w->epoch[a][b] + 1 : w->epoch[b][a] + 1;
     w->epoch[a][b] = w->epoch[b][a] = epoch;
     w->linked[a][b] = w->linked[b][a] = true;
-    const uint64_t delay = world_delay(w);
+    const uint64_t delay = world_delay(w, a, b);
     world_push(w, (struct world_event){.kind = WORLD_UP, .from = a, .to = b, .epoch = epoch}, delay);
     world_push(w, (struct world_event){.kind = WORLD_UP, .from = b, .to = a, .epoch = epoch}, delay);
 }
@@ -173,7 +196,7 @@ static void world_unlink(struct world *w, uint32_t a, uint32_t b, bool tell_b)
     if (!tell_b) return;
     w->linked[b][a] = false;
     w->epoch[b][a] = w->epoch[a][b];
-    world_push(w, (struct world_event){.kind = WORLD_DOWN, .from = a, .to = b, .epoch = epoch}, world_delay(w));
+    world_push(w, (struct world_event){.kind = WORLD_DOWN, .from = a, .to = b, .epoch = epoch}, world_delay(w, a, b));
 }
 
 static void world_send(struct world *w, uint32_t a, uint32_t b, const struct message *m)
@@ -184,14 +207,19 @@ static void world_send(struct world *w, uint32_t a, uint32_t b, const struct mes
         if (!w->linked[a][b]) return;
     }
     w->sent++;
+    w->peers[a].sent++;
+    if (m->type == MESSAGE_PING)
+        w->peers[a].pings[w->peers[a].pinged++ % WORLD_PINGS] = (struct world_ping){m->ping.nonce, w->now_ms};
     const bool lost = rng_below(&w->rng, 100) < w->drop_percent;
     if (lost || !world_reaches(w, a, b)) return;
     // Behind the link's own coming up.
-    const uint64_t delay = world_delay(w) + w->delay_max_ms;
-    const struct world_event e = {.kind = WORLD_MESSAGE, .from = a, .to = b, .epoch = w->epoch[a][b]};
+    const uint64_t delay = world_delay(w, a, b) + w->delay_max_ms;
+    struct world_event e = {.kind = WORLD_MESSAGE, .from = a, .to = b, .epoch = w->epoch[a][b]};
+    size_t bytes;
+    e.message = world_copy(m, &bytes);
+    w->peers[a].bytes += bytes;
+    w->bytes += bytes;
     world_push(w, e, delay);
-    for (uint32_t i = 0; i < w->heap_count; i++)
-        if (w->heap[i].order == w->order - 1) w->heap[i].message = world_copy(m);
 }
 
 static void world_perform(struct world *w, uint32_t a)
@@ -214,6 +242,7 @@ static void world_perform(struct world *w, uint32_t a)
         }
     }
     outbox_reset(&w->out);
+    if (w->peers[a].gossip) w->peers[a].next_ms = gossip_next_ms(w->peers[a].gossip);
 }
 
 // ---- peers ----
@@ -250,8 +279,10 @@ static void world_start(struct world *w, uint32_t i, uint64_t incarnation)
     o.addresses = p->dialable ? (struct slice){(const uint8_t *)address, strlen(address)} : (struct slice){0};
     w->speakers[i] = (struct world_speaker){w, i};
     o.events = (struct event_sink){world_emit, &w->speakers[i]};
+    o.pool = w->pool;
     const enum core_err err = gossip_open(&p->gossip, &o, w->now_ms);
     check(err == CORE_ERR_OK);
+    p->next_ms = gossip_next_ms(p->gossip);
 }
 
 static void world_kill(struct world *w, uint32_t i)
@@ -266,7 +297,8 @@ static void world_kill(struct world *w, uint32_t i)
         if (w->kills_are_silent || !world_reaches(w, i, b) || !w->linked[b][i]) continue;
         w->linked[b][i] = false;
         const uint32_t epoch = w->epoch[b][i]++;
-        world_push(w, (struct world_event){.kind = WORLD_DOWN, .from = i, .to = b, .epoch = epoch}, world_delay(w));
+        world_push(w, (struct world_event){.kind = WORLD_DOWN, .from = i, .to = b, .epoch = epoch},
+                   world_delay(w, i, b));
     }
 }
 
@@ -277,17 +309,19 @@ static void world_open(struct world *w, uint32_t count, uint64_t seed)
     w->rng = rng_from(seed, 77);
     w->delay_min_ms = 1;
     w->delay_max_ms = 20;
-    w->options.members_max = 128;
+    w->options.members_max = WORLD_PEERS;
     w->options.retry_max_ms = 20000;
     w->heap = calloc(WORLD_EVENTS, sizeof *w->heap);
     check(w->heap);
-    const enum core_err err = outbox_open(&w->out, 4096, 8u << 20);
+    enum core_err err = outbox_open(&w->out, 4096, 16u << 20);
+    if (!err) err = record_pool_open(&w->pool);
     check(err == CORE_ERR_OK);
     w->now_ms = 1000;
     for (uint32_t i = 0; i < count; i++) {
         uint8_t raw[CORE_SEED_SIZE] = {(uint8_t)i, (uint8_t)seed, (uint8_t)(seed >> 8), 1};
         w->peers[i].key = sign_key_from_seed(raw);
         w->peers[i].dialable = true;
+        check(key_map_put(&w->numbers, world_key(w->peers[i].key.id.bytes), i));
     }
 }
 
@@ -299,7 +333,20 @@ static void world_close(struct world *w)
         free(e.message);
     }
     free(w->heap);
+    key_map_close(&w->numbers);
+    record_pool_close(w->pool);
     outbox_close(&w->out);
+}
+
+// The round trip of a ping, for its pong.
+static void world_measure(struct world *w, const struct world_event *e)
+{
+    struct world_peer *p = &w->peers[e->to];
+    for (uint32_t i = 0; i < WORLD_PINGS; i++) {
+        if (p->pings[i].nonce != e->message->pong.nonce || p->pings[i].at_ms == 0) continue;
+        gossip_measured(p->gossip, &w->peers[e->from].key.id, 1000 * (w->now_ms - p->pings[i].at_ms), w->now_ms);
+        p->pings[i].at_ms = 0;
+    }
 }
 
 static void world_handle(struct world *w, const struct world_event *e)
@@ -309,7 +356,8 @@ static void world_handle(struct world *w, const struct world_event *e)
     if (!p->gossip) return;
     if (p->paused || w->now_ms < p->deaf_until_ms) {  // it lies in the socket until the process goes on
         struct world_event again = *e;
-        if (e->message) again.message = world_copy(e->message);
+        size_t bytes;
+        if (e->message) again.message = world_copy(e->message, &bytes);
         world_push(w, again, 100);
         return;
     }
@@ -319,6 +367,7 @@ static void world_handle(struct world *w, const struct world_event *e)
         if (w->epoch[e->to][e->from] != e->epoch || !w->linked[e->to][e->from]) return;
         check(gossip_message(p->gossip, from, e->message, w->now_ms, &w->out, &err));
         assert_int_equal(err, CORE_ERR_OK);
+        if (e->message->type == MESSAGE_PONG) world_measure(w, e);
         break;
     case WORLD_UP:
         if (w->epoch[e->to][e->from] == e->epoch) gossip_link_up(p->gossip, from, w->now_ms, &w->out);
@@ -344,10 +393,9 @@ static bool world_step(struct world *w, uint64_t until_ms)
     uint64_t next = until_ms + 1;
     uint32_t ticks = UINT32_MAX;
     for (uint32_t i = 0; i < w->count; i++) {
-        struct world_peer *p = &w->peers[i];
+        const struct world_peer *p = &w->peers[i];
         if (!p->gossip || p->paused) continue;
-        uint64_t at = gossip_next_ms(p->gossip);
-        if (at < w->now_ms) at = w->now_ms;
+        const uint64_t at = p->next_ms < w->now_ms ? w->now_ms : p->next_ms;
         if (at < next) {
             next = at;
             ticks = i;

@@ -1,0 +1,121 @@
+// The overlay at size, in virtual time: join storms, mass failures, splits, nearness, attacks on the view.
+#include "unit/gossip/world.h"
+
+static struct world world;
+
+static bool sees_all(uint32_t a)
+{
+    const struct gossip *g = world.peers[a].gossip;
+    uint32_t alive = 0, running = 0;
+    for (uint32_t b = 0; b < world.count; b++) running += world.peers[b].gossip != NULL;
+    for (uint32_t i = 0; i < gossip_member_count(g); i++) {
+        struct gossip_member m;
+        gossip_member_at(g, i, &m);
+        const uint32_t b = world_number(&world, &m.id);
+        alive += m.state == GOSSIP_ALIVE && world.peers[b].gossip != NULL;
+    }
+    return alive == running;
+}
+
+// How many of the running peers see all running peers alive.
+static uint32_t complete(void)
+{
+    uint32_t count = 0;
+    for (uint32_t a = 0; a < world.count; a++) count += world.peers[a].gossip && sees_all(a);
+    return count;
+}
+
+static uint32_t running(void)
+{
+    uint32_t count = 0;
+    for (uint32_t a = 0; a < world.count; a++) count += world.peers[a].gossip != NULL;
+    return count;
+}
+
+// Milliseconds, in steps of `step_ms`, until everyone sees everyone; UINT64_MAX after `limit_ms`.
+static uint64_t until_complete(uint64_t step_ms, uint64_t limit_ms)
+{
+    const uint64_t from = world.now_ms;
+    while (world.now_ms - from < limit_ms) {
+        world_run(&world, step_ms);
+        if (complete() == running()) return world.now_ms - from;
+    }
+    return UINT64_MAX;
+}
+
+// Peers that can be reached from the first that runs, over links that both ends hold for neighbours.
+static uint32_t connected(void)
+{
+    static bool near[WORLD_PEERS][WORLD_PEERS];
+    memset(near, 0, sizeof near);
+    uint32_t first = UINT32_MAX;
+    for (uint32_t a = world.count; a-- > 0;) {
+        if (!world.peers[a].gossip) continue;
+        first = a;
+        struct core_id ids[WORLD_PEERS];
+        const uint32_t n = gossip_neighbors(world.peers[a].gossip, ids, WORLD_PEERS);
+        for (uint32_t i = 0; i < n; i++) near[a][world_number(&world, &ids[i])] = true;
+    }
+    bool seen[WORLD_PEERS] = {false};
+    uint32_t queue[WORLD_PEERS], head = 0, tail = 0;
+    seen[first] = true;
+    queue[tail++] = first;
+    while (head < tail) {
+        const uint32_t a = queue[head++];
+        for (uint32_t b = 0; b < world.count; b++) {
+            if (seen[b] || !near[a][b] || !near[b][a] || !world.peers[b].gossip) continue;
+            seen[b] = true;
+            queue[tail++] = b;
+        }
+    }
+    return tail;
+}
+
+static void open_at(uint32_t count, uint64_t seed, uint32_t delay_ms)
+{
+    world_open(&world, count, seed);
+    world.delay_min_ms = world.delay_max_ms = delay_ms;
+}
+
+// Everyone dials the first peer at one moment.
+static void storm(uint32_t count, uint64_t limit_ms)
+{
+    uint64_t worst = 0;
+    for (uint64_t seed = 0; seed < 3; seed++) {
+        open_at(count, 400 + seed, 1);
+        for (uint32_t i = 0; i < count; i++) world_start(&world, i, 1);
+        for (uint32_t i = 1; i < count; i++) world_dial(&world, i, 0);
+        const uint64_t took = until_complete(10, 20000);
+        const uint64_t sent = world.sent, bytes = world.bytes, of_contact = world.peers[0].bytes;
+        print_message("%u at once: all see all after %llu ms; %llu messages, %llu bytes, %llu of the contact\n", count,
+                      (unsigned long long)took, (unsigned long long)sent, (unsigned long long)bytes,
+                      (unsigned long long)of_contact);
+        if (took > worst) worst = took;
+        world_run(&world, 10000);
+        assert_int_equal(complete(), count);
+        assert_int_equal(connected(), count);
+        uint32_t links = 0;
+        for (uint32_t b = 0; b < count; b++) links += world.linked[0][b];
+        print_message("   contact keeps %u links\n", links);
+        assert_true(links <= 12);
+        assert_int_equal(world.accusations, 0);
+        world_close(&world);
+    }
+    assert_true(worst < limit_ms);
+}
+
+static void a_storm_of_joiners_sees_itself_at_once(void **state)
+{
+    (void)state;
+    storm(64, 1000);
+    storm(128, 2000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_storm_of_joiners_sees_itself_at_once),
+    };
+    if (sign_start() != CORE_ERR_OK) return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
