@@ -85,7 +85,7 @@ void mesh_node_boot(struct mesh_world *w, uint32_t index)
     if (n->saved.size) load(w, n);
     n->incarnation = gossip_incarnation(n->gossip);
     measure_back(w, index);
-    const uint32_t phase = w->acting ? 1000 : 1 + mesh_chance(w, 1000000);
+    const uint32_t phase = w->acting || w->options.storm ? 1000 : 1 + mesh_chance(w, 1000000);
     n->tick_us = w->now_us + phase;
     mesh_push(w, (struct mesh_event){.kind = MESH_TICK, .node = index, .life = n->life}, phase);
     mesh_push(w, (struct mesh_event){.kind = MESH_LOOK, .node = index, .life = n->life},
@@ -133,7 +133,9 @@ void mesh_node_stop(struct mesh_world *w, uint32_t index, bool told)
 static void believed(struct mesh_world *w, uint32_t index, uint32_t of)
 {
     const struct mesh_node *n = &w->nodes[index], *other = &w->nodes[of];
-    const enum gossip_state state = gossip_state_of(n->gossip, &other->key.id);
+    struct gossip_member member;
+    if (!gossip_member_find(n->gossip, &other->key.id, &member)) return;
+    const enum gossip_state state = member.state;
     measure_believed(w, index, of, state);
     if (state == GOSSIP_LEFT && !n->hostile && !other->hostile && !other->left)
         mesh_fail(w, "forged: peer %u believes that peer %u left", index, of);
@@ -215,7 +217,10 @@ void mesh_node_look(struct mesh_world *w, uint32_t index)
     struct mesh_node *n = &w->nodes[index];
     bool linked = false;
     for (uint32_t i = 0; i < n->side_count; i++) linked = linked || n->sides[i].up;
-    const uint32_t contact = mesh_chance(w, w->options.nodes < MESH_CONTACTS ? w->options.nodes : MESH_CONTACTS);
+    // The contacts found each other first: a mesh stands when a storm comes.
+    const bool early = w->now_us < MESH_STORM_US;
+    const uint32_t contact =
+        early ? 0 : mesh_chance(w, w->options.nodes < MESH_CONTACTS ? w->options.nodes : MESH_CONTACTS);
     if (!linked && contact != index && !n->left) mesh_dial(w, index, contact, (struct slice){0});
     mesh_push(w, (struct mesh_event){.kind = MESH_LOOK, .node = index, .life = n->life}, LOOK_US);
 }

@@ -158,7 +158,7 @@ static struct mesh_world *open_world(const struct mesh_options *options, struct 
     if (o->storm) {
         for (uint32_t i = 0; i < o->nodes; i++)
             mesh_push(w, (struct mesh_event){.kind = MESH_BOOT, .node = i},
-                      i < MESH_CONTACTS ? 1 : 1000 + mesh_chance(w, 1000));
+                      i < MESH_CONTACTS ? i * 1000 + 1 : MESH_STORM_US + mesh_chance(w, 1000));
     } else {
         for (uint32_t i = 0; i < o->nodes; i++) mesh_node_boot(w, i);
         mesh_tables_load(w);
@@ -278,9 +278,10 @@ static bool advance(struct mesh_world *w, uint64_t *formed_us, uint64_t *whole_u
     struct mesh_report *r = w->report;
     char why[160];
     if (!w->acting) {
-        if (!*formed_us && measure_whole(w, why, sizeof why)) {
+        if (!*formed_us && (!w->options.storm || w->now_us > MESH_STORM_US + 10000) &&
+            measure_whole(w, why, sizeof why)) {
             *formed_us = w->now_us;
-            r->formed_ms = w->now_us / 1000;
+            r->formed_ms = (w->now_us - (w->options.storm ? MESH_STORM_US : 0)) / 1000;
         }
         const uint64_t settle_ms = w->options.storm ? SETTLE_STORM_MS : SETTLE_MS;
         if (*formed_us ? w->now_us > *formed_us + QUIET_MS * 1000ull : w->now_us > settle_ms * 1000) begin_acting(w);

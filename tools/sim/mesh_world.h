@@ -13,8 +13,9 @@
 #include "tools/sim/queue.h"
 #include "tools/sim/wire.h"
 
-#define MESH_NOBODY  UINT32_MAX
-#define MESH_FOREVER UINT64_MAX
+#define MESH_NOBODY   UINT32_MAX
+#define MESH_FOREVER  UINT64_MAX
+#define MESH_STORM_US 1000000  // when a storm begins
 
 enum {
     MESH_PENDING = 16,  // messages kept for a link that is being dialled
