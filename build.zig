@@ -5,10 +5,12 @@
 //!   zig build test [-Donly=NAME]   unit tests (of one module), tests/unit/MODULE/*.c
 //!   zig build asan|tsan            the same tests under ASan+UBSan (clang) or TSan (Zig)
 //!   zig build fuzz                 libFuzzer targets into zig-out/fuzz (clang), tests/fuzz/*.c
+//!   zig build hostile              the attacker of the end-to-end tests, zig-out/tests/hostile
 //!   zig build sim bench tidy fmt   simulator seeds, benchmarks, style as a test, formatting check
 const std = @import("std");
 const layers = @import("build/layers.zig");
 const clang = @import("build/clang.zig");
+const gpu = @import("build/gpu.zig");
 const sources = @import("build/sources.zig");
 
 const Context = struct {
@@ -16,6 +18,7 @@ const Context = struct {
     target: std.Build.ResolvedTarget,
     optimize: std.builtin.OptimizeMode,
     tsan: bool = false,
+    images: std.Build.LazyPath,
     libraries: std.StringHashMapUnmanaged(*std.Build.Step.Compile) = .empty,
 
     fn library(c: *Context, module: layers.Module) *std.Build.Step.Compile {
@@ -23,6 +26,7 @@ const Context = struct {
         const b = c.b;
         const root = c.moduleOf(module);
         sources.addModule(b, root, module, &layers.flags);
+        if (module.images) root.addObjectFile(c.images);
         for (sources.cFiles(b, module.name)) |file| {
             const isa = sources.isaOf(file) orelse continue;
             if (isa.arch != c.target.result.cpu.arch) continue;
@@ -114,7 +118,8 @@ pub fn build(b: *std.Build) void {
     const only = b.option([]const u8, "only", "Run the tests of this module only");
     // The baseline machine: kernels for wider vectors are separate files, picked at start.
     const target = b.resolveTargetQuery(.{ .cpu_model = .baseline });
-    var c = Context{ .b = b, .target = target, .optimize = if (debug) .Debug else .ReleaseFast };
+    const images = gpu.object(b, gpu.folder(b));
+    var c = Context{ .b = b, .target = target, .images = images, .optimize = if (debug) .Debug else .ReleaseFast };
 
     const exe = if (only == null) mycel(&c) else null;
     if (exe) |e| {
@@ -128,12 +133,17 @@ pub fn build(b: *std.Build) void {
 
     c.unitTests(b.step("test", "Unit tests"), only);
 
-    var t = Context{ .b = b, .target = target, .optimize = .ReleaseSafe, .tsan = true };
+    var t = Context{ .b = b, .target = target, .images = images, .optimize = .ReleaseSafe, .tsan = true };
     const tsan = b.step("tsan", "Unit tests under ThreadSanitizer");
     t.unitTests(tsan, only);
 
-    clang.asanTests(b, b.step("asan", "Unit tests under ASan and UBSan"), only);
-    clang.fuzzers(b, b.step("fuzz", "Build the fuzzers into zig-out/fuzz"));
+    if (hostile(&c)) |program| {
+        const install = b.addInstallArtifact(program, .{ .dest_dir = .{ .override = .{ .custom = "tests" } } });
+        b.step("hostile", "The attacker of tests/e2e/cases_attacks.py, into zig-out/tests").dependOn(&install.step);
+    }
+
+    clang.asanTests(b, b.step("asan", "Unit tests under ASan and UBSan"), only, images);
+    clang.fuzzers(b, b.step("fuzz", "Build the fuzzers into zig-out/fuzz"), images);
 
     const tidy = b.addSystemCommand(&.{ "python3", "tools/tidy.py" });
     tidy.setCwd(b.path("."));
@@ -151,6 +161,18 @@ fn runStep(b: *std.Build, exe: *std.Build.Step.Compile, name: []const u8, about:
     run.addArgs(b.args orelse unless_given);
     run.has_side_effects = true;
     b.step(name, about).dependOn(&run.step);
+}
+
+/// tests/hostile: a peer that means harm, over the modules but not over the product's own links.
+fn hostile(c: *Context) ?*std.Build.Step.Compile {
+    const b = c.b;
+    if (!sources.exists(b, "tests/hostile/main.c")) return null;
+    const view = layers.Module{ .name = "tests/hostile", .sees = &.{ "core", "gossip", "mesh" } };
+    const root = c.moduleOf(view);
+    sources.addModule(b, root, view, &layers.flags);
+    root.addIncludePath(b.path("tests/hostile"));
+    c.linkWith(root, view.sees);
+    return c.executable("hostile", root);
 }
 
 /// The program: tools/main.c with the command line, the daemon, the simulator and the benchmarks.

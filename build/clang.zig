@@ -8,6 +8,7 @@ const compiler = "clang-14";
 const Objects = struct {
     b: *std.Build,
     extra: []const []const u8,
+    images: std.Build.LazyPath,
     built: std.StringHashMapUnmanaged([]const std.Build.LazyPath) = .empty,
 
     fn compile(o: *Objects, path: []const u8, file: []const u8, headers: std.Build.LazyPath) ?std.Build.LazyPath {
@@ -37,6 +38,7 @@ const Objects = struct {
             const object = o.compile(b.fmt("{s}/{s}", .{ m.name, file }), file, headers) orelse continue;
             list.append(b.allocator, object) catch @panic("OOM");
         }
+        if (m.images) list.append(b.allocator, o.images) catch @panic("OOM");
         o.built.put(b.allocator, m.name, list.items) catch @panic("OOM");
         return list.items;
     }
@@ -68,8 +70,8 @@ const Objects = struct {
     }
 };
 
-pub fn asanTests(b: *std.Build, step: *std.Build.Step, only: ?[]const u8) void {
-    var o = Objects{ .b = b, .extra = &.{ "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer" } };
+pub fn asanTests(b: *std.Build, step: *std.Build.Step, only: ?[]const u8, images: std.Build.LazyPath) void {
+    var o = Objects{ .b = b, .images = images, .extra = &.{ "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer" } };
     for (layers.modules ++ layers.programs) |m| {
         if (only) |name| if (!std.mem.eql(u8, name, m.name)) continue;
         const folder = b.fmt("tests/unit/{s}", .{m.name});
@@ -84,8 +86,8 @@ pub fn asanTests(b: *std.Build, step: *std.Build.Step, only: ?[]const u8) void {
 }
 
 /// tests/fuzz/MODULE_*.c: the name up to the first '_' says which module (and what it sees) is linked.
-pub fn fuzzers(b: *std.Build, step: *std.Build.Step) void {
-    var o = Objects{ .b = b, .extra = &.{ "-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer" } };
+pub fn fuzzers(b: *std.Build, step: *std.Build.Step, images: std.Build.LazyPath) void {
+    var o = Objects{ .b = b, .images = images, .extra = &.{ "-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer" } };
     for (sources.cFiles(b, "tests/fuzz")) |file| {
         const end = std.mem.indexOfScalar(u8, file, '_') orelse continue;
         for (layers.modules ++ layers.programs) |m| {

@@ -11,6 +11,8 @@ pub const Module = struct {
     sees: []const []const u8 = &.{},
     /// Debian's libraries that it links.
     libs: []const []const u8 = &.{},
+    /// Holds the GPUs' images (build/gpu.zig).
+    images: bool = false,
 };
 
 /// In link order: a module stands after everything that it sees.
@@ -21,7 +23,7 @@ pub const modules = [_]Module{
     .{ .name = "sched", .sees = &.{"core"}, .libs = &.{"hwloc"} },
     .{ .name = "store", .sees = &.{"core"}, .libs = &.{"sodium"} },
     .{ .name = "ledger", .sees = &.{"core"} },
-    .{ .name = "hip", .sees = &.{"core"}, .libs = &.{ "m", "pthread" } },
+    .{ .name = "hip", .sees = &.{"core"}, .libs = &.{ "m", "pthread" }, .images = true },
     .{ .name = "learn", .sees = &.{ "core", "gossip", "ledger", "hip" }, .libs = &.{"m"} },
     .{
         .name = "node",

@@ -4,13 +4,18 @@ const layers = @import("layers.zig");
 
 /// Names of the `.c` files that lie directly in `folder`, sorted; none if the folder is missing.
 pub fn cFiles(b: *std.Build, folder: []const u8) []const []const u8 {
+    return filesIn(b, folder, ".c");
+}
+
+/// The same for files that end in `suffix`.
+pub fn filesIn(b: *std.Build, folder: []const u8, suffix: []const u8) []const []const u8 {
     var list = std.ArrayList([]const u8).empty;
     const io = b.graph.io;
     var dir = b.build_root.handle.openDir(io, folder, .{ .iterate = true }) catch return &.{};
     defer dir.close(io);
     var it = dir.iterate();
     while (it.next(io) catch @panic("cannot list a source folder")) |entry| {
-        if (entry.kind == .file and std.mem.endsWith(u8, entry.name, ".c"))
+        if (entry.kind == .file and std.mem.endsWith(u8, entry.name, suffix))
             list.append(b.allocator, b.dupe(entry.name)) catch @panic("OOM");
     }
     std.mem.sort([]const u8, list.items, {}, struct {

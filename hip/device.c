@@ -1,232 +1,175 @@
 #include "hip/device.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <time.h>
 
 #include "core/check.h"
-#include "hip/cpu.h"
-
-struct hip_device {
-    enum hip_isa isa;
-    cpu_kernel *const *kernels;
-    struct pool *pool;  // NULL with one thread
-    uint32_t threads;
-    struct cpu_worker *workers;  // one a thread
-    float *scratch;              // of all workers, then the shared part
-};
-
-// The CPU's stream has nothing to wait for: a launch is done when it returns.
-struct hip_stream {
-    struct hip_device *device;
-};
-
-struct hip_event {
-    struct timespec at;
-};
+#include "hip/backend.h"
 
 #define HIP_KERNEL_NAME(NAME, name) [HIP_KERNEL_##NAME] = #name,
 static const char *const kernel_names[HIP_KERNEL_COUNT] = {HIP_KERNELS(HIP_KERNEL_NAME)};
 
-// AUTO is settled here. HIP_ISA_AUTO as the result: the environment asks for what doesn't exist.
-static enum hip_isa choose_isa(enum hip_isa wanted)
+static const struct {
+    const char *name;
+    bool amd;
+} vendors[] = {{"nvidia", false}, {"amd", true}};
+
+// "nvidia:1" is device 1 of NVIDIA's driver, "nvidia" its device 0. False for anything else.
+static bool name_parse(const char *name, bool *amd, uint32_t *index)
 {
-    const char *name = getenv("MYCEL_ISA");
-    if (wanted != HIP_ISA_AUTO) return wanted;
-    if (name && *name) {
-        for (enum hip_isa i = HIP_ISA_PORTABLE; i <= HIP_ISA_AVX512; i++) {
-            if (!strcmp(name, hip_isa_name(i))) return i;
-        }
-        return HIP_ISA_AUTO;
+    for (size_t i = 0; i < sizeof vendors / sizeof *vendors; i++) {
+        const size_t length = strlen(vendors[i].name);
+        if (strncmp(name, vendors[i].name, length)) continue;
+        const char *rest = name + length;
+        *amd = vendors[i].amd;
+        *index = 0;
+        if (!*rest) return true;
+        char *end;
+        if (*rest++ != ':' || *rest < '0' || *rest > '9') return false;
+        unsigned long number = strtoul(rest, &end, 10);
+        *index = (uint32_t)number;
+        return !*end && number < HIP_MAX_DEVICES;
     }
-    if (hip_isa_available(HIP_ISA_AVX512)) return HIP_ISA_AVX512;
-    return hip_isa_available(HIP_ISA_AVX2) ? HIP_ISA_AVX2 : HIP_ISA_PORTABLE;
+    return false;
 }
 
-static cpu_kernel *const *kernels_of(enum hip_isa isa)
+enum core_err hip_device_open_told(const char *name, const struct hip_options *options, struct hip_device **out,
+                                   char *why, size_t why_size)
 {
-#if defined(__x86_64__)
-    if (isa == HIP_ISA_AVX512) return cpu_kernels_avx512;
-    if (isa == HIP_ISA_AVX2) return cpu_kernels_avx2;
-#endif
-    return cpu_kernels_portable;
-}
-
-// Address space only: a page costs memory once it is touched.
-static float *reserve(size_t floats)
-{
-    void *p =
-        mmap(NULL, floats * sizeof(float), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
-}
-
-static enum core_err open_workers(struct hip_device *d, const struct hip_options *options)
-{
-    d->workers = calloc(d->threads, sizeof *d->workers);
-    d->scratch = reserve((d->threads + (size_t)1) * CPU_SCRATCH);
-    if (!d->workers || !d->scratch) return CORE_ERR_NO_MEMORY;
-    if (d->threads > 1) {
-        enum core_err err = pool_open(d->threads, options->bind, options->bind_context, &d->pool);
-        if (err) return err;
-    }
-    float *shared = d->scratch + d->threads * CPU_SCRATCH;
-    for (uint32_t i = 0; i < d->threads; i++) {
-        d->workers[i] = (struct cpu_worker){i, d->threads, d->pool, d->scratch + i * CPU_SCRATCH, shared};
-    }
-    return CORE_ERR_OK;
+    static const struct hip_options plain = {.threads = 1};
+    bool amd;
+    uint32_t index;
+    *out = NULL;
+    if (why_size) *why = 0;
+    if (!options) options = &plain;
+    check(options->threads <= HIP_MAX_THREADS);
+    if (!strcmp(name, "cpu")) return cpu_device_open(options, out);
+    if (!name_parse(name, &amd, &index)) return CORE_ERR_NOT_FOUND;
+    return gpu_device_open(amd, index, out, why, why_size);
 }
 
 enum core_err hip_device_open(const char *name, const struct hip_options *options, struct hip_device **out)
 {
-    static const struct hip_options plain = {.threads = 1};
-    *out = NULL;
-    if (strcmp(name, "cpu")) return CORE_ERR_NOT_FOUND;
-    if (!options) options = &plain;
-    check(options->threads <= HIP_MAX_THREADS);
-    enum hip_isa isa = choose_isa(options->isa);
-    if (isa == HIP_ISA_AUTO || !hip_isa_available(isa)) return CORE_ERR_UNSUPPORTED;
-    struct hip_device *d = calloc(1, sizeof *d);
-    if (!d) return CORE_ERR_NO_MEMORY;
-    d->isa = isa;
-    d->kernels = kernels_of(isa);
-    d->threads = options->threads ? options->threads : 1;
-    enum core_err err = open_workers(d, options);
-    if (err) {
-        hip_device_close(d);
-        return err;
+    return hip_device_open_told(name, options, out, NULL, 0);
+}
+
+uint32_t hip_devices_find(struct hip_found *found, uint32_t capacity)
+{
+    uint32_t count = 0;
+    for (size_t v = 0; v < sizeof vendors / sizeof *vendors; v++) {
+        char why[HIP_WHY_SIZE] = "";
+        uint32_t devices = gpu_device_count(vendors[v].amd, why, sizeof why);
+        if (!devices && *why && count < capacity) {  // a driver that does not work: said, not hidden
+            struct hip_found *f = found + count++;
+            *f = (struct hip_found){.usable = false};
+            strncpy(f->name, vendors[v].name, sizeof f->name - 1);
+            memcpy(f->why, why, sizeof f->why);
+        }
+        for (uint32_t i = 0; i < devices && count < capacity; i++) {
+            struct hip_found *f = found + count++;
+            struct hip_device *d;
+            *f = (struct hip_found){.usable = true};
+            snprintf(f->name, sizeof f->name, "%s:%u", vendors[v].name, i);
+            if (hip_device_open_told(f->name, NULL, &d, f->why, sizeof f->why)) {
+                f->usable = false;
+                continue;
+            }
+            hip_device_facts(d, &f->facts);
+            hip_device_close(d);
+        }
     }
-    *out = d;
-    return CORE_ERR_OK;
+    return count;
 }
 
 void hip_device_close(struct hip_device *d)
 {
-    if (!d) return;
-    pool_close(d->pool);
-    if (d->scratch) munmap(d->scratch, (d->threads + (size_t)1) * CPU_SCRATCH * sizeof(float));
-    free(d->workers);
-    free(d);
+    if (d) d->ops->close(d);
 }
 
 void hip_device_facts(const struct hip_device *d, struct hip_facts *out)
 {
-    *out = (struct hip_facts){.name = "cpu", .threads = d->threads};
-    strncpy(out->isa, hip_isa_name(d->isa), sizeof out->isa - 1);
+    d->ops->facts(d, out);
 }
 
 enum core_err hip_alloc(struct hip_device *d, size_t size, void **out)
 {
-    (void)d;
-    const size_t huge = (size_t)2 << 20;
-    *out = NULL;
-    if (size > SIZE_MAX - huge) return CORE_ERR_NO_MEMORY;
-    // Big buffers in big pages: a product walks whole columns, and each 4 KiB page would miss the TLB.
-    size_t align = size >= 2 * huge ? huge : 64, whole = (size + align) / align * align;
-    void *p = aligned_alloc(align, whole);
-    if (!p) return CORE_ERR_NO_MEMORY;
-    if (align == huge) (void)madvise(p, whole, MADV_HUGEPAGE);
-    memset(p, 0, whole);
-    *out = p;
-    return CORE_ERR_OK;
+    return d->ops->alloc(d, size, out);
 }
 
 void hip_free(struct hip_device *d, void *address)
 {
-    (void)d;
-    free(address);
+    d->ops->free(d, address);
 }
 
 enum core_err hip_stream_open(struct hip_device *d, struct hip_stream **out)
 {
-    struct hip_stream *s = calloc(1, sizeof *s);
-    *out = s;
-    if (!s) return CORE_ERR_NO_MEMORY;
-    s->device = d;
-    return CORE_ERR_OK;
+    enum core_err err = d->ops->stream_open(d, out);
+    if (!err) (*out)->device = d;
+    return err;
 }
 
 void hip_stream_close(struct hip_stream *s)
 {
-    free(s);
+    if (s) s->device->ops->stream_close(s);
 }
 
 enum core_err hip_stream_wait(struct hip_stream *s)
 {
-    (void)s;
-    return CORE_ERR_OK;
-}
-
-void hip_copy(struct hip_stream *s, void *to, const void *from, size_t size)
-{
-    (void)s;
-    if (size) memcpy(to, from, size);
+    return s->device->ops->stream_wait(s);
 }
 
 void hip_upload(struct hip_stream *s, void *device, const void *host, size_t size)
 {
-    hip_copy(s, device, host, size);
+    s->device->ops->upload(s, device, host, size);
 }
+
 void hip_download(struct hip_stream *s, void *host, const void *device, size_t size)
 {
-    hip_copy(s, host, device, size);
+    s->device->ops->download(s, host, device, size);
+}
+
+void hip_copy(struct hip_stream *s, void *to, const void *from, size_t size)
+{
+    s->device->ops->copy(s, to, from, size);
 }
 
 void hip_zero(struct hip_stream *s, void *device, size_t size)
 {
-    (void)s;
-    if (size) memset(device, 0, size);
+    s->device->ops->zero(s, device, size);
 }
 
 enum core_err hip_event_open(struct hip_device *d, struct hip_event **out)
 {
-    (void)d;
-    *out = calloc(1, sizeof **out);
-    return *out ? CORE_ERR_OK : CORE_ERR_NO_MEMORY;
+    enum core_err err = d->ops->event_open(d, out);
+    if (!err) (*out)->device = d;
+    return err;
 }
 
 void hip_event_close(struct hip_event *e)
 {
-    free(e);
+    if (e) e->device->ops->event_close(e);
 }
 
 void hip_event_record(struct hip_event *e, struct hip_stream *s)
 {
-    (void)s;
-    clock_gettime(CLOCK_MONOTONIC, &e->at);
+    e->device->ops->event_record(e, s);
 }
 
 void hip_event_wait(struct hip_event *e)
 {
-    (void)e;
+    e->device->ops->event_wait(e);
 }
 
 double hip_event_seconds(const struct hip_event *from, const struct hip_event *to)
 {
-    return (double)(to->at.tv_sec - from->at.tv_sec) + 1e-9 * (double)(to->at.tv_nsec - from->at.tv_nsec);
-}
-
-struct launch {
-    const struct hip_device *device;
-    cpu_kernel *kernel;
-    const void *args;
-};
-
-static void run_part(void *context, uint32_t thread)
-{
-    const struct launch *l = context;
-    l->kernel(l->args, &l->device->workers[thread]);
+    return from->device->ops->event_seconds(from, to);
 }
 
 void hip_launch(struct hip_stream *s, enum hip_kernel k, const void *args)
 {
     check((unsigned)k < HIP_KERNEL_COUNT);
-    struct hip_device *d = s->device;
-    struct launch l = {d, d->kernels[k], args};
-    if (d->pool)
-        pool_run(d->pool, run_part, &l);
-    else
-        run_part(&l, 0);
+    s->device->ops->launch(s, k, args);
 }
 
 const char *hip_kernel_name(enum hip_kernel k)

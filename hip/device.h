@@ -24,6 +24,8 @@ enum hip_isa {
 };
 
 #define HIP_MAX_THREADS 256
+#define HIP_MAX_DEVICES 64   // of one vendor
+#define HIP_WHY_SIZE    256  // bytes of a sentence that says what is wrong
 
 struct hip_options {
     uint32_t threads;  // of the CPU, the launching thread among them; 0 means 1. With 1 no thread is made
@@ -34,16 +36,35 @@ struct hip_options {
 };
 
 struct hip_facts {
-    char name[64];  // "cpu"
-    char isa[16];   // "avx512"
+    char name[64];  // "cpu"; a GPU's as its driver says it
+    char isa[16];   // "avx512", "sm_90", "gfx942": the image of kernels that runs
     uint32_t threads;
+    uint32_t units;         // multiprocessors, compute units; 0: not known
+    uint64_t memory_bytes;  // a GPU's own
+    char pci[16];           // "0000:3b:00.0", "" for the CPU
+    char driver[32];        // its version, "" for the CPU
 };
 
-// Opens the device called `name` ("cpu"). `options` NULL: one thread, best instruction set. CORE_ERR_NOT_FOUND for
-// another name, CORE_ERR_UNSUPPORTED where the CPU lacks the instruction set asked for (or MYCEL_ISA names none),
-// NO_MEMORY.
+// A device that was found, or a driver that is there and does not work.
+struct hip_found {
+    char name[16];  // for hip_device_open: "nvidia:0"
+    bool usable;
+    char why[HIP_WHY_SIZE];  // where it isn't: what and what to do
+    struct hip_facts facts;  // where it is
+};
+
+// Opens the device called `name`: "cpu", "nvidia:0", "amd:1" (without a number: 0). `options` NULL: one thread, best
+// instruction set. CORE_ERR_NOT_FOUND for another name, or where there is no such device; CORE_ERR_UNSUPPORTED where the
+// CPU lacks the instruction set asked for (or MYCEL_ISA names none), or where none of our images fits the GPU; IO where
+// its driver fails; NO_MEMORY. GPUs: the vendor's driver is opened by dlopen, MYCEL_CUDA_LIBRARY and MYCEL_HIP_LIBRARY
+// name another file.
 CORE_MUST_USE enum core_err hip_device_open(const char *name, const struct hip_options *options,
                                             struct hip_device **out);
+// The same; an error is explained in `why`.
+CORE_MUST_USE enum core_err hip_device_open_told(const char *name, const struct hip_options *options,
+                                                 struct hip_device **out, char *why, size_t why_size);
+// The GPUs of this machine, usable or not, NVIDIA's first; returns how many (at most `capacity`). Opens each: slow.
+uint32_t hip_devices_find(struct hip_found *found, uint32_t capacity);
 // Ends its threads. Streams, events and buffers must have been freed. NULL is fine.
 void hip_device_close(struct hip_device *d);
 void hip_device_facts(const struct hip_device *d, struct hip_facts *out);

@@ -1,0 +1,46 @@
+// Inside hip/: a GPU's device, stream and the launches that make up a kernel of hip/kernels.h.
+#ifndef HIP_GPU_H
+#define HIP_GPU_H
+
+#include "hip/backend.h"
+#include "hip/driver.h"
+#include "hip/gpu_args.h"
+
+#define GPU_THREADS 256  // of every block: GPU_BLOCK in hip/gpu/target.h
+
+struct gpu_device {
+    struct hip_device device;
+    struct driver driver;
+    int number;
+    void *context;  // NVIDIA's
+    void *module;
+    void *functions[GPU_KERNEL_COUNT];
+    uint32_t units;
+    struct hip_facts facts;
+};
+
+struct gpu_stream {
+    struct hip_stream stream;
+    void *handle;
+    enum core_err err;   // the first since the last wait
+    void *scratch;       // grows; launches in order may use it one after the other
+    size_t scratch_size;
+};
+
+// An image of all kernels for one target. PTX: any NVIDIA GPU from its number on; AMD: that very one.
+struct gpu_image {
+    const char *target;  // "sm_75", "gfx942"
+    bool amd;
+    const void *bytes;
+};
+extern const struct gpu_image gpu_images[];
+extern const uint32_t gpu_image_count;
+
+// Launches one of our kernels; an error stays with the stream. An empty grid is nothing.
+void gpu_run(struct gpu_stream *s, enum gpu_kernel kernel, uint32_t gx, uint32_t gy, uint32_t gz, void *args);
+// At least `size` bytes that launches after this one may use until the next call; NULL with the stream's error.
+void *gpu_scratch(struct gpu_stream *s, size_t size);
+// The launches of kernel `k` (gpu_plan.c).
+void gpu_plan(struct gpu_stream *s, enum hip_kernel k, const void *args);
+
+#endif
