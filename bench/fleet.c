@@ -19,7 +19,7 @@
 #include "core/check.h"
 #include "core/sign.h"
 
-enum { PORT = 6173, READY_MS = 60000, READ_SIZE = 65536 };
+enum { PORT = 6173, READY_MS = 60000, READ_SIZE = 65536, LINE_MAX_SIZE = 4096 };
 
 uint64_t fleet_wall_us(void)
 {
@@ -169,7 +169,7 @@ void fleet_close(struct fleet *f)
 
 void fleet_tell(struct fleet *f, uint32_t index, const char *format, ...)
 {
-    char line[1024];
+    char line[LINE_MAX_SIZE];
     va_list args;
     va_start(args, format);
     int size = vsnprintf(line, sizeof line - 1, format, args);
@@ -256,6 +256,26 @@ void fleet_wait(struct fleet *f, double ms)
 
 // ---- joining ----
 
+// `degree` others by chance, none twice.
+static void tell_some(struct fleet *f, uint32_t index)
+{
+    char line[LINE_MAX_SIZE - 64];
+    size_t used = 0;
+    bool named[NETNS_NODES_MAX] = {false};
+    named[index] = true;
+    uint32_t degree = f->program.degree < f->count - 1 ? f->program.degree : f->count - 1;
+    for (uint32_t k = 0; k < degree && used < sizeof line;) {
+        uint64_t random;
+        random_bytes(&random, sizeof random);
+        uint32_t other = (uint32_t)(random % f->count);
+        if (named[other]) continue;
+        named[other] = true;
+        used += (size_t)snprintf(line + used, sizeof line - used, " %s", f->nodes[other].address);
+        k++;
+    }
+    fleet_tell(f, index, "JOIN%s", line);
+}
+
 static bool all_full(struct fleet *f, void *context)
 {
     (void)context;
@@ -265,7 +285,12 @@ static bool all_full(struct fleet *f, void *context)
 uint32_t fleet_join(struct fleet *f, double limit_ms, double *took_ms)
 {
     uint64_t from = fleet_wall_us(), last = from;
-    for (uint32_t i = 1; i < f->count; i++) fleet_tell(f, i, "JOIN %s", f->nodes[0].address);
+    for (uint32_t i = 0; i < f->count; i++) {
+        if (f->program.degree)
+            tell_some(f, i);
+        else if (i > 0)
+            fleet_tell(f, i, "JOIN %s", f->nodes[0].address);
+    }
     (void)fleet_until(f, all_full, NULL, limit_ms);
     for (uint32_t i = 0; i < f->count; i++)
         if (f->nodes[i].full_us > last) last = f->nodes[i].full_us;

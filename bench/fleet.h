@@ -16,6 +16,7 @@ enum { FLEET_ARGV_MAX = 4, FLEET_ADDRESS_MAX = 256 };
 struct fleet_program {
     const char *name;  // "memberlist"
     const char *argv[FLEET_ARGV_MAX];
+    uint32_t degree;  // JOIN names so many others, for one that finds no members itself; 0: all join through process 0
 };
 
 struct fleet_node {
@@ -81,8 +82,11 @@ uint32_t fleet_still_see(const struct fleet *f, uint32_t index, uint64_t *last_u
 uint32_t fleet_false_losses(const struct fleet *f, uint32_t except);
 uint32_t fleet_false_doubts(const struct fleet *f, uint32_t except);
 
-// All JOIN at once through process 0 and are waited for, `limit_ms` at most. Returns how many saw all; `took_ms` gets
-// the time from the command to the last of them.
+// What all processes say to TALK, added up: messages sent by type, a line of text.
+void fleet_talk(struct fleet *f, char *out, size_t size);
+
+// All JOIN at once, through process 0 (or as `degree` says), and are waited for, `limit_ms` at most. Returns how many
+// saw all; `took_ms` gets the time from the command to the last of them.
 uint32_t fleet_join(struct fleet *f, double limit_ms, double *took_ms);
 
 #endif

@@ -77,6 +77,59 @@ void fleet_line(struct fleet *f, uint32_t index, char *line)
     }
 }
 
+// ---- what they talk about ----
+
+enum { TALK_TYPES = 64, TALK_NAME = 32, TALK_MS = 5000 };
+
+struct talk {
+    char name[TALK_NAME];
+    uint64_t sent;
+};
+
+static bool all_talked(struct fleet *f, void *context)
+{
+    (void)context;
+    for (uint32_t i = 0; i < f->count; i++)
+        if (f->nodes[i].alive && !*f->nodes[i].talk) return false;
+    return true;
+}
+
+static void add_talk(struct talk *types, char *text)
+{
+    char *rest = NULL;
+    for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+        char *number = strchr(word, '=');
+        if (!number) continue;
+        *number++ = '\0';
+        int k = 0;
+        while (k < TALK_TYPES - 1 && *types[k].name && strcmp(types[k].name, word) != 0) k++;
+        snprintf(types[k].name, TALK_NAME, "%s", word);
+        types[k].sent += strtoull(number, NULL, 10);
+    }
+}
+
+static int most_first(const void *a, const void *b)
+{
+    uint64_t x = ((const struct talk *)a)->sent, y = ((const struct talk *)b)->sent;
+    return (x < y) - (x > y);
+}
+
+void fleet_talk(struct fleet *f, char *out, size_t size)
+{
+    struct talk types[TALK_TYPES] = {0};
+    for (uint32_t i = 0; i < f->count; i++) {
+        *f->nodes[i].talk = '\0';
+        fleet_tell(f, i, "TALK");
+    }
+    (void)fleet_until(f, all_talked, NULL, TALK_MS);
+    for (uint32_t i = 0; i < f->count; i++) add_talk(types, f->nodes[i].talk);
+    qsort(types, TALK_TYPES, sizeof *types, most_first);
+    size_t used = 0;
+    *out = '\0';
+    for (int k = 0; k < TALK_TYPES && *types[k].name && used < size; k++)
+        used += (size_t)snprintf(out + used, size - used, " %s=%" PRIu64, types[k].name, types[k].sent);
+}
+
 // ---- who sees whom ----
 
 uint32_t fleet_full(const struct fleet *f)

@@ -12,7 +12,7 @@
 #include "core/error.h"
 #include "core/sign.h"
 
-enum { JOIN_LIMIT_MS = 60000 };
+enum { JOIN_LIMIT_MS = 60000, GOSSIPSUB_DEGREE = 8 };
 
 // ---- figures ----
 
@@ -118,6 +118,14 @@ uint32_t mesh_random_living(const struct fleet *f)
     return index;
 }
 
+void mesh_talk(struct mesh_bench *m, struct fleet *f, const char *when)
+{
+    char text[1024];
+    if (!getenv("MYCEL_BENCH_VERBOSE") || f->program.argv[0] != m->ours.argv[0]) return;
+    fleet_talk(f, text, sizeof text);
+    fprintf(stderr, "%s:%s\n", when, text);
+}
+
 bool mesh_start(struct mesh_bench *m, struct fleet *f, const struct fleet_program *program, uint32_t nodes)
 {
     char why[256];
@@ -154,9 +162,9 @@ int bench_mesh(struct bench *b)
 {
     static char self[PEERS_PATH_MAX], memberlist[PEERS_PATH_MAX], gossipsub[PEERS_PATH_MAX];
     struct mesh_bench m = {.b = b,
-                           .ours = {"mycel", {self, "bench", "mesh-node"}},
+                           .ours = {.name = "mycel", .argv = {self, "bench", "mesh-node"}},
                            .memberlist = {.name = "memberlist"},
-                           .gossipsub = {.name = "gossipsub"}};
+                           .gossipsub = {.name = "gossipsub", .degree = GOSSIPSUB_DEGREE}};
     if (readlink("/proc/self/exe", self, sizeof self - 1) <= 0) return core_error_exit(CORE_ERR_IO);
     if (bench_with_peers(b)) {
         m.has_memberlist = build(&m, &m.memberlist, memberlist);

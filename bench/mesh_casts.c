@@ -6,7 +6,7 @@
 #include "bench/mesh_parts.h"
 
 enum {
-    SETTLE_MS = 6000,
+    SETTLE_MS = 8000,  // gossipsub grafts once a second
     SIZE = 1024,
     LARGE = 1 << 20,
     PUBLISHERS = 4,
@@ -123,6 +123,7 @@ static void cast_some(struct mesh_bench *m, const struct fleet_program *program,
         series_add(&out->p50, percentile_ms(&c.fleet, 0.5));
         series_add(&out->p99, percentile_ms(&c.fleet, 0.99));
         if (c.delivered) series_add(&out->redundancy, (double)c.duplicate / (double)c.delivered);
+        mesh_talk(m, &c.fleet, "casts done");
         if (c.delivered < expected)
             series_note(&out->p99, "%llu of %llu missed", (unsigned long long)(expected - c.delivered),
                         (unsigned long long)expected);

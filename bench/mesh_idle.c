@@ -74,7 +74,7 @@ static bool read_pids(struct lab *lab, const char *text)
 {
     json_t *all = json_loads(text, 0, NULL), *peer;
     size_t index;
-    json_array_foreach(json_object_get(all, "peers"), index, peer)
+    json_array_foreach(json_object_get(all, "lab"), index, peer)
     {
         pid_t pid = (pid_t)json_integer_value(json_object_get(peer, "pid"));
         if (pid > 0 && lab->count < NETNS_NODES_MAX) lab->pids[lab->count++] = pid;
@@ -188,6 +188,7 @@ void mesh_idle(struct mesh_bench *m)
         memcpy(idlers[2].pids, lab.pids, sizeof lab.pids);
     }
     for (double end = bench_now() + SETTLE_MS * 1e-3; bench_now() < end;) fleet_read(fleets, open, 100);
+    mesh_talk(m, &ours, "before idling");
     for (size_t i = 0; i < 3; i++)
         if (idlers[i].count) idlers[i].before = look(&idlers[i]);
     double from = bench_now();
@@ -195,6 +196,7 @@ void mesh_idle(struct mesh_bench *m)
     double took = bench_now() - from;
     for (size_t i = 0; i < 3; i++)
         if (idlers[i].count) idlers[i].after = look(&idlers[i]);
+    mesh_talk(m, &ours, "after idling");
     report_idle(m, &idlers[0], has_peer ? &idlers[1] : NULL, took);
     if (has_lab) report_idle(m, &idlers[2], has_peer ? &idlers[1] : NULL, took);
     for (size_t k = 0; k < open; k++) fleet_close(fleets[k]);

@@ -24,6 +24,7 @@ static bool join_once(struct mesh_bench *m, const struct fleet_program *program,
         (*incomplete)++;
         bench_say(m->b, "%s: %u of %u saw all %u within %d s", program->name, full, nodes, nodes, LIMIT_MS / 1000);
     }
+    mesh_talk(m, &f, "joined");
     if (f.errors) bench_say(m->b, "%s: %llu errors; %s", program->name, (unsigned long long)f.errors, f.error);
     fleet_close(&f);
     return true;

@@ -42,6 +42,8 @@ uint32_t mesh_runs(const struct mesh_bench *m, uint32_t otherwise);
 // Starts a fleet and lets it join; false, and said, where that fails.
 bool mesh_start(struct mesh_bench *m, struct fleet *f, const struct fleet_program *program, uint32_t nodes);
 uint32_t mesh_random(uint32_t below);
+// With MYCEL_BENCH_VERBOSE set: the messages that ours have sent so far, by type, on stderr.
+void mesh_talk(struct mesh_bench *m, struct fleet *f, const char *when);
 uint32_t mesh_random_living(const struct fleet *f);
 
 void mesh_join(struct mesh_bench *m);    // mesh_members.c

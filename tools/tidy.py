@@ -75,7 +75,7 @@ def check_any(name, text, say):
             say(number, "names a package registry's host")
         if line != line.rstrip() and not name.endswith(".md"):
             say(number, "ends with white space")
-        if "\t" in line and not name.endswith((".txt", "Makefile")):
+        if "\t" in line and not name.endswith((".txt", "Makefile", ".go", "go.mod")):
             say(number, "has a tab")
     if text and not text.endswith("\n"):
         say(text.count("\n") + 1, "has no newline at its end")
