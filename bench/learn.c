@@ -198,7 +198,7 @@ static bool bytes_per_round(const struct contest *c, uint64_t *most, uint64_t *m
     for (uint32_t i = 0; i < PEERS; i++)
         members[i] = (struct tree_member){.slot = i, .host = run, .weight = 1, .reachable = true};
     if (tree_plan_open(&plan, PEERS)) return false;
-    bool made = tree_plan_make(&plan, members, PEERS, &run, 1, 0) == CORE_ERR_OK;
+    bool made = tree_plan_make(&plan, members, PEERS, 0, &run, 1, 0) == CORE_ERR_OK;
     for (uint32_t shard = 0; made && shard < plan.shards; shard++) {
         uint32_t slots[TREE_CANDIDATE_MAX];
         uint64_t elements = tree_shard_range(c->elements, plan.shards, shard, &first);

@@ -224,8 +224,16 @@ static uint64_t key_of(const struct core_hash *run, uint64_t round, uint64_t att
     return read_u64(&r);
 }
 
+static uint32_t shards_for(uint32_t able, uint64_t elements)
+{
+    if (able >= TREE_SHARD_MAX) return TREE_SHARD_MAX;
+    uint32_t shards = able;
+    while (shards + able <= TREE_SHARD_MAX && elements / (shards + able) >= TREE_SHARD_LEAST) shards += able;
+    return shards;
+}
+
 enum core_err tree_plan_make(struct tree_plan *plan, const struct tree_member *members, uint32_t count,
-                             const struct core_hash *run, uint64_t round, uint64_t attempt)
+                             uint64_t elements, const struct core_hash *run, uint64_t round, uint64_t attempt)
 {
     plan->levels = 0;
     if (count == 0) return CORE_ERR_MALFORMED;
@@ -242,7 +250,7 @@ enum core_err tree_plan_make(struct tree_plan *plan, const struct tree_member *m
     plan->key = key_of(run, round, attempt);
     plan->all_reachable = reachable == 0;
     const uint32_t able = reachable ? reachable : count;
-    plan->shards = able < TREE_SHARD_MAX ? able : TREE_SHARD_MAX;
+    plan->shards = shards_for(able, elements);
     memset(plan->group_count, 0, sizeof plan->group_count);
     memset(plan->burden, 0, count * sizeof *plan->burden);
     bound_weights(plan);

@@ -7,7 +7,8 @@
 //   then       the groups of one host until each host is one group; near groups of one site until each site is one
 //              group; near sites until one group holds everyone. Each group has at most 16 children; one that has no
 //              company on a level stands there with itself as its only child, and owners and candidates of that child
-//   shards     the vector cut in min(16, reachable members) contiguous ranges, the same on every level
+//   shards     the vector cut in min(16, reachable members) contiguous ranges, the same on every level; where it is
+//              large and they are few, a multiple of that, so that sums begin before everything has come
 //
 // What is near is found by halving: a set above 16 is cut in two equal parts along its widest axis, and so on. One
 // more member moves a few others, not all.
@@ -32,8 +33,9 @@ enum {
     TREE_GROUP_MAX = 16,  // members of a level-0 group, children of a higher one
     TREE_SHARD_MAX = 16,
     TREE_LEVEL_MAX = 12,
-    TREE_CANDIDATE_MAX = 16,  // of one sum: owner and replacements
-    TREE_SHARD_ALIGN = 64,    // elements
+    TREE_CANDIDATE_MAX = 16,     // of one sum: owner and replacements
+    TREE_SHARD_ALIGN = 64,       // elements
+    TREE_SHARD_LEAST = 1 << 18,  // elements of a shard where there are several for each member
     TREE_WEIGHT_MAX = 65535,
     TREE_WEIGHT_SPREAD = 4,  // no weight counts more than so many times the median, so nobody carries too much
     TREE_AXES = 3,
@@ -94,10 +96,11 @@ struct tree_plan {
 CORE_MUST_USE enum core_err tree_plan_open(struct tree_plan *plan, uint32_t members_max);
 void tree_plan_close(struct tree_plan *plan);
 
-// Makes the plan; `members` in any order. CORE_ERR_MALFORMED: none, or a slot twice; CORE_ERR_LIMIT: more than
-// members_max. Cost O(members * shards^2) a level.
+// Makes the plan for a vector of `elements`; `members` in any order. CORE_ERR_MALFORMED: none, or a slot twice;
+// CORE_ERR_LIMIT: more than members_max. Cost O(members * shards^2) a level.
 CORE_MUST_USE enum core_err tree_plan_make(struct tree_plan *plan, const struct tree_member *members, uint32_t count,
-                                           const struct core_hash *run, uint64_t round, uint64_t attempt);
+                                           uint64_t elements, const struct core_hash *run, uint64_t round,
+                                           uint64_t attempt);
 
 // Who may compute the sum (level, group, shard), as slots: the owner first, then replacements in rendezvous order (the
 // group's own, then outsiders, so that there is a second holder even for a group of one). Returns how many: at

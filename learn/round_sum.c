@@ -45,7 +45,8 @@ enum core_err turn_plan(struct round *r, struct turn *t, uint32_t attempt)
                                           .weight = m->weight,
                                           .reachable = m->dialable};
     }
-    enum core_err err = tree_plan_make(&t->plan, members, t->manifest.member_count, &r->run, t->round, attempt);
+    enum core_err err =
+        tree_plan_make(&t->plan, members, t->manifest.member_count, r->spec.elements, &r->run, t->round, attempt);
     if (err) return err;
     t->plan_made = true;
     t->shards = t->plan.shards;
@@ -175,6 +176,18 @@ static void send_to(struct round *r, struct turn *t, const struct blob_key *key,
     }
 }
 
+// Those through whom the result's shard came down to a group: they have it.
+static uint64_t above(const struct round *r, const struct turn *t, uint32_t level, uint32_t group, uint32_t shard)
+{
+    uint64_t slots = 0;
+    while (level < turn_top_level(t)) {
+        group = tree_plan_parent(&t->plan, level++, group);
+        const uint32_t slot = turn_acting(r, t, turn_item(t, level, group, shard));
+        if (slot != UINT32_MAX) slots |= SLOT(slot);
+    }
+    return slots;
+}
+
 // Whom the result's shard goes to from here: below every group for which this peer acts.
 static uint64_t below(const struct round *r, const struct turn *t, uint32_t shard)
 {
@@ -183,13 +196,15 @@ static uint64_t below(const struct round *r, const struct turn *t, uint32_t shar
         for (uint32_t group = 0; group < t->plan.group_count[level]; group++) {
             if (turn_acting(r, t, turn_item(t, level, group, shard)) != t->self) continue;
             uint32_t first = 0;
+            uint64_t lower = 0;
             const uint32_t count = level ? tree_plan_children(&t->plan, level, group, &first)
                                          : tree_plan_slot_count(&t->plan, level, group);
             for (uint32_t i = 0; i < count; i++) {
                 const uint32_t slot = level ? turn_acting(r, t, turn_item(t, level - 1, first + i, shard))
                                             : tree_plan_slot_at(&t->plan, level, group, i);
-                if (slot != UINT32_MAX) targets |= SLOT(slot);
+                if (slot != UINT32_MAX) lower |= SLOT(slot);
             }
+            targets |= lower & ~above(r, t, level, group, shard);
         }
     }
     return targets;

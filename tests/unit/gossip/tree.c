@@ -28,7 +28,7 @@ static struct tree_member member_of(uint32_t slot, uint32_t host)
 
 static void make(uint32_t count, uint64_t round)
 {
-    assert_int_equal(tree_plan_make(&plan, members, count, &run, round, 0), CORE_ERR_OK);
+    assert_int_equal(tree_plan_make(&plan, members, count, 0, &run, round, 0), CORE_ERR_OK);
 }
 
 static void four_peers_on_one_host_are_one_level(void **state)
@@ -312,7 +312,7 @@ static void the_order_of_members_does_not_matter(void **state)
             members[k] = members[i - 1];
             members[i - 1] = swap;
         }
-        assert_int_equal(tree_plan_make(&other, members, count, &run, 8, 0), CORE_ERR_OK);
+        assert_int_equal(tree_plan_make(&other, members, count, 0, &run, 8, 0), CORE_ERR_OK);
         assert_int_equal(other.levels, plan.levels);
         assert_memory_equal(other.order, plan.order, count * sizeof *plan.order);
         for (uint32_t level = 0; level < plan.levels; level++) {
@@ -354,7 +354,7 @@ static void one_more_member_moves_few(void **state)
         make(count, 8);
         members[count] = member_of(3 * count + 1, (uint32_t)rng_below(&rng, 2) ? 0 : 5000);
         memcpy(members[count].at, members[0].at, sizeof members[0].at);
-        assert_int_equal(tree_plan_make(&other, members, count + 1, &run, 8, 0), CORE_ERR_OK);
+        assert_int_equal(tree_plan_make(&other, members, count + 1, 0, &run, 8, 0), CORE_ERR_OK);
         all += count;
         changed += moved(&plan, &other, count);
     }
@@ -422,19 +422,32 @@ static void weights_draw_shards(void **state)
     assert_in_range(light, 340, 480);
 }
 
+static void large_vectors_are_cut_finer(void **state)
+{
+    (void)state;
+    static const uint32_t expected[18] = {0, 16, 16, 15, 16, 15, 12, 14, 16, 9, 10, 11, 12, 13, 14, 15, 16, 16};
+    for (uint32_t count = 1; count <= 17; count++) {
+        for (uint32_t i = 0; i < count; i++) members[i] = member_of(i, i);
+        assert_int_equal(tree_plan_make(&plan, members, count, (uint64_t)1 << 30, &run, 1, 0), CORE_ERR_OK);
+        assert_int_equal(plan.shards, expected[count]);
+        assert_int_equal(tree_plan_make(&plan, members, count, 800000, &run, 1, 0), CORE_ERR_OK);
+        assert_int_equal(plan.shards, count == 1 ? 3 : count < 16 ? count : 16);
+    }
+}
+
 static void bad_members_are_refused(void **state)
 {
     (void)state;
-    assert_int_equal(tree_plan_make(&plan, members, 0, &run, 1, 0), CORE_ERR_MALFORMED);
+    assert_int_equal(tree_plan_make(&plan, members, 0, 0, &run, 1, 0), CORE_ERR_MALFORMED);
     assert_false(tree_plan_has(&plan, 0, 0, 0));
     members[0] = member_of(7, 0);
     members[1] = member_of(7, 1);
-    assert_int_equal(tree_plan_make(&plan, members, 2, &run, 1, 0), CORE_ERR_MALFORMED);
+    assert_int_equal(tree_plan_make(&plan, members, 2, 0, &run, 1, 0), CORE_ERR_MALFORMED);
     assert_false(tree_plan_has_slot(&plan, 7));
     struct tree_plan small;
     assert_int_equal(tree_plan_open(&small, 1), CORE_ERR_OK);
     members[1] = member_of(8, 1);
-    assert_int_equal(tree_plan_make(&small, members, 2, &run, 1, 0), CORE_ERR_LIMIT);
+    assert_int_equal(tree_plan_make(&small, members, 2, 0, &run, 1, 0), CORE_ERR_LIMIT);
     tree_plan_close(&small);
 }
 
@@ -518,6 +531,7 @@ int main(void)
         cmocka_unit_test(near_hosts_share_a_group),
         cmocka_unit_test(sites_are_a_level),
         cmocka_unit_test(weights_draw_shards),
+        cmocka_unit_test(large_vectors_are_cut_finer),
         cmocka_unit_test(bad_members_are_refused),
         cmocka_unit_test(shard_ranges_tile_the_vector),
         cmocka_unit_test(a_plan_sums_exactly),
