@@ -8,8 +8,10 @@
 #include "gossip/sync.h"
 
 enum {
-    RECORD_MS = 500,     // changes of neighbours are gathered so long before the record is renewed
+    YOUNG_MS = 400,      // between digests while news comes in
+    SYNC_MS = 500,       // between comparisons that pongs give reason for
     REST_MS = 10,        // never ticks more often
+    LOCATE_FIRST_MS = 10000,  // before this peer first says where it lies
     LINKS_BESIDE = 251,  // links beyond the active view's that are known of: the round's and passing ones
 };
 
@@ -30,13 +32,13 @@ static void options_fill(struct gossip_options *o)
     option_default(&o->shuffle_ms, 30000);
     option_default(&o->dial_timeout_ms, 4000);
     option_default(&o->retry_max_ms, 300000);
-    option_default(&o->digest_ms, 2000);
+    option_default(&o->digest_ms, 20000);
     option_default(&o->cast_count, 16384);
     option_default(&o->cast_bytes, 32u << 20);
     option_default(&o->graft_ms, 250);
-    option_default(&o->ping_ms, 500);
-    option_default(&o->silent_ms, 2000);
-    option_default(&o->probe_ms, 800);
+    option_default(&o->ping_ms, 2000);
+    option_default(&o->silent_ms, 1000);
+    option_default(&o->probe_ms, 700);
     option_default(&o->refute_ms, 1000);
     if (o->incarnation == 0) o->incarnation = 1;
 }
@@ -45,22 +47,6 @@ static struct slice keep(uint8_t *to, struct slice s)
 {
     if (s.size) memcpy(to, s.data, s.size);
     return (struct slice){to, s.size};
-}
-
-static void watchers_fill(struct gossip *g)
-{
-    g->self.watcher_count = 0;
-    for (uint32_t i = 0; i < g->links.count && g->self.watcher_count < RECORD_WATCHERS_MAX; i++)
-        if (g->links.items[i].neighbor) g->watchers[g->self.watcher_count++] = g->links.items[i].id;
-}
-
-// Signs this peer's record as it is now and puts it into the table.
-void gossip_self_put(struct gossip *g, uint64_t now_ms)
-{
-    watchers_fill(g);
-    g->self.seq++;
-    g->record_ms = UINT64_MAX;
-    members_self_put(&g->members, &g->self, &g->options.key, now_ms);
 }
 
 enum core_err gossip_open(struct gossip **out, const struct gossip_options *options, uint64_t now_ms)
@@ -83,10 +69,12 @@ enum core_err gossip_open(struct gossip **out, const struct gossip_options *opti
         gossip_close(g);
         return err;
     }
-    monitor_open(&g->monitor, o, &g->links, &g->members, &g->counts, now_ms);
+    monitor_open(&g->monitor, o, &g->links, &g->members, &g->coordinates, &g->counts, now_ms);
     coordinates_open(&g->coordinates, o->seed);
     g->rng = rng_from(o->seed, 0x676f7373);
-    g->digest_ms = now_ms + rng_below(&g->rng, o->digest_ms);
+    g->digest_ms = now_ms + rng_below(&g->rng, YOUNG_MS);
+    g->record_ms = g->tell_ms = UINT64_MAX;
+    g->locate_ms = now_ms + LOCATE_FIRST_MS + rng_below(&g->rng, LOCATE_FIRST_MS);
     g->ticked_ms = now_ms;
     g->self =
         (struct member_record){.id = *self, .incarnation = o->incarnation, .host = o->host, .watchers = g->watchers};
@@ -104,6 +92,7 @@ enum core_err gossip_open(struct gossip **out, const struct gossip_options *opti
 void gossip_close(struct gossip *g)
 {
     if (!g) return;
+    monitor_close(&g->monitor);
     broadcast_close(&g->broadcast);
     view_close(&g->view);
     members_close(&g->members);
@@ -129,7 +118,7 @@ static void neighbors_follow(struct gossip *g, uint64_t now_ms, struct outbox *o
         }
         link->introduced = link->neighbor;
     }
-    if (g->record_ms == UINT64_MAX && !g->self.left) g->record_ms = now_ms + RECORD_MS;
+    gossip_self_neighbors(g, now_ms, out);
 }
 
 // ---- events ----
@@ -179,7 +168,7 @@ void gossip_dial_failed(struct gossip *g, const struct core_id *peer, uint64_t n
 {
     monitor_clock(&g->monitor, now_ms);
     view_dial_failed(&g->view, peer, now_ms);
-    if (!link_table_find(&g->links, peer)) monitor_doubt(&g->monitor, peer, MONITOR_DIAL_FAILED, now_ms, out);
+    monitor_dial_failed(&g->monitor, peer, now_ms, out);
 }
 
 static void heard(struct gossip *g, struct link *link, uint64_t now_ms)
@@ -248,12 +237,22 @@ static bool is_gossip(enum message_type type)
     }
 }
 
+// Tables that differ are compared, a few at a time: most differences are broadcasts that are under way.
+static void pong_follow(struct gossip *g, const struct core_id *from, const struct message_pong *pong, uint64_t now_ms,
+                        struct outbox *out)
+{
+    if (now_ms < g->sync_ms || !sync_differs(&g->members, pong->members)) return;
+    g->sync_ms = now_ms + SYNC_MS;
+    sync_begin(&g->members, from, out);
+}
+
 static void message_received(struct gossip *g, const struct core_id *from, const struct message *m, uint64_t now_ms,
                              struct outbox *out, enum core_err *err)
 {
     if (view_message(&g->view, from, m, now_ms, out, err)) return;
     if (broadcast_message(&g->broadcast, from, m, now_ms, out, err)) return;
-    if (monitor_message(&g->monitor, from, m, now_ms, out)) {
+    if (monitor_message(&g->monitor, from, m, now_ms, out, err)) {
+        if (m->type == MESSAGE_PONG) pong_follow(g, from, &m->pong, now_ms, out);
         const struct link *link = link_table_find(&g->links, from);
         // Neighbours alone ping in rounds; nonce 0 is a single question (gossip/monitor.c).
         if (m->type == MESSAGE_PING && m->ping.nonce != 0 && !link->neighbor) view_asymmetric(&g->view, from, out);
@@ -268,7 +267,6 @@ static void message_received(struct gossip *g, const struct core_id *from, const
     case MESSAGE_MEMBERS_RECORDS:
         *err = gossip_records_received(g, from, m->members_records.records, now_ms, out);
         break;
-    case MESSAGE_MEMBERS_WATCHERS: break;
     default: check(false);
     }
 }
@@ -292,27 +290,6 @@ bool gossip_message(struct gossip *g, const struct core_id *from, const struct m
 
 // ---- timers ----
 
-static void accuse(struct gossip *g, const struct monitor_verdict *verdict, uint64_t now_ms, struct outbox *out)
-{
-    static const char *const reasons[] = {"silent", "closed", "dial", "unwatched"};
-    const struct accusation accusation = {
-        .accuser = g->self.id, .target = verdict->target, .incarnation = verdict->incarnation};
-    uint8_t bytes[ACCUSATION_SIZE];
-    accusation_write(bytes, &accusation, &g->options.key);
-    const struct slice payload = {bytes, sizeof bytes};
-    struct members_change change;
-    const enum core_err err = members_accusation_put(&g->members, payload, now_ms, &change);
-    check(err == CORE_ERR_OK);
-    if (!change.news) return;  // another was faster
-    g->counts.accusations++;
-    event_emit(&g->options.events, "gossip.accused", EV_ID("peer", &verdict->target),
-               EV_TEXT("why", reasons[verdict->reason]));
-    // Before the table's news: the suspect itself may be the neighbour that must hear it.
-    const enum core_err sent = gossip_own_cast(g, TOPIC_SUSPICION, payload, now_ms, out);
-    check(sent == CORE_ERR_OK);
-    gossip_change_follow(g, &change, now_ms, out);
-}
-
 static void give_up_mute_links(struct gossip *g, uint64_t now_ms, struct outbox *out)
 {
     for (uint32_t i = 0; i < g->links.count; i++) {
@@ -331,14 +308,20 @@ static void give_up_mute_links(struct gossip *g, uint64_t now_ms, struct outbox 
     }
 }
 
+// Beside the roots in the neighbours' pongs: often while news comes in, and from a table that is a sample.
 static void digest_round(struct gossip *g, uint64_t now_ms, struct outbox *out)
 {
-    g->digest_ms = now_ms + g->options.digest_ms / 2 + rng_below(&g->rng, g->options.digest_ms);
+    const uint64_t every = now_ms < g->young_ms ? YOUNG_MS : g->options.digest_ms;
+    g->digest_ms = now_ms + every / 2 + rng_below(&g->rng, every);
     const struct link *to = NULL;
     uint64_t seen = 0;
     for (uint32_t i = 0; i < g->links.count; i++)
         if (g->links.items[i].neighbor && rng_below(&g->rng, ++seen) == 0) to = &g->links.items[i];
-    if (to) sync_root_send(&g->members, &to->id, out);
+    if (!to) return;
+    if (g->members.sampled)
+        sync_begin(&g->members, &to->id, out);
+    else
+        sync_root_send(&g->members, &to->id, out);
 }
 
 void gossip_tick(struct gossip *g, uint64_t now_ms, struct outbox *out)
@@ -347,16 +330,17 @@ void gossip_tick(struct gossip *g, uint64_t now_ms, struct outbox *out)
     g->ticked_ms = now_ms;
     monitor_tick(&g->monitor, now_ms, out);
     struct monitor_verdict verdict;
-    while (!g->self.left && monitor_next_verdict(&g->monitor, now_ms, &verdict)) accuse(g, &verdict, now_ms, out);
+    while (!g->self.left && monitor_next_verdict(&g->monitor, now_ms, out, &verdict))
+        gossip_self_accuse(g, &verdict, now_ms, out);
     struct members_change change;
-    while (members_next_dead(&g->members, now_ms, g->options.refute_ms, g->monitor.woke_ms + g->options.refute_ms,
+    while (members_next_dead(&g->members, now_ms, monitor_refute_ms(&g->monitor), monitor_refute_from_ms(&g->monitor),
                              &change))
         gossip_change_follow(g, &change, now_ms, out);
     members_age(&g->members, now_ms);
     give_up_mute_links(g, now_ms, out);
     view_tick(&g->view, now_ms, out);
     neighbors_follow(g, now_ms, out);
-    if (g->record_ms <= now_ms) gossip_self_renew(g, now_ms, out);
+    gossip_self_tick(g, now_ms, out);
     if (g->digest_ms <= now_ms) digest_round(g, now_ms, out);
     broadcast_tick(&g->broadcast, now_ms, out);
 }
@@ -369,9 +353,10 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 uint64_t gossip_next_ms(const struct gossip *g)
 {
     if (g->self.left) return g->ticked_ms + g->options.ping_ms;
-    uint64_t next = earlier(g->record_ms, g->digest_ms);
+    uint64_t next = earlier(gossip_self_next_ms(g), g->digest_ms);
     next = earlier(next, monitor_next_ms(&g->monitor));
-    next = earlier(next, members_next_ms(&g->members, g->options.refute_ms, g->monitor.woke_ms + g->options.refute_ms));
+    next = earlier(next, members_next_ms(&g->members, monitor_refute_ms(&g->monitor),
+                                         monitor_refute_from_ms(&g->monitor)));
     next = earlier(next, view_next_ms(&g->view));
     next = earlier(next, broadcast_next_ms(&g->broadcast));
     const uint64_t soonest = g->ticked_ms + REST_MS;
@@ -393,7 +378,7 @@ void gossip_leave(struct gossip *g, uint64_t now_ms, struct outbox *out)
     g->self.left = true;
     g->view.quiet = true;
     g->monitor.quiet = true;
-    g->monitor.doubt_count = 0;
+    g->monitor.doubt_count = g->monitor.inquiry_count = 0;
     gossip_self_renew(g, now_ms, out);
     event_emit(&g->options.events, "gossip.left", EV_U64("incarnation", g->self.incarnation));
 }

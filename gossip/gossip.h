@@ -80,13 +80,13 @@ struct gossip_options {
     uint32_t shuffle_ms;       // 30000
     uint32_t dial_timeout_ms;  // 4000
     uint32_t retry_max_ms;     // 300000  how far the mesh's interval between tries of dead members grows
-    uint32_t digest_ms;        // 2000   anti-entropy of members
+    uint32_t digest_ms;        // 20000  anti-entropy of members beside the roots in pongs
     uint32_t cast_count;       // 16384  broadcasts kept for those who missed them
     uint32_t cast_bytes;       // 32 MiB  and their payloads, taken as they come
     uint32_t graft_ms;         // 250    wait for an announced broadcast before asking for it
-    uint32_t ping_ms;          // 500
-    uint32_t silent_ms;        // 2000   silence before a neighbour is doubted (times local health)
-    uint32_t probe_ms;         // 800    wait for others' answers about a doubted neighbour
+    uint32_t ping_ms;          // 2000   silence before a neighbour is pinged
+    uint32_t silent_ms;        // 1000   and then before it is doubted (times local health)
+    uint32_t probe_ms;         // 700    wait for others' answers about a doubted neighbour
     uint32_t refute_ms;        // 1000   how long a suspect has to refute before it is declared dead
 };
 
@@ -164,7 +164,7 @@ void gossip_heard(struct gossip *g, const struct core_id *peer, uint64_t now_ms)
 // A ping to `peer` came back after rtt_us (at least 1). Moves this peer's coordinates; nearer neighbours are preferred.
 void gossip_measured(struct gossip *g, const struct core_id *peer, uint64_t rtt_us, uint64_t now_ms);
 void gossip_tick(struct gossip *g, uint64_t now_ms, struct outbox *out);
-// When gossip_tick must next be called; never more than ping_ms ahead, so that a gap means that this peer was paused.
+// When gossip_tick must next be called: a peer that is called much later takes it that it was paused.
 uint64_t gossip_next_ms(const struct gossip *g);
 
 // ---- requests ----

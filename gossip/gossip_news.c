@@ -3,7 +3,10 @@
 #include "gossip/gossip_parts.h"
 #include "gossip/sync.h"
 
-enum { TOLD_MS = 1000 };  // how often a linked peer that is believed dead is told so, for it to refute
+enum {
+    TOLD_MS = 1000,       // how often a linked peer that is believed dead is told so, for it to refute
+    YOUNG_FOR_MS = 2000,  // digests are frequent for so long after records came by them
+};
 
 enum core_err gossip_own_cast(struct gossip *g, enum cast_topic topic, struct slice payload, uint64_t now_ms,
                               struct outbox *out)
@@ -11,24 +14,6 @@ enum core_err gossip_own_cast(struct gossip *g, enum cast_topic topic, struct sl
     // Unique over restarts, as long as the incarnation rises.
     const uint64_t repeat = g->self.incarnation << 24 | (++g->serial & 0xffffff);
     return broadcast_cast(&g->broadcast, topic, repeat, payload, now_ms, out);
-}
-
-void gossip_self_renew(struct gossip *g, uint64_t now_ms, struct outbox *out)
-{
-    gossip_self_put(g, now_ms);
-    const struct member *self = members_find(&g->members, &g->self.id);
-    const enum core_err err = gossip_own_cast(g, TOPIC_MEMBER, self->record->bytes, now_ms, out);
-    check(err == CORE_ERR_OK);
-}
-
-static void refute(struct gossip *g, uint64_t incarnation, uint64_t now_ms, struct outbox *out)
-{
-    if (g->self.left || incarnation < g->self.incarnation || incarnation >= RECORD_INCARNATION_MAX) return;
-    g->self.incarnation = incarnation + 1;
-    g->counts.refutations++;
-    monitor_refuted(&g->monitor);
-    event_emit(&g->options.events, "gossip.refuted", EV_U64("incarnation", g->self.incarnation));
-    gossip_self_renew(g, now_ms, out);
 }
 
 // A linked peer that is believed dead, or suspected, is told so, for it to refute.
@@ -42,12 +27,12 @@ void gossip_tell_the_dead(struct gossip *g, struct link *link, uint64_t now_ms, 
 
 bool gossip_is_silent(const struct gossip *g, const struct link *link, uint64_t now_ms)
 {
-    return now_ms - link->heard_ms >= 2 * (uint64_t)g->options.ping_ms;
+    return now_ms - link->heard_ms >= g->options.ping_ms + g->options.silent_ms;
 }
 
 void gossip_change_follow(struct gossip *g, const struct members_change *change, uint64_t now_ms, struct outbox *out)
 {
-    if (change->self_behind) refute(g, change->incarnation, now_ms, out);
+    if (change->self_behind) gossip_self_refute(g, change->incarnation, now_ms, out);
     if (!change->news) return;
     const struct member *member = members_find(&g->members, &change->id);
     const enum gossip_state state = members_state(member);
@@ -59,6 +44,9 @@ void gossip_change_follow(struct gossip *g, const struct members_change *change,
         view_lost(&g->view, &change->id, now_ms);
         monitor_settled(&g->monitor, &change->id);
     }
+    if (state >= GOSSIP_DEAD) monitor_lost(&g->monitor, now_ms);
+    if (state == GOSSIP_SUSPECT && members_accusations(member) < members_accusers_needed(&g->members, member))
+        monitor_accused(&g->monitor, &change->id, now_ms, out);
     if (change->revived) {
         monitor_settled(&g->monitor, &change->id);
         view_revived(&g->view, now_ms);
@@ -108,6 +96,7 @@ enum core_err gossip_records_received(struct gossip *g, const struct core_id *fr
     enum core_err first = CORE_ERR_OK;
     while (sync_entry_next(&r, &record, &accusations)) {
         const enum core_err err = entry_put(g, from, record, accusations, now_ms, out);
+        g->young_ms = now_ms + YOUNG_FOR_MS;
         // A certificate that ran out is not the fault of whoever passes it on.
         if (err && err != CORE_ERR_REFUSED && !first) first = err;
     }

@@ -26,21 +26,36 @@ struct gossip {
     uint8_t certificate[GOSSIP_CERTIFICATE_MAX];
     uint8_t site[GOSSIP_SITE_MAX];
     struct core_id watchers[RECORD_WATCHERS_MAX];
-    uint64_t record_ms;  // when the record is renewed; UINT64_MAX: it is as it should be
+    bool entered;           // it has had a neighbour
+    uint64_t tell_ms;       // when neighbours are told of each other; UINT64_MAX: they know
+    uint64_t record_ms;     // when the neighbours that the record names are looked at; UINT64_MAX: they are the same
+    uint64_t unsettled_ms;  // since when they change
+    uint64_t locate_ms;     // when the coordinates that it names are
+    uint64_t sync_ms;       // no comparison of tables before
+    uint64_t young_ms;      // until when digests are frequent
     uint64_t digest_ms;
     uint64_t ticked_ms;
     uint64_t serial;  // of this peer's casts and accusations
 };
 
+// ---- gossip_self.c ----
 // Signs this peer's record as it is now and puts it into the table.
 void gossip_self_put(struct gossip *g, uint64_t now_ms);
+// The same, and broadcasts it.
+void gossip_self_renew(struct gossip *g, uint64_t now_ms, struct outbox *out);
+// Outlives what is said of that incarnation.
+void gossip_self_refute(struct gossip *g, uint64_t incarnation, uint64_t now_ms, struct outbox *out);
+// The neighbours are others.
+void gossip_self_neighbors(struct gossip *g, uint64_t now_ms, struct outbox *out);
+void gossip_self_tick(struct gossip *g, uint64_t now_ms, struct outbox *out);
+uint64_t gossip_self_next_ms(const struct gossip *g);
+// This peer accuses another.
+void gossip_self_accuse(struct gossip *g, const struct monitor_verdict *verdict, uint64_t now_ms, struct outbox *out);
 
 // ---- gossip_news.c ----
 // A broadcast of this peer's.
 CORE_MUST_USE enum core_err gossip_own_cast(struct gossip *g, enum cast_topic topic, struct slice payload,
                                             uint64_t now_ms, struct outbox *out);
-// Signs the record anew and broadcasts it.
-void gossip_self_renew(struct gossip *g, uint64_t now_ms, struct outbox *out);
 // A linked peer that is believed dead, or suspected, is told so, for it to refute.
 void gossip_tell_the_dead(struct gossip *g, struct link *link, uint64_t now_ms, struct outbox *out);
 bool gossip_is_silent(const struct gossip *g, const struct link *link, uint64_t now_ms);

@@ -30,10 +30,12 @@ struct link {
     struct bucket served;  // bytes that its grafts were answered with
     // gossip/monitor.c
     uint64_t heard_ms;   // anything came over the link
-    uint64_t pinged_ms;  // the ping that awaits its pong
-    uint64_t nonce;      // of that ping; 0: none
-    uint32_t vouched;    // silences in a row that others contradicted
-    bool located;        // its last PONG said where it lies:
+    uint64_t pinged_ms;    // the last ping
+    uint64_t waiting_ms;   // the first ping since which nothing came; 0: none
+    bool pinged_again;     // since that one
+    uint32_t vouched;      // silences in a row that others contradicted
+    struct bucket probes;  // questions that are taken from it
+    bool located;          // its last PONG said where it lies:
     struct coordinates_point coordinates;
     // gossip/gossip.c
     uint64_t rtt_us;          // moving average; 0: not measured

@@ -1,366 +1,223 @@
 #include "gossip/monitor.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 #include "core/check.h"
+#include "gossip/monitor_parts.h"
+#include "gossip/sync.h"
 
 enum {
-    WATCH_MS = 1000,
-    UNWATCHED_MS = 8000,  // how long a record without living watchers, or an open suspicion, may stand
-    UNWATCHED_PROBERS = 2,
     MASS_SILENCE_HEALTH = 2,  // no worse for it alone: a real split is to be seen too
+    MEASURE_PINGS = 5,        // a busy link is pinged all the same, so many times more seldom
+    PROBES_RATE = 8,          // questions a second that one peer may put
+    PROBES_BURST = 64,
 };
 
-enum answer { ANSWER_SILENT, ANSWER_REACHABLE, ANSWER_STRANGER };
-
 void monitor_open(struct monitor *m, const struct gossip_options *options, struct link_table *links,
-                  struct members *members, struct gossip_counts *counts, uint64_t now_ms)
+                  struct members *members, const struct coordinates *coordinates, struct gossip_counts *counts,
+                  uint64_t now_ms)
 {
-    *m = (struct monitor){.options = options, .links = links, .members = members, .counts = counts};
+    *m = (struct monitor){
+        .options = options, .links = links, .members = members, .coordinates = coordinates, .counts = counts};
     m->rng = rng_from(options->seed, 0x6d6f6e69);
-    m->last_ms = now_ms;
     m->woke_ms = now_ms;
-    m->ping_ms = now_ms + rng_below(&m->rng, options->ping_ms);
-    m->watch_ms = now_ms + WATCH_MS;
+    m->mend_ms = now_ms;
+    m->watch_ms = UINT64_MAX;
 }
 
-// A wait, stretched by the local health: 1, 1.5, 2, 2.5 or 3 times.
-static uint64_t stretched(const struct monitor *m, uint64_t ms)
+void monitor_close(struct monitor *m)
+{
+    free(m->doubts);
+    free(m->inquiries);
+    free(m->told);
+    *m = (struct monitor){0};
+}
+
+uint64_t monitor_stretched(const struct monitor *m, uint64_t ms)
 {
     return ms * (2 + m->health) / 2;
 }
 
-static void health_add(struct monitor *m, int by)
+void monitor_health_add(struct monitor *m, int by)
 {
     if (by > 0 && m->health < MONITOR_HEALTH_MAX) m->health++;
     if (by < 0 && m->health > 0) m->health--;
 }
 
+void monitor_refuted(struct monitor *m)
+{
+    monitor_health_add(m, 1);
+}
+
+uint64_t monitor_refute_ms(const struct monitor *m)
+{
+    return monitor_stretched(m, m->options->refute_ms);
+}
+
+uint64_t monitor_refute_from_ms(const struct monitor *m)
+{
+    return m->woke_ms + m->options->silent_ms + m->options->refute_ms;
+}
+
 void monitor_clock(struct monitor *m, uint64_t now_ms)
 {
-    const uint64_t gap = now_ms > m->last_ms ? now_ms - m->last_ms : 0;
-    m->last_ms = now_ms;
-    if (gap < 3 * (uint64_t)m->options->ping_ms) return;
+    // What was due when this peer was last called is still due: nothing has happened since.
+    const uint64_t due_ms = monitor_next_ms(m);
+    if (due_ms == UINT64_MAX || now_ms < due_ms + LATE_MS) return;
     m->woke_ms = now_ms;
     m->doubt_count = 0;
     m->inquiry_count = 0;
     for (uint32_t i = 0; i < m->links->count; i++) {
-        m->links->items[i].heard_ms = now_ms;
-        m->links->items[i].nonce = 0;
+        struct link *link = &m->links->items[i];
+        link->heard_ms = now_ms - m->options->ping_ms;  // pinged now, or by the other side in a moment
+        link->waiting_ms = 0;
     }
-    m->ping_ms = now_ms;
-    health_add(m, 1);
-}
-
-// ---- doubts ----
-
-static struct monitor_doubt *doubt_find(struct monitor *m, const struct core_id *target)
-{
-    for (uint32_t i = 0; i < m->doubt_count; i++)
-        if (id_equal(&m->doubts[i].target, target)) return &m->doubts[i];
-    return NULL;
-}
-
-static void doubt_drop(struct monitor *m, struct monitor_doubt *doubt)
-{
-    *doubt = m->doubts[--m->doubt_count];
-}
-
-void monitor_settled(struct monitor *m, const struct core_id *target)
-{
-    struct monitor_doubt *doubt = doubt_find(m, target);
-    if (doubt) doubt_drop(m, doubt);
-}
-
-void monitor_refuted(struct monitor *m)
-{
-    health_add(m, 1);
-}
-
-// Up to three of the target's other watchers that live, those linked first; the rest can be dialled.
-static void pick_asked(struct monitor *m, struct monitor_doubt *doubt, const struct member_record *record)
-{
-    for (int linked = 1; linked >= 0; linked--) {
-        const uint32_t n = record->watcher_count, first = n ? (uint32_t)rng_below(&m->rng, n) : 0;
-        for (uint32_t i = 0; i < n && doubt->asked_count < MONITOR_ASKED_MAX; i++) {
-            const struct core_id *watcher = &record->watchers[(first + i) % n];
-            const struct member *member = members_find(m->members, watcher);
-            if (!member || id_equal(watcher, &m->members->self) || id_equal(watcher, &doubt->target)) continue;
-            if (members_state(member) != GOSSIP_ALIVE || doubt_find(m, watcher)) continue;
-            const bool is_linked = link_table_find(m->links, watcher) != NULL;
-            if (is_linked != (linked == 1) || (!is_linked && member->record->addresses.size == 0)) continue;
-            doubt->asked[doubt->asked_count++] = *watcher;
-        }
-    }
-}
-
-void monitor_doubt(struct monitor *m, const struct core_id *target, enum monitor_reason reason, uint64_t now_ms,
-                   struct outbox *out)
-{
-    const struct member *member = members_find(m->members, target);
-    if (m->quiet || !member || id_equal(target, &m->members->self)) return;
-    if (members_state(member) >= GOSSIP_DEAD || doubt_find(m, target) || m->doubt_count == MONITOR_DOUBTS_MAX) return;
-    struct monitor_doubt *doubt = &m->doubts[m->doubt_count];
-    *doubt = (struct monitor_doubt){.target = *target, .reason = reason, .since_ms = now_ms};
-    doubt->nonce = rng_u64(&m->rng);
-    doubt->deadline_ms = now_ms + stretched(m, m->options->probe_ms);
-    // Just awake, what closed may have closed while this peer slept: everyone first has a full interval to be heard.
-    const uint64_t grace = m->woke_ms + m->options->silent_ms;
-    if (reason != MONITOR_SILENT && doubt->deadline_ms < grace) doubt->deadline_ms = grace;
-    pick_asked(m, doubt, member->record);
-    m->doubt_count++;
-    struct message probe = {.type = MESSAGE_PROBE};
-    probe.probe.target = *target;
-    probe.probe.nonce = doubt->nonce;
-    for (uint32_t i = 0; i < doubt->asked_count; i++) outbox_send(out, &doubt->asked[i], &probe);
+    if (m->watch_ms != UINT64_MAX) m->watch_ms = m->watch_until_ms = now_ms + WAKE_GRACE_MS;
+    m->mend_ms = now_ms + m->options->ping_ms;
+    monitor_health_add(m, 1);
 }
 
 void monitor_heard(struct monitor *m, struct link *link, uint64_t now_ms)
 {
     link->heard_ms = now_ms;
+    link->waiting_ms = 0;
     link->vouched = 0;
     monitor_settled(m, &link->id);
     for (uint32_t i = 0; i < m->inquiry_count; i++)
         if (id_equal(&m->inquiries[i].target, &link->id)) m->inquiries[i].heard = true;
 }
 
-// ---- messages ----
+// ---- pings ----
 
-static void pong_received(struct link *link, uint64_t nonce)
+void monitor_ping(struct monitor *m, const struct core_id *peer, uint64_t now_ms, struct outbox *out)
 {
-    if (nonce == link->nonce) link->nonce = 0;
-}
-
-static void answer_send(const struct core_id *asker, const struct core_id *target, uint64_t nonce, enum answer value,
-                        struct outbox *out)
-{
-    struct message answer = {.type = MESSAGE_PROBE_ANSWER};
-    answer.probe_answer.target = *target;
-    answer.probe_answer.nonce = nonce;
-    answer.probe_answer.reachable = value;
-    outbox_send(out, asker, &answer);
-}
-
-static void ping(struct monitor *m, struct link *link, uint64_t now_ms, struct outbox *out)
-{
-    link->nonce = rng_u64(&m->rng) | 1;
-    link->pinged_ms = now_ms;
+    struct link *link = link_table_find(m->links, peer);
     struct message message = {.type = MESSAGE_PING};
-    message.ping.nonce = link->nonce;
-    outbox_send(out, &link->id, &message);
+    // Neighbours alone ping in rounds; 0 is a single question, and says nothing of how they stand to each other.
+    if (link && link->neighbor) message.ping.nonce = rng_u64(&m->rng) | 1;
+    if (link) link->pinged_ms = now_ms;
+    outbox_send(out, peer, &message);
 }
 
-static void probe_received(struct monitor *m, const struct core_id *from, const struct message *message,
-                           uint64_t now_ms, struct outbox *out)
+static uint64_t ping_due_ms(const struct monitor *m, const struct link *link)
 {
-    const struct core_id *target = &message->probe.target;
-    const uint64_t nonce = message->probe.nonce;
-    struct link *link = link_table_find(m->links, target);
-    if (!link) {
-        // No link: if it was lost just now that is an answer, otherwise this peer can't tell.
-        const struct monitor_doubt *doubt = doubt_find(m, target);
-        const struct member *member = members_find(m->members, target);
-        const bool gone = doubt || (member && members_state(member) >= GOSSIP_DEAD);
-        answer_send(from, target, nonce, gone ? ANSWER_SILENT : ANSWER_STRANGER, out);
-        return;
-    }
-    if (m->inquiry_count == MONITOR_INQUIRIES_MAX) return;
-    m->inquiries[m->inquiry_count++] = (struct monitor_inquiry){
-        .asker = *from,
-        .target = *target,
-        .nonce = nonce,
-        .deadline_ms = now_ms + m->options->probe_ms * 3 / 4};  // the answer must be back within probe_ms
-    ping(m, link, now_ms, out);
+    const uint64_t every = m->options->ping_ms;
+    if (id_compare(&m->members->self, &link->id) > 0) return link->heard_ms + every + every / 8;
+    const uint64_t quiet = link->heard_ms + every, measured = link->pinged_ms + MEASURE_PINGS * every;
+    return quiet < measured ? quiet : measured;
 }
 
-static void answer_received(struct monitor *m, const struct core_id *from, const struct message *message,
-                            uint64_t now_ms)
+static uint64_t patience_ms(const struct monitor *m, const struct link *link)
 {
-    struct monitor_doubt *doubt = doubt_find(m, &message->probe_answer.target);
-    if (!doubt || doubt->nonce != message->probe_answer.nonce || doubt->stage != MONITOR_PROBING) return;
-    for (uint32_t i = 0; i < doubt->asked_count; i++)
-        if (id_equal(&doubt->asked[i], from)) doubt->answered |= 1u << i;
-    if (message->probe_answer.reachable == ANSWER_REACHABLE) {
-        // The link is at fault, or this peer: the target has another interval.
-        struct link *link = link_table_find(m->links, &doubt->target);
-        if (link) {
-            link->heard_ms = now_ms;
-            link->vouched++;
-        }
-        if (doubt->reason == MONITOR_SILENT) health_add(m, 1);
-        doubt_drop(m, doubt);
-        return;
-    }
-    if (doubt->answered + 1 == 1u << doubt->asked_count && m->woke_ms + m->options->silent_ms <= now_ms)
-        doubt->deadline_ms = now_ms;
+    return monitor_stretched(m, m->options->silent_ms + link->rtt_us * 4 / 1000);
 }
 
-bool monitor_message(struct monitor *m, const struct core_id *from, const struct message *message, uint64_t now_ms,
-                     struct outbox *out)
+static uint64_t link_due_ms(const struct monitor *m, const struct link *link)
 {
-    struct link *link = link_table_find(m->links, from);
-    check(link);
-    switch (message->type) {
-    case MESSAGE_PING: {
-        struct message pong = {.type = MESSAGE_PONG};
-        pong.pong.nonce = message->ping.nonce;
-        outbox_send(out, from, &pong);
-        return true;
-    }
-    case MESSAGE_PONG: pong_received(link, message->pong.nonce); return true;
-    case MESSAGE_PROBE: probe_received(m, from, message, now_ms, out); return true;
-    case MESSAGE_PROBE_ANSWER: answer_received(m, from, message, now_ms); return true;
-    default: return false;
-    }
+    if (link->waiting_ms == 0) return ping_due_ms(m, link);
+    const uint64_t patience = patience_ms(m, link);
+    return link->waiting_ms + (link->pinged_again ? patience : patience / 2);
 }
 
-// ---- timers ----
-
-// One round: whoever was silent too long is doubted, everyone is pinged. When most neighbours went silent at once, it
-// is this peer that is slow: its health worsens; a round in which all were heard mends it.
-static void ping_round(struct monitor *m, uint64_t now_ms, struct outbox *out)
+// True if the neighbour is to be doubted.
+static bool link_tick(struct monitor *m, struct link *link, uint64_t now_ms, struct outbox *out)
 {
-    m->ping_ms = now_ms + m->options->ping_ms;
-    uint32_t neighbors = 0, late = 0;
-    for (uint32_t i = 0; i < m->links->count; i++) {
-        const struct link *link = &m->links->items[i];
-        if (!link->neighbor) continue;
-        neighbors++;
-        late += now_ms - link->heard_ms >= 2 * (uint64_t)m->options->ping_ms;
-    }
-    if (neighbors >= 3 && 2 * late > neighbors && m->health < MASS_SILENCE_HEALTH) health_add(m, 1);
-    if (late == 0) health_add(m, -1);
-    for (uint32_t i = 0; i < m->links->count; i++) {
-        struct link *link = &m->links->items[i];
-        if (link->neighbor) ping(m, link, now_ms, out);
-    }
-}
-
-static void doubt_silent(struct monitor *m, uint64_t now_ms, struct outbox *out)
-{
-    const uint64_t silent = stretched(m, m->options->silent_ms);
-    for (uint32_t i = 0; i < m->links->count; i++) {
-        const struct link *link = &m->links->items[i];
-        if (link->neighbor && now_ms - link->heard_ms >= silent)
-            monitor_doubt(m, &link->id, MONITOR_SILENT, now_ms, out);
-    }
-}
-
-static bool has_living_watcher(const struct monitor *m, const struct member_record *record)
-{
-    for (uint32_t i = 0; i < record->watcher_count; i++) {
-        const struct member *watcher = members_find(m->members, &record->watchers[i]);
-        if (watcher && members_state(watcher) <= GOSSIP_SUSPECT) return true;
-    }
+    if (now_ms < link_due_ms(m, link)) return false;
+    if (link->waiting_ms != 0 && link->pinged_again) return true;
+    link->pinged_again = link->waiting_ms != 0;
+    if (link->waiting_ms == 0) link->waiting_ms = now_ms;
+    monitor_ping(m, &link->id, now_ms, out);
     return false;
 }
 
-static uint64_t rendezvous(const struct core_id *target, const struct core_id *prober)
+// When most neighbours fall silent at once, it is this peer that is slow: its health worsens; a time in which nobody
+// was late mends it.
+static void mend(struct monitor *m, uint64_t now_ms)
 {
-    uint64_t key, counter;
-    memcpy(&key, target->bytes, sizeof key);
-    memcpy(&counter, prober->bytes, sizeof counter);
-    const struct philox_block block = philox(key, counter, 0x70726f62);
-    return (uint64_t)block.word[0] << 32 | block.word[1];
-}
-
-static bool is_prober(const struct monitor *m, const struct core_id *target)
-{
-    const uint64_t own = rendezvous(target, &m->members->self);
-    uint32_t before = 0;
-    for (uint32_t i = 0; i < m->members->count && before < UNWATCHED_PROBERS; i++) {
-        const struct member *member = members_at(m->members, i);
-        const struct core_id *id = &member->record->id;
-        if (members_state(member) != GOSSIP_ALIVE || id_equal(id, target) || id_equal(id, &m->members->self)) continue;
-        before += rendezvous(target, id) < own;
+    uint32_t neighbors = 0, late = 0;
+    for (uint32_t i = 0; i < m->links->count; i++) {
+        const struct link *link = &m->links->items[i];
+        neighbors += link->neighbor;
+        late += link->neighbor && link->waiting_ms != 0 && link->pinged_again;
     }
-    return before < UNWATCHED_PROBERS;
-}
-
-// Members whose watchers are all gone, and suspicions that nobody brought to an end.
-static void watch_unwatched(struct monitor *m, uint64_t now_ms, struct outbox *out)
-{
-    m->watch_ms = now_ms + WATCH_MS;
-    for (uint32_t i = 0; i < m->members->count; i++) {
-        const struct member *member = members_at(m->members, i);
-        const enum gossip_state state = members_state(member);
-        const struct core_id *id = &member->record->id;
-        if (state >= GOSSIP_DEAD || id_equal(id, &m->members->self)) continue;
-        if (now_ms - member->since_ms < UNWATCHED_MS || now_ms - m->woke_ms < UNWATCHED_MS) continue;
-        const struct link *link = link_table_find(m->links, id);
-        if (link && link->neighbor) continue;
-        if (state == GOSSIP_ALIVE && has_living_watcher(m, member->record)) continue;
-        if (doubt_find(m, id) || !is_prober(m, id)) continue;
-        monitor_doubt(m, id, MONITOR_UNWATCHED, now_ms, out);
-        if (!doubt_find(m, id)) continue;
-        // Its watchers can't be asked: it is pinged itself, dialled where there is no link.
-        struct message message = {.type = MESSAGE_PING};
-        if (link || member->record->addresses.size > 0) outbox_send(out, id, &message);
-        doubt_find(m, id)->deadline_ms = now_ms + stretched(m, m->options->silent_ms);
-    }
-}
-
-void monitor_answer(struct monitor *m, uint64_t now_ms, struct outbox *out)
-{
-    for (uint32_t i = m->inquiry_count; i-- > 0;) {
-        struct monitor_inquiry *inquiry = &m->inquiries[i];
-        if (!inquiry->heard && inquiry->deadline_ms > now_ms) continue;
-        const enum answer value = inquiry->heard ? ANSWER_REACHABLE : ANSWER_SILENT;
-        answer_send(&inquiry->asker, &inquiry->target, inquiry->nonce, value, out);
-        *inquiry = m->inquiries[--m->inquiry_count];
-    }
-}
-
-void monitor_link_down(struct monitor *m, const struct core_id *peer, struct outbox *out)
-{
-    for (uint32_t i = 0; i < m->inquiry_count; i++)
-        if (id_equal(&m->inquiries[i].target, peer)) m->inquiries[i].deadline_ms = 0;
-    monitor_answer(m, 0, out);
+    if (now_ms < m->mend_ms) return;
+    m->mend_ms = now_ms + m->options->ping_ms;
+    if (neighbors >= 3 && 2 * late > neighbors && m->health < MASS_SILENCE_HEALTH) monitor_health_add(m, 1);
+    if (late == 0) monitor_health_add(m, -1);
 }
 
 void monitor_tick(struct monitor *m, uint64_t now_ms, struct outbox *out)
 {
     if (m->quiet) return;
-    doubt_silent(m, now_ms, out);
-    if (m->ping_ms <= now_ms) ping_round(m, now_ms, out);
-    if (m->watch_ms <= now_ms) watch_unwatched(m, now_ms, out);
-    monitor_answer(m, now_ms, out);
-}
-
-bool monitor_next_verdict(struct monitor *m, uint64_t now_ms, struct monitor_verdict *verdict)
-{
-    for (uint32_t i = m->doubt_count; i-- > 0;) {
-        struct monitor_doubt *doubt = &m->doubts[i];
-        const struct member *member = members_find(m->members, &doubt->target);
-        if (!member || members_state(member) >= GOSSIP_DEAD ||
-            (doubt->stage == MONITOR_ACCUSED && member->record->incarnation != doubt->incarnation)) {
-            doubt_drop(m, doubt);
-            continue;
-        }
-        if (doubt->deadline_ms > now_ms) continue;
-        *verdict = (struct monitor_verdict){
-            .target = doubt->target, .incarnation = member->record->incarnation, .reason = doubt->reason};
-        doubt_drop(m, doubt);
-        return true;
+    mend(m, now_ms);
+    for (uint32_t i = 0; i < m->links->count; i++) {
+        struct link *link = &m->links->items[i];
+        if (!link->neighbor || !link_tick(m, link, now_ms, out)) continue;
+        monitor_doubt(m, &link->id, MONITOR_SILENT, now_ms, out);
+        link->waiting_ms = now_ms;  // the doubt has its own times; the link is watched on
+        link->pinged_again = false;
     }
-    return false;
+    if (m->watch_ms <= now_ms) monitor_watch(m, now_ms, out);
+    monitor_answer(m, now_ms, out);
 }
 
 uint64_t monitor_next_ms(const struct monitor *m)
 {
-    uint64_t next = m->ping_ms < m->watch_ms ? m->ping_ms : m->watch_ms;
-    const uint64_t silent = stretched(m, m->options->silent_ms);
+    uint64_t next = m->quiet ? UINT64_MAX : m->watch_ms;
     for (uint32_t i = 0; i < m->doubt_count; i++)
         if (m->doubts[i].deadline_ms < next) next = m->doubts[i].deadline_ms;
     for (uint32_t i = 0; i < m->inquiry_count; i++)
         if (m->inquiries[i].deadline_ms < next) next = m->inquiries[i].deadline_ms;
-    for (uint32_t i = 0; i < m->links->count; i++) {
+    for (uint32_t i = 0; i < m->links->count && !m->quiet; i++) {
         const struct link *link = &m->links->items[i];
-        // A doubt about it has its own deadline.
-        if (!link->neighbor || link->heard_ms + silent >= next) continue;
-        bool doubted = false;
-        for (uint32_t k = 0; k < m->doubt_count; k++) doubted |= id_equal(&m->doubts[k].target, &link->id);
-        if (!doubted) next = link->heard_ms + silent;
+        if (!link->neighbor) continue;
+        const uint64_t due = link_due_ms(m, link);
+        if (due < next) next = due;
     }
     return next;
+}
+
+// ---- messages ----
+
+static void ping_received(struct monitor *m, const struct core_id *from, uint64_t nonce, struct outbox *out)
+{
+    uint8_t point[COORDINATES_SIZE];
+    struct message pong = {.type = MESSAGE_PONG};
+    pong.pong.nonce = nonce;
+    pong.pong.members = sync_root(m->members);
+    if (m->coordinates->samples > 0) {
+        const struct coordinates_point own = coordinates_rounded(m->coordinates);
+        coordinates_write(point, &own);
+        pong.pong.coordinates = (struct slice){point, sizeof point};
+    }
+    outbox_send(out, from, &pong);
+}
+
+static enum core_err pong_received(struct link *link, const struct message_pong *pong)
+{
+    if (pong->members.size != 0 && pong->members.size != POOL_MARK_SIZE) return CORE_ERR_MALFORMED;
+    if (pong->coordinates.size == 0) return CORE_ERR_OK;
+    const enum core_err err = coordinates_read(&link->coordinates, pong->coordinates);
+    link->located = err == CORE_ERR_OK;
+    return err;
+}
+
+bool monitor_message(struct monitor *m, const struct core_id *from, const struct message *message, uint64_t now_ms,
+                     struct outbox *out, enum core_err *err)
+{
+    struct link *link = link_table_find(m->links, from);
+    check(link);
+    switch (message->type) {
+    case MESSAGE_PING: ping_received(m, from, message->ping.nonce, out); return true;
+    case MESSAGE_PONG: *err = pong_received(link, &message->pong); return true;
+    case MESSAGE_PROBE:
+        if (bucket_take(&link->probes, 1, PROBES_RATE, PROBES_BURST, now_ms))
+            monitor_probe_received(m, from, &message->probe, now_ms, out);
+        else
+            m->counts->limited++;
+        return true;
+    case MESSAGE_PROBE_ANSWER: *err = monitor_answer_received(m, from, &message->probe_answer, now_ms); return true;
+    case MESSAGE_MEMBERS_WATCHERS: *err = monitor_told_received(m, from, message->members_watchers.ids); return true;
+    default: return false;
+    }
 }
