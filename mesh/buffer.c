@@ -97,10 +97,12 @@ enum core_err buffer_seal(struct buffer *b)
 {
     if (b->kind != BUFFER_MAPPED || b->fd < 0) return CORE_ERR_UNSUPPORTED;
     if (b->sealed) return CORE_ERR_OK;
-    // Sealing needs every writable mapping gone: a read-only one takes its place, at the same address.
-    void *at = mmap(b->data, b->size, PROT_READ, MAP_SHARED | MAP_FIXED, b->fd, 0);
+    // No shared mapping may be left when it is sealed; the address is held meanwhile. MAP_PRIVATE shows the same pages,
+    // and kernels before 6.7 take no other mapping of a sealed file.
+    void *at = mmap(b->data, b->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    if (at == MAP_FAILED || fcntl(b->fd, F_ADD_SEALS, SEALS) != 0) return CORE_ERR_IO;
+    at = mmap(b->data, b->size, PROT_READ, MAP_PRIVATE | MAP_FIXED, b->fd, 0);
     if (at == MAP_FAILED) return CORE_ERR_IO;
-    if (fcntl(b->fd, F_ADD_SEALS, SEALS) != 0) return CORE_ERR_IO;
     b->sealed = true;
     return CORE_ERR_OK;
 }
@@ -116,7 +118,7 @@ enum core_err buffer_map(int fd, size_t size, struct buffer **out)
     int seals = fcntl(fd, F_GET_SEALS);  // fails for whatever is no memfd
     bool ok = seals >= 0 && (seals & SEALS) == SEALS && size > 0 && fstat(fd, &s) == 0 && S_ISREG(s.st_mode) &&
               (uint64_t)s.st_size == size;
-    void *data = ok ? mmap(NULL, size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0) : MAP_FAILED;
+    void *data = ok ? mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd, 0) : MAP_FAILED;
     close(fd);
     if (!ok) return CORE_ERR_MALFORMED;
     struct buffer *b = data == MAP_FAILED ? NULL : make(BUFFER_MAPPED, data, size);

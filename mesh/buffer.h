@@ -31,7 +31,8 @@ size_t buffer_size(const struct buffer *b);
 struct slice buffer_slice(struct buffer *b);
 
 // Ends writing to a shared buffer: its mapping becomes read-only in place, its memfd is sealed against writing and
-// resizing. CORE_ERR_OK where it is sealed by now, CORE_ERR_UNSUPPORTED where it isn't shared, CORE_ERR_IO.
+// resizing. Before anybody else holds it. CORE_ERR_OK where it is sealed by now, CORE_ERR_UNSUPPORTED where it isn't
+// shared, CORE_ERR_IO (the bytes are lost).
 CORE_MUST_USE enum core_err buffer_seal(struct buffer *b);
 // The descriptor of a sealed shared buffer, which the buffer closes; -1 for any other.
 int buffer_descriptor(const struct buffer *b);

@@ -86,7 +86,7 @@ enum core_err packet_receive(struct bulk_lane *lane)
 static struct buffer *shareable(struct item *item)
 {
     bool whole = item->bulk.data == buffer_data(item->buffer) && item->bulk.size == buffer_size(item->buffer);
-    if (whole && buffer_seal(item->buffer) == CORE_ERR_OK) return buffer_keep(item->buffer);
+    if (whole && buffer_descriptor(item->buffer) >= 0) return buffer_keep(item->buffer);
     struct buffer *copy = buffer_new_shared(item->bulk.size);
     if (!copy) return NULL;
     memcpy(buffer_data(copy), item->bulk.data, item->bulk.size);

@@ -183,7 +183,7 @@ void links_hangup(struct links *links, const struct core_id *id);
 // order, once, or the link goes down.
 CORE_MUST_USE enum core_err links_send(struct links *links, const struct core_id *id, const struct message *m);
 // As links_send, for a message whose bulk lies in `bulk`: keeps the buffer in place of a copy until it is sent. A
-// buffer made by buffer_new_shared is never copied on its way to a peer of the same host.
+// buffer made by buffer_new_shared and sealed is not copied on its way to a peer of the same host.
 CORE_MUST_USE enum core_err links_send_buffer(struct links *links, const struct core_id *id, const struct message *m,
                                               struct buffer *bulk);
 // Answers a LINK_EVENT_ADMIT; the connection closes after it. CORE_ERR_NOT_FOUND where it is gone.
