@@ -10,6 +10,7 @@
 const std = @import("std");
 const layers = @import("build/layers.zig");
 const clang = @import("build/clang.zig");
+const fake = @import("build/fake.zig");
 const gpu = @import("build/gpu.zig");
 const sources = @import("build/sources.zig");
 
@@ -19,6 +20,7 @@ const Context = struct {
     optimize: std.builtin.OptimizeMode,
     tsan: bool = false,
     images: std.Build.LazyPath,
+    fake_driver: std.Build.LazyPath,
     libraries: std.StringHashMapUnmanaged(*std.Build.Step.Compile) = .empty,
 
     fn library(c: *Context, module: layers.Module) *std.Build.Step.Compile {
@@ -103,6 +105,7 @@ const Context = struct {
                 const exe = c.executable(b.fmt("{s}-{s}", .{ std.fs.path.basename(module.name), std.fs.path.stem(file) }), root);
                 const run = b.addSystemCommand(&.{ "tests/run-unit", if (c.tsan) "tsan" else "unit", module.name, file });
                 run.addArtifactArg(exe);
+                run.addFileArg(c.fake_driver);
                 step.dependOn(&sources.asTest(b, run).step);
             }
         }
@@ -119,7 +122,8 @@ pub fn build(b: *std.Build) void {
     // The baseline machine: kernels for wider vectors are separate files, picked at start.
     const target = b.resolveTargetQuery(.{ .cpu_model = .baseline });
     const images = gpu.object(b, gpu.folder(b));
-    var c = Context{ .b = b, .target = target, .images = images, .optimize = if (debug) .Debug else .ReleaseFast };
+    const fake_driver = fake.library(b, target);
+    var c = Context{ .b = b, .target = target, .images = images, .fake_driver = fake_driver, .optimize = if (debug) .Debug else .ReleaseFast };
 
     const exe = if (only == null) mycel(&c) else null;
     if (exe) |e| {
@@ -133,7 +137,7 @@ pub fn build(b: *std.Build) void {
 
     c.unitTests(b.step("test", "Unit tests"), only);
 
-    var t = Context{ .b = b, .target = target, .images = images, .optimize = .ReleaseSafe, .tsan = true };
+    var t = Context{ .b = b, .target = target, .images = images, .fake_driver = fake_driver, .optimize = .ReleaseSafe, .tsan = true };
     const tsan = b.step("tsan", "Unit tests under ThreadSanitizer");
     t.unitTests(tsan, only);
 
@@ -142,7 +146,7 @@ pub fn build(b: *std.Build) void {
         b.step("hostile", "The attacker of tests/e2e/cases_attacks.py, into zig-out/tests").dependOn(&install.step);
     }
 
-    clang.asanTests(b, b.step("asan", "Unit tests under ASan and UBSan"), only, images);
+    clang.asanTests(b, b.step("asan", "Unit tests under ASan and UBSan"), only, images, fake_driver);
     clang.fuzzers(b, b.step("fuzz", "Build the fuzzers into zig-out/fuzz"), images);
 
     const tidy = b.addSystemCommand(&.{ "python3", "tools/tidy.py" });

@@ -70,7 +70,7 @@ const Objects = struct {
     }
 };
 
-pub fn asanTests(b: *std.Build, step: *std.Build.Step, only: ?[]const u8, images: std.Build.LazyPath) void {
+pub fn asanTests(b: *std.Build, step: *std.Build.Step, only: ?[]const u8, images: std.Build.LazyPath, fake_driver: std.Build.LazyPath) void {
     var o = Objects{ .b = b, .images = images, .extra = &.{ "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer" } };
     for (layers.modules ++ layers.programs) |m| {
         if (only) |name| if (!std.mem.eql(u8, name, m.name)) continue;
@@ -80,6 +80,7 @@ pub fn asanTests(b: *std.Build, step: *std.Build.Step, only: ?[]const u8, images
             const result = o.program(b.fmt("{s}/{s}", .{ folder, file }), sees, &.{"-lcmocka"});
             const run = b.addSystemCommand(&.{ "tests/run-unit", "asan", m.name, file });
             run.addFileArg(result[1]);
+            run.addFileArg(fake_driver);
             step.dependOn(&sources.asTest(b, run).step);
         }
     }

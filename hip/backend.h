@@ -38,8 +38,8 @@ struct hip_event {
 };
 
 enum core_err cpu_device_open(const struct hip_options *options, struct hip_device **out);
-// Device number `index` of the vendor's driver. CORE_ERR_NOT_FOUND: no driver or no such device; UNSUPPORTED: a driver or
-// a device that we have nothing for; IO: it failed. `why` (may be NULL) gets the sentence.
+// Device number `index` of the vendor's driver. CORE_ERR_NOT_FOUND: no driver or no such device; UNSUPPORTED: a driver
+// or a device that we have nothing for; IO: it failed. `why` (may be NULL) gets the sentence.
 enum core_err gpu_device_open(bool amd, uint32_t index, struct hip_device **out, char *why, size_t why_size);
 // How many devices the vendor's driver shows; 0 with `why` where there is none.
 uint32_t gpu_device_count(bool amd, char *why, size_t why_size);

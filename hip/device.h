@@ -54,10 +54,10 @@ struct hip_found {
 };
 
 // Opens the device called `name`: "cpu", "nvidia:0", "amd:1" (without a number: 0). `options` NULL: one thread, best
-// instruction set. CORE_ERR_NOT_FOUND for another name, or where there is no such device; CORE_ERR_UNSUPPORTED where the
-// CPU lacks the instruction set asked for (or MYCEL_ISA names none), or where none of our images fits the GPU; IO where
-// its driver fails; NO_MEMORY. GPUs: the vendor's driver is opened by dlopen, MYCEL_CUDA_LIBRARY and MYCEL_HIP_LIBRARY
-// name another file.
+// instruction set. CORE_ERR_NOT_FOUND for another name, or where there is no such device; CORE_ERR_UNSUPPORTED where
+// the CPU lacks the instruction set asked for (or MYCEL_ISA names none), or where none of our images fits the GPU; IO
+// where its driver fails; NO_MEMORY. GPUs: the vendor's driver is opened by dlopen, MYCEL_CUDA_LIBRARY and
+// MYCEL_HIP_LIBRARY name another file.
 CORE_MUST_USE enum core_err hip_device_open(const char *name, const struct hip_options *options,
                                             struct hip_device **out);
 // The same; an error is explained in `why`.

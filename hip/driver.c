@@ -12,9 +12,9 @@ struct symbol {
     size_t offset;
 };
 
-#define SYMBOL_NVIDIA(field, nvidia, amd, arguments) {nvidia, offsetof(struct driver, field)},
-#define SYMBOL_AMD(field, nvidia, amd, arguments)    {amd, offsetof(struct driver, field)},
-#define SYMBOL(field, symbol, arguments)             {symbol, offsetof(struct driver, field)},
+#define SYMBOL_NVIDIA(field, nvidia, amd, arguments) {#nvidia, offsetof(struct driver, field)},
+#define SYMBOL_AMD(field, nvidia, amd, arguments)    {#amd, offsetof(struct driver, field)},
+#define SYMBOL(field, symbol, arguments)             {#symbol, offsetof(struct driver, field)},
 static const struct symbol symbols_nvidia[] = {DRIVER_CALLS(SYMBOL_NVIDIA) DRIVER_CALLS_NVIDIA(SYMBOL)};
 static const struct symbol symbols_amd[] = {DRIVER_CALLS(SYMBOL_AMD) DRIVER_CALLS_AMD(SYMBOL)};
 

@@ -22,8 +22,8 @@ struct gpu_device {
 struct gpu_stream {
     struct hip_stream stream;
     void *handle;
-    enum core_err err;   // the first since the last wait
-    void *scratch;       // grows; launches in order may use it one after the other
+    enum core_err err;  // the first since the last wait
+    void *scratch;      // grows; launches in order may use it one after the other
     size_t scratch_size;
 };
 

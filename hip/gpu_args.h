@@ -1,5 +1,5 @@
-// Arguments of the GPU's kernels: those of hip/kernels.h that one launch can do come as they are; the others are made of
-// the parts below (hip/gpu_plan.c says which). Read by the host's C and by the kernels' C++ alike.
+// Arguments of the GPU's kernels: those of hip/kernels.h that one launch can do come as they are; the others are made
+// of the parts below (hip/gpu_plan.c says which). Read by the host's C and by the kernels' C++ alike.
 #ifndef HIP_GPU_ARGS_H
 #define HIP_GPU_ARGS_H
 
@@ -81,32 +81,32 @@ struct gpu_nonfinite {
     size_t count;      // of x, or of counts
 };
 
-#define GPU_KERNELS(X)                   \
-    X(product_large, gpu_product)        \
-    X(product_small, gpu_product)        \
-    X(softmax, gpu_softmax)              \
-    X(softmax_grad, gpu_softmax_grad)    \
-    X(embed, hip_embed)                  \
-    X(embed_grad, hip_embed_grad)        \
-    X(norm, hip_norm)                    \
-    X(norm_grad, hip_norm_grad)          \
-    X(norm_weight, gpu_norm_weight)      \
-    X(norm_weight_sum, gpu_norm_weight)  \
-    X(rotate, hip_rotate)                \
-    X(swiglu, hip_swiglu)                \
-    X(swiglu_grad, hip_swiglu_grad)      \
-    X(cross_entropy, hip_cross_entropy)  \
-    X(adamw, hip_adamw)                  \
-    X(reduce, gpu_reduce)                \
-    X(largest, gpu_largest)              \
-    X(nonfinite, gpu_nonfinite)          \
-    X(nonfinite_sum, gpu_nonfinite)      \
-    X(scale, hip_scale)                  \
-    X(axpy, hip_axpy)                    \
-    X(quantise, hip_quantise)            \
-    X(outer_step, hip_outer_step)        \
-    X(accumulate, hip_accumulate)        \
-    X(widen_add, hip_widen_add)          \
+#define GPU_KERNELS(X)                  \
+    X(product_large, gpu_product)       \
+    X(product_small, gpu_product)       \
+    X(softmax, gpu_softmax)             \
+    X(softmax_grad, gpu_softmax_grad)   \
+    X(embed, hip_embed)                 \
+    X(embed_grad, hip_embed_grad)       \
+    X(norm, hip_norm)                   \
+    X(norm_grad, hip_norm_grad)         \
+    X(norm_weight, gpu_norm_weight)     \
+    X(norm_weight_sum, gpu_norm_weight) \
+    X(rotate, hip_rotate)               \
+    X(swiglu, hip_swiglu)               \
+    X(swiglu_grad, hip_swiglu_grad)     \
+    X(cross_entropy, hip_cross_entropy) \
+    X(adamw, hip_adamw)                 \
+    X(reduce, gpu_reduce)               \
+    X(largest, gpu_largest)             \
+    X(nonfinite, gpu_nonfinite)         \
+    X(nonfinite_sum, gpu_nonfinite)     \
+    X(scale, hip_scale)                 \
+    X(axpy, hip_axpy)                   \
+    X(quantise, hip_quantise)           \
+    X(outer_step, hip_outer_step)       \
+    X(accumulate, hip_accumulate)       \
+    X(widen_add, hip_widen_add)         \
     X(narrow, hip_narrow)
 
 enum gpu_kernel {

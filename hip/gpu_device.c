@@ -1,5 +1,5 @@
-// A GPU as a device: the vendor's driver (driver.h) and our kernels' image for it. The driver's calls only queue work; the
-// first error of a stream is kept until somebody waits for it.
+// A GPU as a device: the vendor's driver (driver.h) and our kernels' image for it. The driver's calls only queue work;
+// the first error of a stream is kept until somebody waits for it.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -113,7 +113,9 @@ enum core_err gpu_device_open(bool amd, uint32_t index, struct hip_device **out,
     }
     int count = 0, error = d->driver.count(&count);
     if (!error && index >= (uint32_t)count) {
-        if (why) snprintf(why, why_size, "%s's driver shows %d devices, counted from 0: there is no %u", vendor, count, index);
+        if (why)
+            snprintf(why, why_size, "%s's driver shows %d devices, counted from 0: there is no %u", vendor, count,
+                     index);
         gpu_close(&d->device);
         return CORE_ERR_NOT_FOUND;
     }

@@ -5,8 +5,8 @@
 
 enum {
     ROWS_A_BLOCK = GPU_THREADS / HIP_PARTIALS,
-    GRID_MAX = 65535,                          // of y and z
-    SCORES_MAX = 256 << 20,                    // bytes of score gradients held at once
+    GRID_MAX = 65535,        // of y and z
+    SCORES_MAX = 256 << 20,  // bytes of score gradients held at once
     LARGEST_SPAN = GPU_THREADS * GPU_SPAN,
 };
 
@@ -273,11 +273,11 @@ static void plan_count_nonfinite(struct gpu_stream *s, const struct hip_count_no
 }
 
 // A launch of what hip/kernels.h names, as it is.
-#define PLAIN(NAME, name, kernel, gx, gy)                                        \
-    case HIP_KERNEL_##NAME: {                                                    \
-        struct hip_##name a = *(const struct hip_##name *)args;                  \
-        gpu_run(s, GPU_##kernel, gx, gy, 1, &a);                                 \
-        return;                                                                  \
+#define PLAIN(NAME, name, kernel, gx, gy)                       \
+    case HIP_KERNEL_##NAME: {                                   \
+        struct hip_##name a = *(const struct hip_##name *)args; \
+        gpu_run(s, GPU_##kernel, gx, gy, 1, &a);                \
+        return;                                                 \
     }
 
 #define ELEMENTS(NAME, name) PLAIN(NAME, name, name, blocks(a.count, GPU_THREADS), 1)
@@ -300,7 +300,9 @@ void gpu_plan(struct gpu_stream *s, enum hip_kernel k, const void *args)
         return;
     }
     case HIP_KERNEL_MAX_ABS: plan_max_abs(s, args); return;
-    case HIP_KERNEL_COUNT_NONFINITE: plan_count_nonfinite(s, args); return;
+    case HIP_KERNEL_COUNT_NONFINITE:
+        plan_count_nonfinite(s, args);
+        return;
         PLAIN(EMBED, embed, embed, blocks((size_t)a.rows * a.width, GPU_THREADS), 1)
         PLAIN(EMBED_GRAD, embed_grad, embed_grad, a.vocab, blocks(a.width, GPU_THREADS))
         PLAIN(NORM, norm, norm, blocks(a.rows, ROWS_A_BLOCK), 1)

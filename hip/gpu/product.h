@@ -1,6 +1,6 @@
-// The tiled product: a block of 256 threads makes a tile of BM x BN, each thread TM x TN of it, from slices of A and B in
-// shared memory. An output has one accumulator in a chunk of 512 of k, taken in ascending order; chunks' sums are added
-// through C itself, which only its own thread touches.
+// The tiled product: a block of 256 threads makes a tile of BM x BN, each thread TM x TN of it, from slices of A and B
+// in shared memory. An output has one accumulator in a chunk of 512 of k, taken in ascending order; chunks' sums are
+// added through C itself, which only its own thread touches.
 #ifndef HIP_GPU_PRODUCT_H
 #define HIP_GPU_PRODUCT_H
 
@@ -10,8 +10,7 @@
 #define PRODUCT_DEPTH 16
 
 // The next slice in registers: loaded while the present one is used.
-template <int EACH>
-struct product_slice {
+template <int EACH> struct product_slice {
     float value[EACH];
 };
 
@@ -31,8 +30,7 @@ GPU_DEVICE void slice_load(product_slice<LENGTH / 16> &to, const float *p, size_
     }
 }
 
-template <int LENGTH>
-GPU_DEVICE void slice_store(const product_slice<LENGTH / 16> &from, float *shared, size_t k_step)
+template <int LENGTH> GPU_DEVICE void slice_store(const product_slice<LENGTH / 16> &from, float *shared, size_t k_step)
 {
     const uint32_t t = gpu_thread();
     const bool along_k = k_step == 1;
@@ -46,8 +44,7 @@ GPU_DEVICE void slice_store(const product_slice<LENGTH / 16> &from, float *share
 
 // Row (or column) number i of a thread's T, of a tile of LENGTH: groups of four, so that shared memory is read in fours
 // by neighbours.
-template <int LENGTH, int T>
-GPU_DEVICE uint32_t product_place(uint32_t who, int i)
+template <int LENGTH, int T> GPU_DEVICE uint32_t product_place(uint32_t who, int i)
 {
     return (uint32_t)(i / 4) * (LENGTH / (T / 4)) + who * 4 + (uint32_t)(i % 4);
 }
@@ -113,8 +110,8 @@ GPU_DEVICE void product(const gpu_product &g, float (*shared_a)[PRODUCT_DEPTH * 
                 slice_load<BM>(next_a, a, g.a_row, g.a_k, row0, g.m, k + PRODUCT_DEPTH, end, 0.0f);
                 slice_load<BN>(next_b, b, g.b_column, g.b_k, column0, g.n, k + PRODUCT_DEPTH, end, -0.0f);
             }
-            const bool partly = (g.limit == GPU_LOWER && k + PRODUCT_DEPTH > row0 + 1) ||
-                                (g.limit == GPU_UPPER && k < row0 + BM);
+            const bool partly =
+                (g.limit == GPU_LOWER && k + PRODUCT_DEPTH > row0 + 1) || (g.limit == GPU_UPPER && k < row0 + BM);
             if (partly)
                 product_multiply<BM, BN, TM, TN, true>(acc, shared_a[side], shared_b[side], ty, tx, g.limit, row0, k);
             else

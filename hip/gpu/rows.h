@@ -13,7 +13,7 @@ struct row_place {
     float *partials;  // this row's 32
 };
 
-#define ROW_PLACE(name)             \
+#define ROW_PLACE(name)              \
     GPU_SHARED float all[GPU_BLOCK]; \
     const struct row_place name = row_place_of(all)
 

@@ -1,6 +1,6 @@
-// What a kernel needs of its target, since Zig ships no HIP or CUDA headers: AMD and NVIDIA by clang's builtins, and the
-// host, where the tests run every thread of a block as a coroutine (tests/fake/emulator.h). Kernels never assume how many
-// lanes run together.
+// What a kernel needs of its target, since Zig ships no HIP or CUDA headers: AMD and NVIDIA by clang's builtins, and
+// the host, where the tests run every thread of a block as a coroutine (tests/fake/emulator.h). Kernels never assume
+// how many lanes run together.
 #ifndef HIP_GPU_TARGET_H
 #define HIP_GPU_TARGET_H
 

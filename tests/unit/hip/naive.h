@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "core/philox.h"
+#include "fake/fake.h"
 #include "hip/device.h"
 #include "hip/math.h"
 
@@ -93,7 +94,23 @@ UNUSED static void naive_same(const char *what, const float *expected, const flo
     }
 }
 
-// Runs `test` on every instruction set of this CPU with 1, 2, 3 and 5 threads. A missing set is said aloud.
+// The GPUs' kernels, emulated: the host's memory is as good as the device's there.
+UNUSED static void on_fake_device(void (*test)(struct hip_stream *s))
+{
+    struct hip_device *d;
+    struct hip_stream *s;
+    char why[HIP_WHY_SIZE];
+    if (!fake_use()) return;
+    if (hip_device_open_told("nvidia", NULL, &d, why, sizeof why)) fail_msg("%s", why);
+    assert_int_equal(hip_stream_open(d, &s), CORE_ERR_OK);
+    test(s);
+    assert_int_equal(hip_stream_wait(s), CORE_ERR_OK);
+    hip_stream_close(s);
+    hip_device_close(d);
+}
+
+// Runs `test` on every instruction set of this CPU with 1, 2, 3 and 5 threads, and on the emulated GPU. A missing set
+// is said aloud.
 UNUSED static void on_every_device(void (*test)(struct hip_stream *s))
 {
     static const uint32_t threads[] = {1, 2, 3, 5};
@@ -113,6 +130,7 @@ UNUSED static void on_every_device(void (*test)(struct hip_stream *s))
             hip_device_close(d);
         }
     }
+    on_fake_device(test);
 }
 
 #endif

@@ -1,0 +1,42 @@
+// What a test says to the fake driver. Not under ThreadSanitizer or AddressSanitizer, which don't follow its
+// coroutines.
+#ifndef TESTS_FAKE_FAKE_H
+#define TESTS_FAKE_FAKE_H
+
+#include <dlfcn.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define FAKE_USABLE (!__has_feature(thread_sanitizer) && !__has_feature(address_sanitizer))
+
+struct fake_control {
+    int devices;          // that it shows; 0: "no device"
+    size_t memory;        // bytes of a device: more gives "out of memory"
+    const char *fail;     // the call (field of hip/driver.h: "alloc") that fails ..
+    unsigned fail_after;  // .. after so many more that work, and from then on
+    bool fail_once;       // .. only once
+    bool late;            // what is queued is done only when somebody waits
+    bool guard;           // device memory can't be touched but by kernels and copies
+    unsigned long calls;  // counted by the fake
+    unsigned long launches;
+    size_t live;       // bytes of device memory in use
+    const char *last;  // the call made last
+};
+
+// Makes the fake both vendors' driver of this process; its control, or NULL (said aloud) where it can't be used.
+static inline __attribute__((unused)) struct fake_control *fake_use(void)
+{
+    const char *library = getenv("MYCEL_FAKE_DRIVER");
+    if (!FAKE_USABLE || !library) {
+        fprintf(stderr, "SKIPPED: no emulated GPU under this sanitizer, its kernels were NOT tested here\n");
+        return NULL;
+    }
+    setenv("MYCEL_CUDA_LIBRARY", library, 1);
+    setenv("MYCEL_HIP_LIBRARY", library, 1);
+    void *open = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    return open ? dlsym(open, "fake_control") : NULL;
+}
+
+#endif
