@@ -30,6 +30,7 @@ struct link {
     struct bucket served;  // bytes that its grafts were answered with
     // gossip/monitor.c
     uint64_t heard_ms;   // anything came over the link
+    uint64_t watched_ms;   // since when it is a neighbour
     uint64_t pinged_ms;    // the last ping
     uint64_t waiting_ms;   // the first ping since which nothing came; 0: none
     bool pinged_again;     // since that one

@@ -514,7 +514,9 @@ static enum relevance relevance_of(struct members *m, const struct member *membe
     }
     for (uint32_t i = 0; i < MEMBERS_ACCUSERS && member->accusations[i]; i++)
         if (id_equal(&member->accusations[i]->accuser, &a->accuser)) return KNOWN;
-    return members_accusations(member) < MEMBERS_ACCUSERS ? NEWS : VOID;
+    // Two are enough here; whoever hears of it first by this broadcast still needs it.
+    if (members_accusations(member) == MEMBERS_ACCUSERS) return member->dead ? VOID : KNOWN;
+    return NEWS;
 }
 
 static void accuse(struct members *m, struct member *member, const struct accusation *interned, uint64_t now_ms,

@@ -77,6 +77,12 @@ void monitor_clock(struct monitor *m, uint64_t now_ms)
     monitor_health_add(m, 1);
 }
 
+void monitor_neighbor_up(struct link *link, uint64_t now_ms)
+{
+    link->watched_ms = now_ms;
+    link->waiting_ms = 0;
+}
+
 void monitor_heard(struct monitor *m, struct link *link, uint64_t now_ms)
 {
     link->heard_ms = now_ms;
@@ -102,8 +108,10 @@ void monitor_ping(struct monitor *m, const struct core_id *peer, uint64_t now_ms
 static uint64_t ping_due_ms(const struct monitor *m, const struct link *link)
 {
     const uint64_t every = m->options->ping_ms;
-    if (id_compare(&m->members->self, &link->id) > 0) return link->heard_ms + every + every / 8;
-    const uint64_t quiet = link->heard_ms + every, measured = link->pinged_ms + MEASURE_PINGS * every;
+    const uint64_t from_ms = link->heard_ms > link->watched_ms ? link->heard_ms : link->watched_ms;
+    if (id_compare(&m->members->self, &link->id) > 0) return from_ms + every + every / 8;
+    const uint64_t pinged_ms = link->pinged_ms > link->watched_ms ? link->pinged_ms : link->watched_ms;
+    const uint64_t quiet = from_ms + every, measured = pinged_ms + MEASURE_PINGS * every;
     return quiet < measured ? quiet : measured;
 }
 

@@ -114,6 +114,8 @@ void monitor_close(struct monitor *m);
 
 // To be called first in every event: notices that this peer was paused.
 void monitor_clock(struct monitor *m, uint64_t now_ms);
+// The link became a neighbour's: it is watched from now on.
+void monitor_neighbor_up(struct link *link, uint64_t now_ms);
 // Something came over the link.
 void monitor_heard(struct monitor *m, struct link *link, uint64_t now_ms);
 // The link to `peer` closed: whoever asked about it is answered.
