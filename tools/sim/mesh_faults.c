@@ -20,10 +20,16 @@ static bool on(const struct mesh_world *w, uint32_t fault)
     return w->options.scenario == SCENARIO_RANDOM && (w->options.faults & fault);
 }
 
-static void count(struct mesh_world *w, uint32_t fault)
+static void count(struct mesh_world *w, uint32_t fault, uint32_t index)
 {
-    for (uint32_t i = 0; i < MESH_FAULT_COUNT; i++)
-        if (fault == 1u << i) w->report->faults[i]++;
+    for (uint32_t i = 0; i < MESH_FAULT_COUNT; i++) {
+        if (fault != 1u << i) continue;
+        w->report->faults[i]++;
+        if (index == MESH_NOBODY)
+            mesh_say(w, "fault %s", mesh_fault_names[i]);
+        else
+            mesh_say(w, "fault %s of peer %u", mesh_fault_names[i], index);
+    }
 }
 
 static void upset(struct mesh_world *w, uint32_t index, uint64_t for_us)
@@ -136,6 +142,7 @@ static void turn_clock(struct mesh_world *w, uint32_t index)
     n->tick_us = 0;
     if (mesh_chance(w, 2)) {
         n->clock_ms += 1000 + mesh_chance(w, 600000);
+        n->turned_us = w->now_us;
     } else {
         n->clock_rate = mesh_chance(w, 2) ? 500000 + mesh_chance(w, 450000) : 1050000 + mesh_chance(w, 2000000);
         restore_in(w, END_CLOCK, index, for_us);
@@ -169,7 +176,7 @@ static void one_peer(struct mesh_world *w, uint32_t kind)
     const uint32_t index = pick(w);
     if (index == MESH_NOBODY) return;
     struct mesh_node *n = &w->nodes[index];
-    count(w, kind);
+    count(w, kind, index);
     switch (kind) {
     case MESH_CRASH:
     case MESH_SILENT:
@@ -224,7 +231,7 @@ static void scenario(struct mesh_world *w)
         for (uint32_t i = 0; i < hundredth; i++) {
             const uint32_t index = pick(w);
             if (index == MESH_NOBODY) continue;
-            count(w, w->options.scenario == SCENARIO_KILL ? MESH_CRASH : MESH_SILENT);
+            count(w, w->options.scenario == SCENARIO_KILL ? MESH_CRASH : MESH_SILENT, index);
             die(w, index, w->options.scenario == SCENARIO_KILL);
         }
         break;
@@ -233,20 +240,20 @@ static void scenario(struct mesh_world *w)
         if (index == MESH_NOBODY) break;
         w->nodes[index].paused_us = w->now_us + STOP_US;
         upset(w, index, STOP_US);
-        count(w, MESH_PAUSE);
+        count(w, MESH_PAUSE, index);
         break;
     }
     case SCENARIO_SPLIT:
         split(w, true, MESH_FOREVER / 4);
-        count(w, MESH_SPLIT);
+        count(w, MESH_SPLIT, MESH_NOBODY);
         break;
     case SCENARIO_SITE_CUT:
         cut_site(w, MESH_FOREVER / 4);
-        count(w, MESH_SITE);
+        count(w, MESH_SITE, MESH_NOBODY);
         break;
     case SCENARIO_MASS_DEATH:
         mass(w);
-        count(w, MESH_MASS);
+        count(w, MESH_MASS, MESH_NOBODY);
         break;
     case SCENARIO_RANDOM:
     case SCENARIO_BROADCAST:
@@ -275,7 +282,7 @@ void mesh_faults_next(struct mesh_world *w)
         case MESH_MASS: mass(w); break;
         default: one_peer(w, kind); break;
         }
-        if (is_cut || kind == MESH_PAIR || kind == MESH_MASS) count(w, kind);
+        if (is_cut || kind == MESH_PAIR || kind == MESH_MASS) count(w, kind, MESH_NOBODY);
         break;
     }
     mesh_push(w, (struct mesh_event){.kind = MESH_FAULT}, 200000 + (uint64_t)mesh_chance(w, 4000000));
@@ -283,6 +290,7 @@ void mesh_faults_next(struct mesh_world *w)
 
 static void uncut(struct mesh_world *w)
 {
+    if (w->any_cut) mesh_say(w, "the cut is over");
     memset(w->cut, 0, sizeof w->cut);
     w->any_cut = false;
 }

@@ -125,7 +125,9 @@ void measure_delivered(struct mesh_world *w, uint32_t index, struct slice payloa
     struct cast_seen *cast = cast_find(w, payload);
     if (!cast || w->nodes[index].hostile) return;
     if (has(cast, index)) {
-        if (w->options.nodes <= 256) mesh_fail(w, "twice: peer %u was handed a broadcast again", index);
+        // A flood, or a large mesh's many records, make peers forget what they have seen: that is allowed.
+        const bool flooded = w->options.hostile && w->options.attacks & ATTACK_FLOOD;
+        if (w->options.nodes <= 256 && !flooded) mesh_fail(w, "twice: peer %u was handed a broadcast again", index);
         return;
     }
     cast->bits[index / 8] |= (uint8_t)(1 << index % 8);
@@ -144,12 +146,14 @@ static bool owed(const struct mesh_world *w, const struct cast_seen *cast, uint3
     return n->up && !n->hostile && !n->left && index != cast->origin && n->booted_us < cast->at_us;
 }
 
-// A broadcast that died with its origin before anyone else had it is nobody's.
+// A broadcast that died with its origin before anyone else had it is nobody's; likewise one that is too old by the
+// clocks, set ahead by minutes, of all who had it.
 static bool is_lost(const struct mesh_world *w, const struct cast_seen *cast)
 {
-    if (w->nodes[cast->origin].up && w->nodes[cast->origin].life == cast->life) return false;
+    const struct mesh_node *origin = &w->nodes[cast->origin];
+    if (origin->up && origin->life == cast->life && origin->turned_us < cast->at_us) return false;
     for (uint32_t i = 0; i < w->options.nodes; i++)
-        if (has(cast, i) && owed(w, cast, i)) return false;
+        if (has(cast, i) && owed(w, cast, i) && w->nodes[i].turned_us < cast->at_us) return false;
     return true;
 }
 

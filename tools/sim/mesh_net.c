@@ -119,6 +119,7 @@ void mesh_transmit(struct mesh_world *w, uint32_t from, struct mesh_side *side, 
         side->ping_us = w->now_us;
     }
     if (mesh_blocked(w, from, side->other)) return;
+    if (w->hushed && (wire->message.type & 0xf0) == 0x20) return;  // CAST and what belongs to it
     if (mesh_odds(w, w->drop)) {
         w->report->faults[0]++;
         return;

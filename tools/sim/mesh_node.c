@@ -10,7 +10,7 @@
 enum {
     LOOK_US = 2000000,  // as the node does while it has no link
     SLOW_US = 20000,    // a slow peer's time for a message
-    MANY = 1024,        // peers from which on tables and memories are small
+    MANY = 256,         // peers from which on tables and memories are small
 };
 
 size_t mesh_node_address(const struct mesh_world *w, uint32_t index, char *out, size_t size)
@@ -23,7 +23,8 @@ static void emit(void *context, const struct event *event)
     const struct mesh_node *n = context;
     char line[512];
     event_format(line, sizeof line, event);
-    fprintf(stderr, "  peer %.4s%02x%02x  %s\n", "", n->key.id.bytes[0], n->key.id.bytes[1], line);
+    mesh_say(n->world, "peer %u (%02x%02x%02x%02x)  %s", mesh_number(n->world, n), n->key.id.bytes[0],
+             n->key.id.bytes[1], n->key.id.bytes[2], n->key.id.bytes[3], line);
 }
 
 static void schedule(struct mesh_world *w, uint32_t index)
@@ -82,6 +83,7 @@ void mesh_node_boot(struct mesh_world *w, uint32_t index)
     const enum core_err err = gossip_open(&n->gossip, &options, mesh_clock(w, n));
     check(!err);
     n->up = true;
+    if (w->acting) mesh_say(w, "peer %u is back", index);
     if (n->saved.size) load(w, n);
     n->incarnation = gossip_incarnation(n->gossip);
     measure_back(w, index);
@@ -230,6 +232,7 @@ void mesh_node_cast(struct mesh_world *w, uint32_t index)
     struct mesh_node *n = &w->nodes[index];
     uint8_t payload[GOSSIP_PUSH_MAX] = {0};
     const uint64_t number = measure_cast(w, index);
+    mesh_say(w, "broadcast %llu of peer %u", (unsigned long long)number, index);
     struct writer writer = writer_over(payload, sizeof payload);
     write_u64(&writer, number);
     const uint32_t size = w->options.cast_bytes < sizeof payload ? w->options.cast_bytes : sizeof payload;

@@ -13,6 +13,9 @@ enum {
     SETTLE_STORM_MS = 60000,  // a storm may take so long before the scenario begins
     SETTLE_MS = 8000,         // a formed mesh takes so long to link up
     QUIET_MS = 3000,          // then it is left alone for so long
+    HUSHED = 256,             // peers from which on a formed mesh forms hushed,
+    HUSHED_MS = 90000,        // so long
+    SKIP_MS = 3600000,        // and stands for an hour
     CALM_LIMIT_MS = 240000,   // after faults, all is whole by then
     REST_MS = 20000,          // the idle window at the end
     MANY = 1024,
@@ -72,6 +75,17 @@ void mesh_fail(struct mesh_world *w, const char *format, ...)
     va_end(args);
 }
 
+void mesh_say(const struct mesh_world *w, const char *format, ...)
+{
+    if (!w->options.verbose) return;
+    fprintf(stderr, "%9.3f s  ", (double)w->now_us / 1e6);
+    va_list args;
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
 static uint32_t id_start(const struct mesh_world *w, const struct core_id *id)
 {
     uint32_t h;
@@ -116,6 +130,7 @@ static void place_nodes(struct mesh_world *w)
         struct mesh_node *n = &w->nodes[i];
         const uint64_t seed[4] = {w->options.seed, i, 5, 6};
         n->key = sign_key_from_seed((const uint8_t *)seed);
+        n->world = w;
         n->site = i % sites;
         n->x_ms = x[n->site] + (float)mesh_chance(w, 1000 * SITE_MS) / 2e3f;
         n->y_ms = y[n->site] + (float)mesh_chance(w, 1000 * SITE_MS) / 2e3f;
@@ -162,6 +177,7 @@ static struct mesh_world *open_world(const struct mesh_options *options, struct 
     } else {
         for (uint32_t i = 0; i < o->nodes; i++) mesh_node_boot(w, i);
         mesh_tables_load(w);
+        w->hushed = o->nodes > HUSHED;
     }
     return w;
 }
@@ -258,6 +274,15 @@ static void handle(struct mesh_world *w, struct mesh_event *e)
     }
 }
 
+// A large mesh that has stood for long: its links are made and its coordinates settle while nobody's words about itself
+// are passed on (every peer enters at once, which no mesh does); then all have heard all, and an hour goes by.
+static void end_hush(struct mesh_world *w)
+{
+    w->hushed = false;
+    mesh_tables_load(w);
+    for (uint32_t i = 0; i < w->options.nodes; i++) w->nodes[i].clock_ms += SKIP_MS;
+}
+
 static uint32_t acting_seconds(const struct mesh_options *o)
 {
     static const uint8_t by_scenario[SCENARIO_COUNT] = {30, 20, 12, 15, 25, 60, 30, 5};
@@ -278,12 +303,15 @@ static bool advance(struct mesh_world *w, uint64_t *formed_us, uint64_t *whole_u
     struct mesh_report *r = w->report;
     char why[160];
     if (!w->acting) {
+        if (w->hushed && w->now_us > HUSHED_MS * 1000ull) end_hush(w);
+        if (w->hushed) return true;
         if (!*formed_us && (!w->options.storm || w->now_us > MESH_STORM_US + 10000) &&
             measure_whole(w, why, sizeof why)) {
             *formed_us = w->now_us;
             r->formed_ms = (w->now_us - (w->options.storm ? MESH_STORM_US : 0)) / 1000;
         }
-        const uint64_t settle_ms = w->options.storm ? SETTLE_STORM_MS : SETTLE_MS;
+        const uint64_t settle_ms =
+            w->options.storm ? SETTLE_STORM_MS : SETTLE_MS + (w->options.nodes > HUSHED ? HUSHED_MS : 0);
         if (*formed_us ? w->now_us > *formed_us + QUIET_MS * 1000ull : w->now_us > settle_ms * 1000) begin_acting(w);
         return true;
     }

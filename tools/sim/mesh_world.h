@@ -62,6 +62,8 @@ struct mesh_side {
     uint32_t pending_count;
 };
 
+struct mesh_world;
+
 struct mesh_snapshot {
     uint8_t *bytes;  // u32 size, entry, ...
     size_t size;
@@ -69,6 +71,7 @@ struct mesh_snapshot {
 };
 
 struct mesh_node {
+    struct mesh_world *world;
     struct core_key key;
     struct core_hash certificate;
     struct gossip *gossip;
@@ -84,6 +87,7 @@ struct mesh_node {
     uint64_t uplink_us;                          // until then its uplink is taken
     uint64_t upset_us;                           // what befell it may show until then
     uint64_t booted_us;
+    uint64_t turned_us;           // when its clock last jumped
     uint64_t tick_us;             // world's time of the next tick
     uint64_t clock_ms, clock_us;  // its clock read clock_ms at clock_us
     uint32_t clock_rate;          // of a million
@@ -122,6 +126,7 @@ struct mesh_world {
     struct mesh_pair *pairs;
     uint32_t pair_count, pair_capacity;
     uint32_t drop, delay, reorder, duplicate;  // of 1000 messages
+    bool hushed;                               // a large mesh forms: see mesh_world.c
     bool acting, calm;
     uint64_t act_us, calm_us;
     struct wire *last_made;      // by mesh_send; one reference
@@ -136,6 +141,7 @@ void mesh_push(struct mesh_world *w, struct mesh_event e, uint64_t in_us);
 uint32_t mesh_chance(struct mesh_world *w, uint32_t below);
 bool mesh_odds(struct mesh_world *w, uint32_t of_1000);
 void mesh_fail(struct mesh_world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void mesh_say(const struct mesh_world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));  // with -v
 uint32_t mesh_find(const struct mesh_world *w, const struct core_id *id);
 uint64_t mesh_clock(const struct mesh_world *w, const struct mesh_node *n);  // the peer's now_ms
 uint32_t mesh_number(const struct mesh_world *w, const struct mesh_node *n);
