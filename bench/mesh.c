@@ -12,7 +12,7 @@
 #include "core/error.h"
 #include "core/sign.h"
 
-enum { JOIN_LIMIT_MS = 60000, GOSSIPSUB_DEGREE = 8 };
+enum { JOIN_LIMIT_MS = 60000, GOSSIPSUB_DEGREE = 8, SETTLE_MS = 8000, SETTLE_MS_A_PEER = 250 };
 
 // ---- figures ----
 
@@ -101,6 +101,12 @@ uint32_t mesh_runs(const struct mesh_bench *m, uint32_t otherwise)
 {
     uint32_t runs = bench_runs(m->b) ? bench_runs(m->b) : otherwise;
     return runs > SERIES_MAX ? SERIES_MAX : runs;
+}
+
+void mesh_settle(struct fleet *f)
+{
+    uint32_t ms = f->count * SETTLE_MS_A_PEER;
+    fleet_wait(f, ms < SETTLE_MS ? ms : SETTLE_MS);
 }
 
 uint32_t mesh_random(uint32_t below)

@@ -6,7 +6,6 @@
 #include "bench/mesh_parts.h"
 
 enum {
-    SETTLE_MS = 8000,  // gossipsub grafts once a second
     SIZE = 1024,
     LARGE = 1 << 20,
     PUBLISHERS = 4,
@@ -74,7 +73,7 @@ static bool open_casts(struct mesh_bench *m, struct casts *c, const struct fleet
 {
     *c = (struct casts){.next = 1};
     if (!mesh_start(m, &c->fleet, program, nodes)) return false;
-    fleet_wait(&c->fleet, SETTLE_MS);
+    mesh_settle(&c->fleet);
     return true;
 }
 

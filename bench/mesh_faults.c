@@ -6,7 +6,6 @@
 #include "bench/mesh_parts.h"
 
 enum {
-    SETTLE_MS = 6000,  // until neighbours and their watches stand
     BETWEEN_MS = 2000,
     SEEN_LIMIT_MS = 45000,
     STOP_MS = 15000,
@@ -54,7 +53,7 @@ static void kill_some(struct mesh_bench *m, const struct fleet_program *program,
 {
     struct fleet f;
     if (!mesh_start(m, &f, program, nodes)) return;
-    fleet_wait(&f, SETTLE_MS);
+    mesh_settle(&f);
     fleet_clear(&f);
     for (uint32_t r = 0; r < runs; r++) {
         uint32_t victim = mesh_random_living(&f);
@@ -95,7 +94,7 @@ static void silence_some(struct mesh_bench *m, const struct fleet_program *progr
 {
     struct fleet f;
     if (!mesh_start(m, &f, program, nodes)) return;
-    fleet_wait(&f, SETTLE_MS);
+    mesh_settle(&f);
     fleet_clear(&f);
     for (uint32_t r = 0; r < runs && f.ns.fd >= 0; r++) {
         uint32_t victim = mesh_random_living(&f);
@@ -125,7 +124,7 @@ static void stop_one(struct mesh_bench *m, const struct fleet_program *program, 
 {
     struct fleet f;
     if (!mesh_start(m, &f, program, nodes)) return;
-    fleet_wait(&f, SETTLE_MS);
+    mesh_settle(&f);
     fleet_clear(&f);
     uint32_t victim = mesh_random_living(&f);
     uint64_t from_us = fleet_wall_us();
@@ -184,7 +183,7 @@ struct half {
 static void split_begin(struct mesh_bench *m, struct half *h, const struct fleet_program *program, uint32_t nodes)
 {
     if (!mesh_start(m, &h->fleet, program, nodes)) return;
-    fleet_wait(&h->fleet, SETTLE_MS);
+    mesh_settle(&h->fleet);
     h->began = netns_cut_half(&h->fleet.ns, nodes / 2);
     if (h->began) return;
     series_note(&h->healed, h->fleet.ns.fd < 0 ? "needs a private network" : "nft cannot drop packets here");

@@ -41,6 +41,8 @@ uint32_t mesh_runs(const struct mesh_bench *m, uint32_t otherwise);
 
 // Starts a fleet and lets it join; false, and said, where that fails.
 bool mesh_start(struct mesh_bench *m, struct fleet *f, const struct fleet_program *program, uint32_t nodes);
+// Waits until neighbours, their watches and the broadcasts' tree stand: 8 s at 32 peers and more, less for fewer.
+void mesh_settle(struct fleet *f);
 uint32_t mesh_random(uint32_t below);
 // With MYCEL_BENCH_VERBOSE set: the messages that ours have sent so far, by type, on stderr.
 void mesh_talk(struct mesh_bench *m, struct fleet *f, const char *when);
