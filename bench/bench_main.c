@@ -26,6 +26,7 @@
 #endif
 #if __has_include("bench/aggregate.h")
 #include "bench/aggregate.h"
+#include "bench/aggregate_node.h"
 #define HAS_AGGREGATE 1
 #else
 #define HAS_AGGREGATE 0
@@ -53,7 +54,7 @@ static const struct entry table[] = {
     {"link", bench_link, false, NULL},
 #endif
 #if HAS_AGGREGATE
-    {"aggregate", bench_aggregate, false, NULL},
+    {"aggregate", bench_aggregate, false, BENCH_AGGREGATE_PARTS},
 #endif
 };
 
@@ -144,8 +145,11 @@ int bench_main(int argc, char **argv)
     struct bench b = {.seconds = 0.3};
     bool json = false;
     char hardware[256];
-    // Not in the usage: `mesh` starts its processes so.
+    // Not in the usage: `mesh` and `aggregate` start their processes so.
     if (argc > 1 && !strcmp(argv[1], "mesh-node")) return mesh_node_main(argc - 2, argv + 2);
+#if HAS_AGGREGATE
+    if (argc > 1 && !strcmp(argv[1], "aggregate-node")) return aggregate_node_main(argc - 2, argv + 2);
+#endif
     int status = parse(argc, argv, &b, &json);
     if (status >= 0) return status;
     bench_hardware(hardware, sizeof hardware);

@@ -1,0 +1,187 @@
+#include "bench/aggregate.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "bench/aggregate_fleet.h"
+#include "bench/aggregate_peers.h"
+#include "bench/bench.h"
+
+enum { ROUNDS_MAX = AGGREGATE_TIMES_MAX, TEN_MILLION = 10000000, MIB_64 = 16 << 20 };
+
+struct times {
+    double ms[ROUNDS_MAX];
+    uint32_t count;
+    struct aggregate_took last;
+    bool right;
+};
+
+static int by_value(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+static double quantile(const struct times *t, double q)
+{
+    return t->ms[(uint32_t)(q * (t->count - 1) + 0.5)];
+}
+
+static void row_of(struct bench_row *row, const char *name, const struct times *t)
+{
+    *row = (struct bench_row){.value = quantile(t, 0.5), .unit = "ms", .less_is_better = true, .runs = t->count};
+    snprintf(row->name, sizeof row->name, "%s", name);
+    row->lowest = t->ms[0];
+    row->highest = t->ms[t->count - 1];
+    row->spread = row->value > 0 ? (quantile(t, 0.75) - quantile(t, 0.25)) / row->value : 0;
+}
+
+// The means of one set of processes; two that warm up don't count.
+static bool measure(struct bench *b, const struct aggregate_options *o, uint32_t rounds, struct times *t)
+{
+    struct aggregate_fleet f;
+    *t = (struct times){.right = true};
+    bool ok = aggregate_fleet_open(&f, o);
+    for (uint64_t round = 0; ok && round < rounds + 2; round++) {
+        ok = aggregate_fleet_round(&f, round, UINT32_MAX, &t->last);
+        t->right &= t->last.same && t->last.wrong == 0;
+        if (ok && round >= 2) t->ms[t->count++] = t->last.ms;
+    }
+    if (!ok) bench_say(b, "aggregate: %s\n", f.why);
+    if (ok && !t->right) bench_say(b, "aggregate: the mean is WRONG\n");
+    aggregate_fleet_close(&f);
+    qsort(t->ms, t->count, sizeof *t->ms, by_value);
+    return ok && t->right;
+}
+
+// ---- on one machine ----
+
+static const char *rates(char note[128], const struct times *t, uint64_t elements, uint32_t count)
+{
+    const double seconds = quantile(t, 0.5) / 1e3;
+    snprintf(note, 128, "bus %.2f GB/s of fp32; %.1f MiB sent a peer",
+             (double)elements * 4 * 2 * (count - 1) / count / seconds / 1e9, (double)t->last.sent_most / (1 << 20));
+    return note;
+}
+
+static bool local(struct bench *b, uint64_t elements, uint32_t count, const char *size)
+{
+    const uint32_t rounds = bench_runs(b) ? bench_runs(b) : bench_full(b) ? 21 : 9;
+    struct times narrow, wide;
+    struct aggregate_options o = {.count = count, .machines = 1, .elements = elements, .bits = 8};
+    if (!measure(b, &o, rounds, &narrow)) return false;
+    o.bits = 32;
+    if (!measure(b, &o, rounds, &wide)) return false;
+    char name[96], note[128];
+    struct bench_row row;
+    snprintf(name, sizeof name, "mean of %s, %u peers, 8 bits", size, count);
+    row_of(&row, name, &narrow);
+    row.note = rates(note, &narrow, elements, count);
+    bench_report(b, &row);
+    snprintf(name, sizeof name, "mean of %s, %u peers, 32 bits", size, count);
+    row_of(&row, name, &wide);
+    row.note = rates(note, &wide, elements, count);
+    bench_report(b, &row);
+    for (uint32_t peer = 0; bench_with_peers(b) && aggregate_peer_name(peer); peer++) {
+        struct times theirs = {.count = 0};
+        char why[256], beside[64];
+        theirs.count = aggregate_peer_run(peer, count, elements, rounds, theirs.ms, why);
+        if (!theirs.count) {
+            bench_say(b, "aggregate: %s: %s\n", aggregate_peer_name(peer), why);
+            continue;
+        }
+        qsort(theirs.ms, theirs.count, sizeof *theirs.ms, by_value);
+        for (int bits = 8; bits <= 32; bits += 24) {
+            snprintf(name, sizeof name, "mean of %s, %u peers, %d bits", size, count, bits);
+            row_of(&row, name, bits == 8 ? &narrow : &wide);
+            snprintf(beside, sizeof beside, "%s", aggregate_peer_name(peer));
+            row.beside = aggregate_peer_name(peer);
+            row.beside_value = quantile(&theirs, 0.5);
+            bench_report(b, &row);
+        }
+    }
+    return true;
+}
+
+// ---- one of four is killed ----
+
+static bool kill_one(struct bench *b)
+{
+    const uint32_t runs = bench_runs(b) ? bench_runs(b) : 5;
+    const struct aggregate_options o = {.count = 4, .machines = 1, .elements = TEN_MILLION, .bits = 8, .copies = true};
+    struct times t = {.right = true};
+    bool ok = true;
+    for (uint32_t run = 0; ok && run < runs; run++) {
+        struct aggregate_fleet f;
+        ok = aggregate_fleet_open(&f, &o) && aggregate_fleet_round(&f, 0, run % o.count, &t.last);
+        t.right &= t.last.same && t.last.wrong == 0;
+        if (ok) t.ms[t.count++] = t.last.ms;
+        if (!ok) bench_say(b, "aggregate: %s\n", f.why);
+        aggregate_fleet_close(&f);
+    }
+    if (!ok || !t.right) return false;
+    qsort(t.ms, t.count, sizeof *t.ms, by_value);
+    struct bench_row row;
+    row_of(&row, "10 M elements, one of 4 killed in the sum: done after", &t);
+    row.note = "over all four contributions";
+    bench_report(b, &row);
+    return true;
+}
+
+// ---- across networks ----
+
+static bool lab(const char *verb, const char *more)
+{
+    char command[256], self[200];
+    const ssize_t size = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (size <= 0) return false;
+    self[size] = 0;
+    snprintf(command, sizeof command, "'%s' lab hosts %s --tag agg %s >.cache/bench/hosts.log 2>&1", self, verb, more);
+    return system(command) == 0;
+}
+
+static bool across(struct bench *b, uint32_t count, const char *rate, double bits_per_s, const char *delay)
+{
+    char more[96], name[96], note[128];
+    snprintf(more, sizeof more, "%u --rate %s --delay %s", count, rate, delay);
+    (void)lab("down", "");
+    if (!lab("up", more)) {
+        bench_say(b, "aggregate: no hosts: .cache/bench/hosts.log\n");
+        return false;
+    }
+    const struct aggregate_options o = {.count = count, .machines = count, .elements = MIB_64, .bits = 8, .tag = "agg"};
+    struct times t;
+    const bool ok = measure(b, &o, bench_runs(b) ? bench_runs(b) : 3, &t);
+    (void)lab("down", "");
+    if (!ok) return false;
+    struct bench_row row;
+    snprintf(name, sizeof name, "64 MiB, %u peers, %s%s%s", count, rate, strcmp(delay, "0ms") ? " + " : "",
+             strcmp(delay, "0ms") ? delay : "");
+    row_of(&row, name, &t);
+    row.note = note;
+    snprintf(note, sizeof note, "%.1f %% of the link's limit; %.1f MiB sent a peer",
+             100 * (double)t.last.sent_most * 8 / (row.value / 1e3) / bits_per_s, (double)t.last.sent_most / (1 << 20));
+    bench_report(b, &row);
+    return true;
+}
+
+int bench_aggregate(struct bench *b)
+{
+    bool ok = true;
+    (void)!system("mkdir -p .cache/bench");
+    if (bench_wants(b, "local")) {
+        if (!bench_nodes(b) || bench_nodes(b) == 4) ok &= local(b, TEN_MILLION, 4, "10 M elements");
+        if (!bench_nodes(b) || bench_nodes(b) == 4) ok &= local(b, MIB_64, 4, "64 MiB");
+        if (!bench_nodes(b) || bench_nodes(b) == 8) ok &= local(b, MIB_64, 8, "64 MiB");
+    }
+    if (bench_wants(b, "kill")) ok &= kill_one(b);
+    if (bench_wants(b, "hosts")) {
+        ok &= across(b, 2, "1gbit", 1e9, "0ms");
+        ok &= across(b, 4, "100mbit", 1e8, "20ms");
+        ok &= across(b, 8, "100mbit", 1e8, "20ms");
+    }
+    return ok ? 0 : 1;
+}
