@@ -4,13 +4,31 @@
 
 #include "core/check.h"
 
-struct blob *blob_new(size_t size)
+enum { SHARED_LEAST = 256 << 10, SHARED_MAX = 256 };
+
+static struct blob *blob_over(struct buffer *buffer)
 {
-    struct blob *b = malloc(sizeof *b + size);
-    if (!b) return NULL;
+    struct blob *b = buffer ? malloc(sizeof *b) : NULL;
+    if (!b) {
+        buffer_drop(buffer);
+        return NULL;
+    }
     atomic_init(&b->references, 1);
-    b->size = size;
+    b->buffer = buffer;
+    b->size = buffer_size(buffer);
+    b->data = buffer_data(buffer);
     return b;
+}
+
+struct blob *blob_new(size_t size, bool shared)
+{
+    struct buffer *buffer = shared && size >= SHARED_LEAST ? buffer_new_shared(size) : NULL;
+    return blob_over(buffer ? buffer : buffer_new(size));
+}
+
+struct blob *blob_of(struct buffer *buffer)
+{
+    return blob_over(buffer_keep(buffer));
 }
 
 struct blob *blob_hold(struct blob *b)
@@ -21,7 +39,9 @@ struct blob *blob_hold(struct blob *b)
 
 void blob_release(struct blob *b)
 {
-    if (b && atomic_fetch_sub(&b->references, 1) == 1) free(b);
+    if (!b || atomic_fetch_sub(&b->references, 1) != 1) return;
+    buffer_drop(b->buffer);
+    free(b);
 }
 
 enum core_err blobs_open(struct blobs *table, uint32_t capacity, uint64_t limit)
@@ -45,6 +65,11 @@ struct blob *blobs_find(const struct blobs *table, const struct blob_key *key)
     return NULL;
 }
 
+bool blobs_may_share(const struct blobs *table)
+{
+    return table->shared < SHARED_MAX;
+}
+
 enum core_err blobs_put(struct blobs *table, const struct blob_key *key, struct blob *blob)
 {
     if (blobs_find(table, key)) {
@@ -55,6 +80,8 @@ enum core_err blobs_put(struct blobs *table, const struct blob_key *key, struct 
         blob_release(blob);
         return CORE_ERR_LIMIT;
     }
+    // From here on nobody writes: others of this host may map it.
+    if (buffer_seal(blob->buffer) == CORE_ERR_OK) table->shared++;
     table->entries[table->count++] = (struct blobs_entry){*key, blob};
     table->bytes += blob->size;
     return CORE_ERR_OK;
@@ -67,6 +94,7 @@ void blobs_drop(struct blobs *table, const struct core_hash *run, uint64_t befor
         struct blobs_entry *e = &table->entries[i];
         if (e->key.round < before_round && hash_equal(&e->key.run, run)) {
             table->bytes -= e->blob->size;
+            if (buffer_descriptor(e->blob->buffer) >= 0) table->shared--;
             blob_release(e->blob);
         } else {
             table->entries[kept++] = *e;

@@ -1,6 +1,8 @@
-// The bulk bytes of rounds by key: contributions' shards, partial sums, results. A blob never changes; whoever uses one
-// (a job, a message on its way) holds a reference, so dropping a round never pulls bytes from under a worker.
-// The table belongs to the loop's thread; references may be given back by any thread.
+// The bulk bytes of rounds by key: contributions' shards, partial sums, results. A blob never changes once it is in the
+// table; whoever uses one (a job, a message on its way) holds a reference, so dropping a round never pulls bytes from
+// under a worker. What came over a link stays in the link's buffer, and what is made here for peers of this host lies
+// in memory that they can map: neither is copied. The table belongs to the loop's thread; references may be given back
+// by any thread.
 #ifndef NODE_BLOBS_H
 #define NODE_BLOBS_H
 
@@ -11,15 +13,19 @@
 
 #include "core/error.h"
 #include "learn/work.h"
+#include "mesh/buffer.h"
 
 struct blob {
     _Atomic uint32_t references;
     size_t size;
-    uint8_t data[];
+    uint8_t *data;
+    struct buffer *buffer;  // that holds the data
 };
 
-// One reference, the caller's. NULL without memory. The bytes are unset.
-struct blob *blob_new(size_t size);
+// One reference, the caller's. NULL without memory. The bytes are unset. `shared`: others of this host may map it.
+struct blob *blob_new(size_t size, bool shared);
+// What `buffer` holds, which the blob keeps.
+struct blob *blob_of(struct buffer *buffer);
 struct blob *blob_hold(struct blob *b);  // one more reference
 void blob_release(struct blob *b);       // NULL is fine
 
@@ -32,7 +38,11 @@ struct blobs {
     struct blobs_entry *entries;
     uint32_t count, capacity;
     uint64_t bytes, limit;  // bytes held; the most that may be held
+    uint32_t shared;        // blobs with a descriptor of their own
 };
+
+// Whether one more blob may be shared: a process has so many descriptors.
+bool blobs_may_share(const struct blobs *table);
 
 CORE_MUST_USE enum core_err blobs_open(struct blobs *table, uint32_t capacity, uint64_t limit);
 void blobs_close(struct blobs *table);

@@ -82,6 +82,14 @@ json_t *gossip_json(struct node *n)
     put(o, "grafts", c.grafts);
     put(o, "repaired", c.repaired);
     put(o, "refused", c.refused);
+    json_t *by = json_object();
+    for (int i = 0; i < GOSSIP_REFUSED_COUNT; i++)
+        if (c.refusals[i]) put(by, gossip_refusal_name((enum gossip_refusal)i), c.refusals[i]);
+    json_object_set_new(o, "refused_by", by);
+    put(o, "equivocations", c.equivocations);
+    put(o, "muted", c.muted);
+    put(o, "unsampled", c.unsampled);
+    put(o, "syncs", c.syncs);
     put(o, "limited", c.limited);
     put(o, "exchanges", c.exchanges);
     put(o, "accusations", c.accusations);

@@ -87,13 +87,13 @@ static void admit(struct node *n, const struct link_event *e)
     free(answer);
 }
 
-static void take_data(struct node *n, const struct core_id *from, const struct message *m)
+static void take_data(struct node *n, const struct core_id *from, const struct message *m, struct buffer *bulk)
 {
     struct peer_expected expected;
     enum peer_wanted wanted = peer_data(n->peer, from, &m->data, &expected, n->now_ms, &n->out);
     if (wanted == PEER_REFUSED) node_strike(n, from, MESSAGE_DATA, CORE_ERR_VERIFY_FAILED);
     if (wanted != PEER_WANTED) return;
-    bool right = m->bulk.size == expected.size;
+    bool right = bulk && m->bulk.size == expected.size;
     if (right && !hash_is_zero(&expected.hash)) {
         struct core_hash hash = hash_bytes(m->bulk.data, m->bulk.size);
         right = hash_equal(&hash, &expected.hash);
@@ -102,9 +102,8 @@ static void take_data(struct node *n, const struct core_id *from, const struct m
         node_strike(n, from, MESSAGE_DATA, CORE_ERR_VERIFY_FAILED);
         return;
     }
-    struct blob *blob = blob_new(m->bulk.size);
+    struct blob *blob = blob_of(bulk);
     if (!blob) return;
-    memcpy(blob->data, m->bulk.data, m->bulk.size);
     if (blobs_put(&n->blobs, &expected.key, blob)) {
         n->dropped.blobs++;
         event_emit(&n->events, "problem.blobs_full", EV_U64("bytes", n->blobs.bytes));
@@ -123,7 +122,7 @@ static uint64_t round_trip_us(struct node *n, const struct core_id *from, uint64
     return rtt_us ? rtt_us : 1;
 }
 
-static void take_message(struct node *n, const struct core_id *from, const struct message *m)
+static void take_message(struct node *n, const struct core_id *from, const struct message *m, struct buffer *bulk)
 {
     uint64_t rtt_us = 0;
     switch (m->type) {
@@ -141,9 +140,10 @@ static void take_message(struct node *n, const struct core_id *from, const struc
         struct node_link *link = node_link_find(n, from);
         if (link) link->used_ms = n->now_ms;
         peer_heard(n->peer, from, n->now_ms);
-        take_data(n, from, m);
+        take_data(n, from, m, bulk);
         return;
     }
+    case MESSAGE_BYE: return;  // LINK_EVENT_DOWN follows
     case MESSAGE_PONG:
         if (verb_ping_answered(n, from, m->pong.nonce)) {
             peer_heard(n->peer, from, n->now_ms);
@@ -180,7 +180,7 @@ void node_link_event(void *context, const struct link_event *e)
         transfers_gone(n, &e->id);
         break;
     }
-    case LINK_EVENT_MESSAGE: take_message(n, &e->id, e->message); break;
+    case LINK_EVENT_MESSAGE: take_message(n, &e->id, e->message, e->bulk); break;
     case LINK_EVENT_ADMIT: admit(n, e); break;
     case LINK_EVENT_ADDRESS_FAILED:
         event_emit(&n->events, "link.address_failed", EV_ID("peer", &e->id), EV_TEXT("address", e->address),

@@ -13,15 +13,19 @@ static struct blob *bulk_of(struct node *n, const struct message *m)
     return blobs_find(&n->blobs, &key);
 }
 
+static enum core_err send_linked(struct node *n, const struct core_id *to, const struct message *m)
+{
+    if (m->type != MESSAGE_DATA || m->bulk.size) return links_send(n->links, to, m);
+    struct blob *blob = bulk_of(n, m);
+    if (!blob) return CORE_ERR_OK;  // dropped meanwhile: nobody needs it any more
+    struct message full = *m;
+    full.bulk = (struct slice){blob->data, blob->size};
+    return links_send_buffer(n->links, to, &full, blob->buffer);
+}
+
 static void send_now(struct node *n, const struct core_id *to, const struct message *m)
 {
-    struct message full = *m;
-    if (m->type == MESSAGE_DATA && m->bulk.size == 0) {
-        struct blob *blob = bulk_of(n, m);
-        if (!blob) return;  // dropped meanwhile: nobody needs it any more
-        full.bulk = (struct slice){blob->data, blob->size};
-    }
-    enum core_err err = links_send(n->links, to, &full);
+    enum core_err err = send_linked(n, to, m);
     if (err && err != CORE_ERR_UNREACHABLE)
         event_emit(&n->events, "link.not_sent", EV_ID("peer", to), EV_TEXT("type", message_info(m->type)->name),
                    EV_TEXT("why", core_error_name(err)));

@@ -20,7 +20,7 @@
 #include "node/loop.h"
 #include "node/verbs.h"
 
-enum { OUTBOX_EFFECTS = 8192, OUTBOX_BYTES = 32 << 20, BLOBS_MAX = 8192, SIDE_NICE = 10 };
+enum { OUTBOX_EFFECTS = 8192, OUTBOX_BYTES = 32 << 20, BLOBS_MAX = 8192, SIDE_NICE = 10, DESCRIPTORS = 4096 };
 
 static enum core_err fail(struct node_failure *why, enum core_err err, const char *what, const char *remedy)
 {
@@ -372,6 +372,15 @@ static enum core_err open_all(struct node *n, struct node_failure *why)
     return CORE_ERR_OK;
 }
 
+// Links, sessions and what peers of this host map from us are a descriptor each: as many as the system allows.
+static void allow_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == limit.rlim_max) return;
+    limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+    if (setrlimit(RLIMIT_NOFILE, &limit)) return;
+}
+
 static enum core_err run_here(const struct node_options *o, struct node_failure *why, int ready)
 {
     struct node *n = calloc(1, sizeof *n);
@@ -388,6 +397,7 @@ static enum core_err run_here(const struct node_options *o, struct node_failure 
     // hwloc's plugins find graphics cards and such, which nothing here asks for, through 3 MiB of X11 and XML
     // libraries.
     setenv("HWLOC_PLUGINS_PATH", "/dev/null", 0);
+    allow_descriptors();
     // An arena a thread would keep what that thread has freed; two are enough for what runs at once.
     mallopt(M_ARENA_MAX, 2);
     // Before the first thread, so that every one inherits it and only the signalfd sees them.

@@ -14,7 +14,9 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import CASES, ROOT, Failed, Skipped, World  # noqa: E402
+import cases_attacks  # noqa: E402,F401
 import cases_bad_input  # noqa: E402,F401
+import cases_bench  # noqa: E402,F401
 import cases_faults  # noqa: E402,F401
 import cases_journey  # noqa: E402,F401
 import cases_training  # noqa: E402,F401

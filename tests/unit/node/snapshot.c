@@ -147,14 +147,14 @@ static void blobs_live_as_long_as_they_are_held(void **state)
     struct blobs table;
     assert_int_equal(blobs_open(&table, 3, 100), CORE_ERR_OK);
     struct blob_key key = {.run = run, .round = 1, .kind = ROUND_CONTRIBUTION, .shard = 2};
-    struct blob *blob = blob_new(40);
+    struct blob *blob = blob_new(40, false);
     memset(blob->data, 9, 40);
     assert_int_equal(blobs_put(&table, &key, blob), CORE_ERR_OK);
     struct blob *held = blob_hold(blobs_find(&table, &key));
     key.round = 2;
-    assert_int_equal(blobs_put(&table, &key, blob_new(40)), CORE_ERR_OK);
+    assert_int_equal(blobs_put(&table, &key, blob_new(40, false)), CORE_ERR_OK);
     key.shard = 3;
-    assert_int_equal(blobs_put(&table, &key, blob_new(40)), CORE_ERR_LIMIT);  // bytes
+    assert_int_equal(blobs_put(&table, &key, blob_new(40, false)), CORE_ERR_LIMIT);  // bytes
     blobs_drop(&table, &run, 2);
     key = (struct blob_key){.run = run, .round = 1, .kind = ROUND_CONTRIBUTION, .shard = 2};
     assert_null(blobs_find(&table, &key));
