@@ -11,10 +11,13 @@
 #endif
 
 #include "core/check.h"
+#include "mesh/gcm_vaes.h"
 
 enum { NONCE_SIZE = 12 };
 
 struct seal {
+    struct gcm_vaes wide;  // where `is_wide`, in place of the next two
+    bool is_wide;
     EVP_CIPHER_CTX *context;
     const EVP_CIPHER *cipher;
     struct core_hash key;
@@ -73,19 +76,24 @@ void seal_derive(const struct seal_binding *binding, struct seal_keys *out)
 static bool set_key(struct seal *s)
 {
     s->number = 0;
+    if (s->is_wide) {
+        gcm_vaes_set_key(&s->wide, s->key.bytes);
+        return true;
+    }
     return EVP_CipherInit_ex(s->context, s->cipher, NULL, s->key.bytes, NULL, !s->opens) == 1;
 }
 
 struct seal *seal_new(enum seal_cipher cipher, const struct core_hash *key, uint64_t records_a_key, bool opens)
 {
-    struct seal *s = calloc(1, sizeof *s);
+    struct seal *s = aligned_alloc(_Alignof(struct seal), sizeof *s);
     if (!s) return NULL;
-    s->cipher = cipher == SEAL_AES_256_GCM ? EVP_aes_256_gcm() : EVP_chacha20_poly1305();
-    s->context = EVP_CIPHER_CTX_new();
-    s->key = *key;
-    s->records_a_key = records_a_key;
-    s->opens = opens;
-    if (s->context && set_key(s)) return s;
+    *s = (struct seal){.key = *key, .records_a_key = records_a_key, .opens = opens};
+    s->is_wide = cipher == SEAL_AES_256_GCM && gcm_vaes_works();
+    if (!s->is_wide) {
+        s->cipher = cipher == SEAL_AES_256_GCM ? EVP_aes_256_gcm() : EVP_chacha20_poly1305();
+        s->context = EVP_CIPHER_CTX_new();
+    }
+    if ((s->is_wide || s->context) && set_key(s)) return s;
     seal_free(s);
     return NULL;
 }
@@ -106,29 +114,53 @@ uint32_t seal_size(const uint8_t record[SEAL_SIZE_SIZE])
     return read_u32(&r);
 }
 
-// The next record's nonce, and its size as the data that is authenticated beside it.
-static bool begin(struct seal *s, const uint8_t size[SEAL_SIZE_SIZE])
+// The next record's nonce.
+static bool begin(struct seal *s, uint8_t nonce[NONCE_SIZE])
 {
     if (s->number == s->records_a_key) {
         s->key = derived(&s->key, "mycel bulk rekey v1");
         if (!set_key(s)) return false;
     }
-    uint8_t nonce[NONCE_SIZE] = {0};
+    memset(nonce, 0, NONCE_SIZE);
     struct writer w = writer_over(nonce + 4, 8);
     write_u64(&w, s->number++);
+    return true;
+}
+
+// The record's size is authenticated beside what is sealed.
+static bool begin_evp(struct seal *s, const uint8_t nonce[NONCE_SIZE], const uint8_t size[SEAL_SIZE_SIZE])
+{
     int done;
     return EVP_CipherInit_ex(s->context, NULL, NULL, NULL, nonce, !s->opens) == 1 &&
            EVP_CipherUpdate(s->context, NULL, &done, size, SEAL_SIZE_SIZE) == 1;
 }
 
+static void seal_wide(struct seal *s, const uint8_t nonce[NONCE_SIZE], const struct slice *parts, size_t count,
+                      uint8_t *out, size_t size)
+{
+    uint8_t *at = out + SEAL_SIZE_SIZE, *end = at;
+    const uint8_t *in = parts[0].data;
+    if (count > 1) {  // short ones: joined where they are sealed
+        for (size_t i = 0; i < count; end += parts[i++].size) memcpy(end, parts[i].data, parts[i].size);
+        in = at;
+    }
+    gcm_vaes_seal(&s->wide, nonce, out, SEAL_SIZE_SIZE, in, size, at, at + size);
+}
+
 void seal_record(struct seal *s, const struct slice *parts, size_t count, uint8_t *out)
 {
     size_t size = 0;
+    uint8_t nonce[NONCE_SIZE];
     for (size_t i = 0; i < count; i++) size += parts[i].size;
-    check(size <= INT32_MAX && !s->opens);
+    check(count > 0 && size <= INT32_MAX && !s->opens);
     struct writer w = writer_over(out, SEAL_SIZE_SIZE);
     write_u32(&w, (uint32_t)size);
-    check(begin(s, out));
+    check(begin(s, nonce));
+    if (s->is_wide) {
+        seal_wide(s, nonce, parts, count, out, size);
+        return;
+    }
+    check(begin_evp(s, nonce, out));
     uint8_t *at = out + SEAL_SIZE_SIZE;
     int done = 0;
     for (size_t i = 0; i < count; i++, at += done)
@@ -137,18 +169,28 @@ void seal_record(struct seal *s, const struct slice *parts, size_t count, uint8_
     check(EVP_CIPHER_CTX_ctrl(s->context, EVP_CTRL_AEAD_GET_TAG, SEAL_TAG_SIZE, at) == 1);
 }
 
+static bool open_evp(struct seal *s, const uint8_t nonce[NONCE_SIZE], const uint8_t *record, uint32_t size,
+                     uint8_t *out)
+{
+    const uint8_t *sealed = record + SEAL_SIZE_SIZE;
+    int done = 0, rest = 0;
+    return begin_evp(s, nonce, record) && EVP_CipherUpdate(s->context, out, &done, sealed, (int)size) == 1 &&
+           EVP_CIPHER_CTX_ctrl(s->context, EVP_CTRL_AEAD_SET_TAG, SEAL_TAG_SIZE, (void *)(uintptr_t)(sealed + size)) ==
+               1 &&
+           EVP_CipherFinal_ex(s->context, out + done, &rest) == 1;
+}
+
 enum core_err seal_open(struct seal *s, const uint8_t *record, uint8_t *out)
 {
     check(s->opens);
-    if (s->broken) return CORE_ERR_VERIFY_FAILED;
+    uint8_t nonce[NONCE_SIZE];
     uint32_t size = seal_size(record);
     const uint8_t *sealed = record + SEAL_SIZE_SIZE;
-    int done = 0, rest = 0;
-    bool ok =
-        size <= INT32_MAX && begin(s, record) && EVP_CipherUpdate(s->context, out, &done, sealed, (int)size) == 1 &&
-        EVP_CIPHER_CTX_ctrl(s->context, EVP_CTRL_AEAD_SET_TAG, SEAL_TAG_SIZE, (void *)(uintptr_t)(sealed + size)) ==
-            1 &&
-        EVP_CipherFinal_ex(s->context, out + done, &rest) == 1;
+    bool ok = !s->broken && size <= INT32_MAX && begin(s, nonce);
+    if (ok && s->is_wide)
+        ok = gcm_vaes_open(&s->wide, nonce, record, SEAL_SIZE_SIZE, sealed, size, out, sealed + size);
+    else if (ok)
+        ok = open_evp(s, nonce, record, size, out);
     s->broken = !ok;
     return ok ? CORE_ERR_OK : CORE_ERR_VERIFY_FAILED;
 }
