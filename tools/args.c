@@ -65,6 +65,47 @@ bool args_read_duration(const char *text, uint64_t *seconds)
     return true;
 }
 
+// A number with a unit out of `names` (the last NULL), times the unit's scale, at most `most`.
+static bool read_scaled(const char *text, const char *const *names, const double *scales, double most, uint64_t *out)
+{
+    char number[24];
+    size_t length = strspn(text, "0123456789.");
+    if (length == 0 || length >= sizeof number) return false;
+    memcpy(number, text, length);
+    number[length] = '\0';
+    double value;
+    if (!args_read_real(number, &value)) return false;
+    for (size_t i = 0; names[i]; i++) {
+        if (strcmp(text + length, names[i]) != 0) continue;
+        value = value * scales[i] + 0.5;
+        if (value > most + 0.5) return false;
+        *out = (uint64_t)value;
+        return true;
+    }
+    return false;
+}
+
+bool args_read_rate(const char *text, uint64_t *bits_per_second)
+{
+    static const char *const names[] = {"bit", "kbit", "mbit", "gbit", NULL};
+    static const double scales[] = {1, 1e3, 1e6, 1e9};
+    return read_scaled(text, names, scales, 1e12, bits_per_second) && *bits_per_second > 0;
+}
+
+bool args_read_delay(const char *text, uint64_t *us)
+{
+    static const char *const names[] = {"us", "ms", "s", NULL};
+    static const double scales[] = {1, 1e3, 1e6};
+    return read_scaled(text, names, scales, 60e6, us);
+}
+
+bool args_read_percent(const char *text, uint64_t *millionth)
+{
+    static const char *const names[] = {"%", "", NULL};
+    static const double scales[] = {1e4, 1e4};
+    return read_scaled(text, names, scales, 1e6, millionth);
+}
+
 bool args_read_address(const char *text, unsigned *port)
 {
     const char *colon = strrchr(text, ':');
@@ -187,6 +228,15 @@ static enum core_err check_value(struct args *args, const struct flag *flag, con
     case FLAG_ADDRESS:
         if (args_read_address(value, &port)) return CORE_ERR_OK;
         return usage(args, "--%s %.60s is not HOST:PORT; write it as 0.0.0.0:6173 or [::]:6173", flag->name, value);
+    case FLAG_RATE:
+        if (args_read_rate(value, &number)) return CORE_ERR_OK;
+        return usage(args, "--%s %.60s is not a rate; write it as 100mbit, 1gbit or 64kbit", flag->name, value);
+    case FLAG_DELAY:
+        if (args_read_delay(value, &number)) return CORE_ERR_OK;
+        return usage(args, "--%s %.60s is not a delay; write it as 20ms, 500us or 1s", flag->name, value);
+    case FLAG_PERCENT:
+        if (args_read_percent(value, &number)) return CORE_ERR_OK;
+        return usage(args, "--%s %.60s is not from 0%% to 100%%; write it as 1%% or 0.5%%", flag->name, value);
     case FLAG_CHOICE:
         if (choice_allowed(flag->value, value)) return CORE_ERR_OK;
         return usage(args, "--%s %.60s is not one of %s", flag->name, value, flag->value);
@@ -279,13 +329,14 @@ static bool has_subs(const struct command_table *table, const char *verb)
     return false;
 }
 
-// Finds the verb, which may stand behind flags of every verb, and its sub-verb directly after it; `*at` is the index
-// of the argument after them. Flags before the verb are common ones: their values are skipped here, parsed later.
+// Finds the verb, which may stand behind flags of every verb, and its sub-verb of one or two words directly after it:
+// `*verb_at` is the verb's index, `*last` that of the last of these words. Flags before the verb are common ones: their
+// values are skipped here, parsed later.
 static enum core_err choose_command(struct args *args, const struct command_table *table, int argc, char **argv,
-                                    int *verb_at, int *sub_at)
+                                    int *verb_at, int *last)
 {
     static const struct command none = {.verb = "mycel"};
-    *verb_at = *sub_at = -1;
+    *verb_at = *last = -1;
     args->command = &none;
     for (int i = 1; i < argc; i++) {
         if (argv[i][0] == '-' && argv[i][1] != '\0') {
@@ -306,12 +357,21 @@ static enum core_err choose_command(struct args *args, const struct command_tabl
     const struct command *own = find_command(table, verb, NULL);
     if (!own) return unknown_verb(args, table, verb, NULL);
     args->command = own;
+    *last = *verb_at;
     if (!next || next[0] == '-' || !has_subs(table, verb)) return CORE_ERR_OK;
     const struct command *sub = find_command(table, verb, next);
     if (!sub && own->max_words == 0) return unknown_verb(args, table, verb, next);
     if (!sub) return CORE_ERR_OK;
     args->command = sub;
-    *sub_at = *verb_at + 1;
+    ++*last;
+    const char *second = *last + 1 < argc ? argv[*last + 1] : NULL;
+    if (sub->run || !second || second[0] == '-') return CORE_ERR_OK;
+    char both[64];
+    snprintf(both, sizeof both, "%s %.40s", next, second);
+    sub = find_command(table, verb, both);
+    if (!sub) return unknown_verb(args, table, verb, both);
+    args->command = sub;
+    ++*last;
     return CORE_ERR_OK;
 }
 
@@ -331,11 +391,11 @@ static enum core_err check_words(struct args *args)
 enum core_err args_parse(struct args *args, const struct command_table *table, int argc, char **argv)
 {
     memset(args, 0, sizeof *args);
-    int verb_at, sub_at;
-    enum core_err err = choose_command(args, table, argc, argv, &verb_at, &sub_at);
+    int verb_at, last;
+    enum core_err err = choose_command(args, table, argc, argv, &verb_at, &last);
     if (err || verb_at < 0) return err;
     for (int i = 1; i < argc; i++) {
-        if (i == verb_at || i == sub_at) continue;
+        if (i >= verb_at && i <= last) continue;
         const char *given = argv[i];
         if (strcmp(given, "--") == 0 && args->command->takes_rest) {
             args->rest = argv + i + 1;

@@ -17,6 +17,9 @@ enum flag_kind {
     FLAG_REAL,      // a number from 0, with a fraction if you like
     FLAG_DURATION,  // 90s, 5m, 24h, 7d; a bare number means seconds
     FLAG_ADDRESS,   // HOST:PORT
+    FLAG_RATE,      // 100mbit, 1gbit, 64kbit: bits a second
+    FLAG_DELAY,     // 20ms, 500us, 1s
+    FLAG_PERCENT,   // 1%, 0.5%; the sign may be left out
     FLAG_CHOICE,    // one of `value`, which separates them by '|'
 };
 
@@ -31,7 +34,8 @@ struct flag {
 
 struct call;
 
-// One row of the command table. `sub` is NULL for a verb's own row; a verb that only groups others has no `run`.
+// One row of the command table. `sub` is NULL for a verb's own row; it may be two words, "hosts up", under a row
+// "hosts". A row that only groups others has no `run`.
 struct command {
     const char *verb;
     const char *sub;
@@ -87,6 +91,9 @@ uint64_t args_seconds(const struct args *args, const char *flag, uint64_t otherw
 bool args_read_number(const char *text, uint64_t *out);
 bool args_read_real(const char *text, double *out);
 bool args_read_duration(const char *text, uint64_t *seconds);
+bool args_read_rate(const char *text, uint64_t *bits_per_second);
+bool args_read_delay(const char *text, uint64_t *us);  // up to a minute
+bool args_read_percent(const char *text, uint64_t *millionth);
 // "HOST:PORT" or "[V6]:PORT"; `port` 0 is allowed: the system picks one.
 bool args_read_address(const char *text, unsigned *port);
 

@@ -79,6 +79,11 @@ int command_help(struct call *call)
         return 0;
     }
     const char *verb = args->words[0], *sub = args->word_count > 1 ? args->words[1] : NULL;
+    char both[64];
+    if (args->word_count > 2) {
+        snprintf(both, sizeof both, "%.30s %.30s", sub, args->words[2]);
+        sub = both;
+    }
     if (help_command(stdout, &command_table, verb, sub)) return 0;
     output_error(&call->out, "USAGE", "there is no command '%s%s%s'; 'mycel help' lists what there is", verb,
                  sub ? " " : "", sub ? sub : "");

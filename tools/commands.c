@@ -77,6 +77,24 @@ static const struct flag generate_flags[] = {
     {"temperature", 0, FLAG_REAL, "T", "0: always the likeliest byte (0.8)", false},
 };
 
+#define LIMIT_FLAGS                                                                             \
+    {"rate", 0, FLAG_RATE, "RATE", "each way of every host's link: 100mbit (no limit)", false}, \
+        {"delay", 0, FLAG_DELAY, "TIME", "one way between two hosts: 20ms (none)", false},      \
+    {                                                                                           \
+        "loss", 0, FLAG_PERCENT, "P", "of the packets that arrive at a host: 1% (none)", false  \
+    }
+#define TAG_FLAG                                                                               \
+    {                                                                                          \
+        "tag", 0, FLAG_TEXT, "TAG", "which set of hosts (one that belongs to the home)", false \
+    }
+
+static const struct flag hosts_up_flags[] = {LIMIT_FLAGS, TAG_FLAG};
+static const struct flag hosts_flags[] = {TAG_FLAG};
+static const struct flag hosts_list_flags[] = {
+    TAG_FLAG,
+    {"all", 0, FLAG_SWITCH, NULL, "the tags there are", false},
+};
+
 static const struct flag lab_up_flags[] = {
     {"cpus", 0, FLAG_COUNT, "N", "threads a peer (an even share)", false},
 };
@@ -169,12 +187,37 @@ static const struct command commands[] = {
      "Everything after -- runs with MYCEL_HOME set to that peer's home and mycel on the PATH:\n"
      "mycel lab run --peer 2 -- mycel peers",
      command_lab_run},
+    {"lab", "hosts", "", 0, 0, false, NULL, 0, "machines made of network namespaces, to run anything on",
+     "Host K is the network namespace mycel-TAG-K with the address 10.77.0.K on its device eth0: 'ip netns exec "
+     "mycel-TAG-K CMD' runs a program there. Needs root. WHICH is K or A..B: those hosts and everything else; A-B: "
+     "between the two, both ways; 'A->B': what the first sends to the second, where each may be a range like 1..4.",
+     NULL},
+    {"lab", "hosts up", "H", 1, 1, false, FLAGS(hosts_up_flags), "make H hosts on a network of their own",
+     "Those that are there stay, get these limits, and what was cut is whole.", command_hosts_up},
+    {"lab", "hosts down", "", 0, 0, false, FLAGS(hosts_flags), "remove them and end what runs in them",
+     "Also what a killed command left behind.", command_hosts_down},
+    {"lab", "hosts list", "", 0, 0, false, FLAGS(hosts_list_flags), "which there are, and their limits", NULL,
+     command_hosts_list},
+    {"lab", "hosts cut", "WHICH", 1, 1, false, FLAGS(hosts_flags), "let nothing through, silently",
+     "mycel lab hosts cut 1..16       a split: these from all others\n"
+     "mycel lab hosts cut 3           a black hole\n"
+     "mycel lab hosts cut '3->1..2'   one way only",
+     command_hosts_cut},
+    {"lab", "hosts heal", "WHICH", 0, 1, false, FLAGS(hosts_flags), "let it through again (everything)", NULL,
+     command_hosts_heal},
+    {"lab", "hosts delay", "TIME|none [WHICH]", 1, 2, false, FLAGS(hosts_flags), "hold packets so long, each way", NULL,
+     command_hosts_delay},
+    {"lab", "hosts rate", "RATE|none [WHICH]", 1, 2, false, FLAGS(hosts_flags), "limit hosts' links, each way", NULL,
+     command_hosts_rate},
+    {"lab", "hosts loss", "P|none [WHICH]", 1, 2, false, FLAGS(hosts_flags), "lose this part of what arrives at hosts",
+     NULL, command_hosts_loss},
+    {"lab", "hosts exec", "K", 1, 1, true, FLAGS(hosts_flags), "run a command on host K", NULL, command_hosts_exec},
     {"sim", NULL, "", 0, 0, false, FLAGS(sim_flags), "simulate meshes with faults and check what must hold",
      "The same protocol code in virtual time. A failing seed prints the line that replays it.", command_sim},
     {"bench", NULL, "WHAT", 0, 8, false, FLAGS(bench_flags), "measure this machine: gemm, step, learn or all", NULL,
      command_bench},
     {"version", NULL, "", 0, 0, false, NULL, 0, "version, libraries and kernels", NULL, command_version},
-    {"help", NULL, "[VERB]", 0, 2, false, FLAGS(help_flags), "this list, or a command's flags", NULL, command_help},
+    {"help", NULL, "[VERB]", 0, 3, false, FLAGS(help_flags), "this list, or a command's flags", NULL, command_help},
 };
 
 const struct command_table command_table = {

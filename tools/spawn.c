@@ -1,6 +1,7 @@
 #include "tools/spawn.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -8,14 +9,20 @@
 
 enum core_err spawn_start(struct spawn *s, const char *program, char *const *words, const char *input)
 {
+    return spawn_start_in(s, -1, program, words, input);
+}
+
+enum core_err spawn_start_in(struct spawn *s, int network, const char *program, char *const *words, const char *input)
+{
     *s = (struct spawn){.pid = -1, .said = memfd_create("said", MFD_CLOEXEC)};
     int in = memfd_create("input", MFD_CLOEXEC);
     size_t size = strlen(input);
     bool ready = s->said >= 0 && in >= 0 && write(in, input, size) == (ssize_t)size && lseek(in, 0, SEEK_SET) == 0;
     if (ready) s->pid = fork();
     if (s->pid == 0) {
-        if (dup2(in, STDIN_FILENO) >= 0 && dup2(s->said, STDOUT_FILENO) >= 0 && dup2(s->said, STDERR_FILENO) >= 0)
-            execv(program, words);
+        if ((network < 0 || setns(network, CLONE_NEWNET) == 0) && dup2(in, STDIN_FILENO) >= 0 &&
+            dup2(s->said, STDOUT_FILENO) >= 0 && dup2(s->said, STDERR_FILENO) >= 0)
+            execvp(program, words);
         _exit(127);
     }
     int number = errno;
