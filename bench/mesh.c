@@ -9,6 +9,7 @@
 
 #include "bench/mesh_parts.h"
 #include "bench/peers.h"
+#include "bench/usage.h"
 #include "core/error.h"
 #include "core/sign.h"
 
@@ -128,8 +129,12 @@ void mesh_talk(struct mesh_bench *m, struct fleet *f, const char *when)
 {
     char text[1024];
     if (!getenv("MYCEL_BENCH_VERBOSE") || f->program.argv[0] != m->ours.argv[0]) return;
+    double cpu_s = 0;
+    struct usage u;
+    for (uint32_t i = 0; i < f->count; i++)
+        if (f->nodes[i].alive && usage_of(f->nodes[i].pid, &u)) cpu_s += (double)u.cpu_ns * 1e-9;
     fleet_talk(f, text, sizeof text);
-    fprintf(stderr, "%s:%s\n", when, text);
+    fprintf(stderr, "%s: %.3g s of processor;%s\n", when, cpu_s, text);
 }
 
 bool mesh_start(struct mesh_bench *m, struct fleet *f, const struct fleet_program *program, uint32_t nodes)
@@ -173,8 +178,9 @@ int bench_mesh(struct bench *b)
                            .gossipsub = {.name = "gossipsub", .degree = GOSSIPSUB_DEGREE}};
     if (readlink("/proc/self/exe", self, sizeof self - 1) <= 0) return core_error_exit(CORE_ERR_IO);
     if (bench_with_peers(b)) {
+        bool casts = bench_wants(b, "cast") || bench_wants(b, "large") || bench_wants(b, "load");
         m.has_memberlist = build(&m, &m.memberlist, memberlist);
-        m.has_gossipsub = build(&m, &m.gossipsub, gossipsub);
+        m.has_gossipsub = casts && build(&m, &m.gossipsub, gossipsub);
         bench_say(b, "zyre is left out: Debian 12 has no package of it");
     }
     struct netns ns;

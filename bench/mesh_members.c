@@ -16,6 +16,7 @@ static bool join_once(struct mesh_bench *m, const struct fleet_program *program,
         return false;
     }
     fleet_wait(&f, SETTLE_MS);
+    mesh_talk(m, &f, "before joining");
     double took_ms;
     uint32_t full = fleet_join(&f, LIMIT_MS, &took_ms);
     if (full == nodes) {

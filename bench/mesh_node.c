@@ -13,7 +13,7 @@
 
 // As in node/: how long a message waits for a dial, how often an unanswered sponsor is tried, how long a link that
 // gossip no longer needs stays.
-enum { WAIT_MS = 5000, JOIN_AGAIN_MS = 2000, LINK_IDLE_MS = 60000, OUTBOX_EFFECTS = 8192, OUTBOX_BYTES = 32 << 20 };
+enum { WAIT_MS = 5000, JOIN_AGAIN_MS = 2000, LINK_IDLE_MS = 10000, OUTBOX_EFFECTS = 8192, OUTBOX_BYTES = 32 << 20 };
 
 uint64_t mesh_node_clock_us(void)
 {
