@@ -1,5 +1,6 @@
 #include "mesh/gate.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ struct rate {
     uint64_t per_s;  // tries a second
 };
 static const struct rate address_rate = {400, 50};
-static const struct rate slow_rate = {10, 2};
+static const struct rate slow_rate = {20, 5};
 static const struct rate stranger_rate = {20, 2};
 static const struct rate member_rate = {80, 20};
 
@@ -113,11 +114,6 @@ static const char *decide(struct gate *g, const uint8_t *key, const char *addres
     if (!banned) {
         struct bucket *by_key = bucket_of(g->keys, key, GATE_KEY_SIZE, stranger_rate.burst, now_ms);
         fast = !bucket_take(by_key, by_key->member ? member_rate : stranger_rate, now_ms);
-        if (!by_key->member) {
-            struct bucket *by_address = bucket_of(g->addresses, address, strlen(address), address_rate.burst, now_ms);
-            bool slow = by_address->slow_until_ms > now_ms;
-            fast |= !bucket_take(by_address, slow ? slow_rate : address_rate, now_ms);
-        }
     }
     if (banned || fast) remember(g, key, address, banned);
     pthread_mutex_unlock(&g->mutex);
@@ -233,13 +229,32 @@ void gate_ban(struct gate *gate, const uint8_t key[GATE_KEY_SIZE], uint64_t ms)
     pthread_mutex_unlock(&gate->mutex);
 }
 
-void gate_know(struct gate *gate, const uint8_t key[GATE_KEY_SIZE])
+// An IPv4 address as it is, of an IPv6 address the first 64 bits.
+static struct bucket *by_address(struct gate *g, const char *address, uint64_t now_ms)
+{
+    uint8_t v6[16];
+    if (inet_pton(AF_INET6, address, v6) == 1) return bucket_of(g->addresses, v6, 8, address_rate.burst, now_ms);
+    return bucket_of(g->addresses, address, strlen(address), address_rate.burst, now_ms);
+}
+
+bool gate_accept(struct gate *gate, const char *address)
+{
+    uint64_t now_ms = clock_ms();
+    pthread_mutex_lock(&gate->mutex);
+    struct bucket *b = by_address(gate, address, now_ms);
+    bool ok = bucket_take(b, b->slow_until_ms > now_ms ? slow_rate : address_rate, now_ms);
+    pthread_mutex_unlock(&gate->mutex);
+    return ok;
+}
+
+void gate_know(struct gate *gate, const uint8_t key[GATE_KEY_SIZE], const char *address)
 {
     uint64_t now_ms = clock_ms();
     pthread_mutex_lock(&gate->mutex);
     struct bucket *b = bucket_of(gate->keys, key, GATE_KEY_SIZE, stranger_rate.burst, now_ms);
     if (!b->member) b->milli = member_rate.burst * 1000;
     b->member = true;
+    if (address) by_address(gate, address, now_ms)->milli += 1000;
     pthread_mutex_unlock(&gate->mutex);
 }
 
@@ -247,8 +262,7 @@ void gate_slow(struct gate *gate, const char *address, uint64_t ms)
 {
     uint64_t now_ms = clock_ms();
     pthread_mutex_lock(&gate->mutex);
-    struct bucket *b = bucket_of(gate->addresses, address, strlen(address), address_rate.burst, now_ms);
-    b->slow_until_ms = now_ms + ms;
+    by_address(gate, address, now_ms)->slow_until_ms = now_ms + ms;
     pthread_mutex_unlock(&gate->mutex);
 }
 

@@ -1,8 +1,14 @@
-// The gate: libzmq's ZAP handler (RFC 27), a thread of its own that must answer before the listener opens: without one
-// a CURVE server accepts everyone. It sees only an X25519 key and an IP address: it refuses keys that are banned and
-// limits how often the rest may try. Whether a key is a member is for HELLO to prove.
+// The gate: who may try to shake hands, and how often.
 //
-// Every function may be called from any thread; tables are of fixed size.
+//   addresses  gate_accept, asked when a TCP connection is accepted, before any of CURVE's cost. libzmq asks its ZAP
+//              handler only after it has done all of a server's arithmetic (HELLO, WELCOME, INITIATE and the vouch: 0.7
+//              ms of CPU), so a limit there saves nothing. IPv6 counts by /64, what one machine is given.
+//   keys       libzmq's ZAP handler (RFC 27), a thread of its own that must answer before the listener opens: without
+//   one
+//              a CURVE server accepts everyone. It refuses keys that are banned and limits how often the rest may try.
+//
+// Whether a key is a member is for HELLO to prove. Every function may be called from any thread; tables are of fixed
+// size: of the buckets, the one that was idle for longest makes room.
 #ifndef MESH_GATE_H
 #define MESH_GATE_H
 
@@ -33,9 +39,12 @@ void gate_close(struct gate *gate);
 
 // Refuses a key for `ms` from now, 0: for ever. A later call for the same key replaces the earlier one.
 void gate_ban(struct gate *gate, const uint8_t key[GATE_KEY_SIZE], uint64_t ms);
-// A member proved to hold this key: it no longer counts against its address, and may try more often.
-void gate_know(struct gate *gate, const uint8_t key[GATE_KEY_SIZE]);
-// Somebody at this address sent rubbish: for `ms` unknown keys get in from there only slowly.
+// Whether a connection from this address may go on; takes one try. False: shut it down.
+CORE_MUST_USE bool gate_accept(struct gate *gate, const char *address);
+// A member proved to hold this key, from `address` (NULL: we dialled it): its try there is given back, and it may try
+// more often.
+void gate_know(struct gate *gate, const uint8_t key[GATE_KEY_SIZE], const char *address);
+// Somebody at this address sent rubbish: for `ms` connections from there get in only slowly.
 void gate_slow(struct gate *gate, const char *address, uint64_t ms);
 // The oldest refusal that was not taken yet; false where there is none. When more than 64 wait, later ones are only
 // counted in `lost`.

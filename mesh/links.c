@@ -440,8 +440,11 @@ int links_timeout_ms(struct links *links)
             sooner(&at, now_ms + RETRY_MS);
         if (link->lanes[LANE_BULK].blocked && link->queues[LINK_CLASS_BULK].count) sooner(&at, now_ms + RETRY_MS);
     }
-    for (uint32_t i = 0; i < links->conn_count; i++)
-        if (links->conns[i].state != CONN_FREE) sooner(&at, links->conns[i].deadline_ms);
+    for (uint32_t i = 0; i < links->conn_count; i++) {
+        const struct conn *c = &links->conns[i];
+        if (c->state != CONN_FREE) sooner(&at, c->deadline_ms);
+        if (c->state == CONN_STRANGER && !c->named) sooner(&at, now_ms + STRANGER_LOOK_MS);
+    }
     if (at == UINT64_MAX) return -1;
     return at <= now_ms ? 0 : (int)(at - now_ms);
 }
@@ -452,8 +455,10 @@ static void take_refusals(struct links *l)
     uint64_t lost = 0, more = 0;
     while (gate_take(l->gate, &r, &more)) {
         lost += more;
+        l->totals.handshakes_refused++;
         links_refuse(l, r.banned ? LINK_BANNED : LINK_TOO_FAST, r.key, r.address);
     }
+    l->totals.handshakes_refused += lost + more;
     l->totals.refused[LINK_TOO_FAST] += lost + more;
     l->totals.refused_total += lost + more;
 }

@@ -40,9 +40,11 @@ static void conn_accepted(struct links *l, int fd)
     char host[GATE_ADDRESS_MAX] = "";
     uint16_t port = 0;
     (void)!socket_peer(fd, host, sizeof host, &port);
-    if (!c || strangers >= l->options.max_strangers) {
+    bool full = !c || strangers >= l->options.max_strangers;
+    if (full || !gate_accept(l->gate, host)) {
         socket_shutdown(fd, host, port);
-        links_refuse(l, LINK_LIMIT, NULL, host);
+        if (!full) l->totals.handshakes_refused++;
+        links_refuse(l, full ? LINK_LIMIT : LINK_TOO_FAST, NULL, host);
         return;
     }
     *c = (struct conn){.state = CONN_STRANGER,
@@ -208,9 +210,12 @@ static void hello_bulk(struct links *l, struct conn *c, const struct message *m,
     links_bulk_opened(l, link);
 }
 
-// True where another peer's link has this X25519 key: two ids that differ in the sign bit.
+// True where another member has this X25519 key: two ids that differ in the sign bit, which the conversion drops.
 static bool is_twin(const struct links *l, const uint8_t *curve, const struct core_id *id)
 {
+    struct core_id twin = *id;
+    twin.bytes[CORE_ID_SIZE - 1] ^= 0x80;
+    if (l->options.knows && l->options.knows(l->options.knows_context, &twin)) return true;
     for (uint32_t i = 0; i < l->options.max_links; i++) {
         const struct link *link = &l->links[i];
         if (link->state != LINK_STATE_FREE && memcmp(link->curve, curve, sizeof link->curve) == 0 &&
@@ -229,7 +234,7 @@ static void receive_hello(struct links *l, struct conn *c, struct socket_message
         conn_refuse(l, c, reason);
         return;
     }
-    gate_know(l->gate, c->curve);
+    gate_know(l->gate, c->curve, c->host);
     if (m->hello.lane == LANE_CONTROL)
         hello_control(l, c, raw, m, &certificate);
     else
@@ -385,10 +390,26 @@ void accept_process(struct links *l)
     if (!nameless) l->turned_away = l->shaken = 0;  // nothing is left that they could count
 }
 
+// libzmq reads a message of many frames whole before it hands any over: what a stranger makes us hold is bounded by
+// what its connection received, which the system knows.
+static bool is_overfed(const struct conn *c)
+{
+    if (c->named || c->closed || c->state != CONN_STRANGER) return false;
+    return socket_received(c->fd, c->host, c->port) > STRANGER_BYTES_MAX;
+}
+
 void accept_timers(struct links *l)
 {
     for (uint32_t i = 0; i < l->conn_count; i++) {
         struct conn *c = &l->conns[i];
+        if (c->state == CONN_STRANGER && is_overfed(c)) {
+            conn_shun(l, c, 0);
+            c->deadline_ms = 0;
+            l->totals.overfed++;
+            gate_slow(l->gate, c->host, (uint64_t)l->options.penalty_ms);
+            links_refuse(l, LINK_TOO_LARGE, NULL, c->host);
+            continue;
+        }
         if (c->state == CONN_FREE || c->deadline_ms == 0 || l->now_ms < c->deadline_ms) continue;
         enum conn_state was = c->state;
         conn_shun(l, c, 0);

@@ -155,7 +155,7 @@ static void receive_greeting(struct links *l, struct link *link, uint32_t index,
         links_bulk_opened(l, link);
         return;
     }
-    gate_know(l->gate, link->curve);
+    gate_know(l->gate, link->curve, NULL);
     if (link->parked != NO_CONN) {  // the crossing connection: ours stays
         conn_shun(l, &l->conns[link->parked], 0);
         link->parked = NO_CONN;

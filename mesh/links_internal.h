@@ -36,6 +36,10 @@ enum {
     CLOSE_DELAY_MS = 200,  // for a REFUSED to go out before its connection is shut down
     JOINER_MS = 5000,
     RETRY_MS = 5,  // while libzmq takes no more from a queue
+    // Of a connection that has not said HELLO or ADMIT: CURVE's handshake and either fit in a fifth of this. Looked at
+    // so often, for a stranger wakes nobody.
+    STRANGER_BYTES_MAX = 65536,
+    STRANGER_LOOK_MS = 20,
 };
 
 // ---- queues (links_queue.c) ----

@@ -2,7 +2,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -225,10 +227,23 @@ bool socket_peer(int fd, char *host, size_t size, uint16_t *port)
     return inet_ntop(AF_INET6, &v6.sin6_addr, host, (socklen_t)size) != NULL;
 }
 
-void socket_shutdown(int fd, const char *host, uint16_t port)
+static bool is_same(int fd, const char *host, uint16_t port)
 {
     char now[INET6_ADDRSTRLEN];
     uint16_t now_port;
-    if (!socket_peer(fd, now, sizeof now, &now_port) || now_port != port || strcmp(now, host) != 0) return;
-    shutdown(fd, SHUT_RDWR);
+    return socket_peer(fd, now, sizeof now, &now_port) && now_port == port && strcmp(now, host) == 0;
+}
+
+uint64_t socket_received(int fd, const char *host, uint16_t port)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    bool ok = is_same(fd, host, port) && getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+              size >= offsetof(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received;
+    return ok ? info.tcpi_bytes_received : 0;
+}
+
+void socket_shutdown(int fd, const char *host, uint16_t port)
+{
+    if (is_same(fd, host, port)) shutdown(fd, SHUT_RDWR);
 }

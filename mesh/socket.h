@@ -63,6 +63,8 @@ struct slice socket_part(struct socket_message *m, size_t index);
 
 // The peer's address of an accepted connection ("10.0.0.2"), and its port; false where it is gone.
 bool socket_peer(int fd, char *host, size_t size, uint16_t *port);
+// Bytes that an accepted connection has received since it began; 0 where it is gone.
+uint64_t socket_received(int fd, const char *host, uint16_t port);
 // Shuts an accepted connection down, for libzmq's ROUTER cannot drop one peer. `host` and `port` are what socket_peer
 // said of it: a descriptor that was closed and used again meanwhile is left alone.
 void socket_shutdown(int fd, const char *host, uint16_t port);
