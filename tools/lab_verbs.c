@@ -12,6 +12,7 @@
 #include "tools/verbs.h"
 
 enum {
+    TOKEN_USES = 16,  // as many peers as one invitation may let in
     LOOK_MS = 2000,
     SEE_ALL_MS = 30000,
     SAY_AFTER_MS = 5000,
@@ -152,11 +153,19 @@ static int admit(struct lab *lab)
     for (unsigned i = 0; i < lab->count; i++) missing += is(&lab->peers[i], "absent");
     if (missing == 0) return 0;
     char token[4096], said[1024], names[LAB_PEERS_MAX][8], addresses[LAB_PEERS_MAX][32];
-    int status = invitation(lab, missing, token, sizeof token);
+    int status = 0;
     struct spawn spawned[LAB_PEERS_MAX];
     bool started[LAB_PEERS_MAX] = {false};
+    unsigned left = 0;  // uses of the token
     for (unsigned i = 0; status == 0 && i < lab->count; i++) {
         if (!is(&lab->peers[i], "absent")) continue;
+        if (left == 0) {
+            left = missing < TOKEN_USES ? missing : TOKEN_USES;
+            missing -= left;
+            status = invitation(lab, left, token, sizeof token);
+            if (status) break;
+        }
+        left--;
         snprintf(names[i], sizeof names[i], "p%u", (i + 1) % 1000);
         snprintf(addresses[i], sizeof addresses[i], "127.0.0.1:%u", lab_free_port());
         struct words w = {0};
