@@ -3,6 +3,7 @@
 //!   zig build                      the program, zig-out/bin/mycel (ReleaseFast unless -Ddebug)
 //!   zig build run -- ARGS          builds and runs it
 //!   zig build test [-Donly=NAME]   unit tests (of one module), tests/unit/MODULE/*.c
+//!   zig build aarch64 -Daarch64=D  those of the kernels and of training as an aarch64 machine runs them (qemu-user)
 //!   zig build asan|tsan            the same tests under ASan+UBSan (clang) or TSan (Zig)
 //!   zig build fuzz                 libFuzzer targets into zig-out/fuzz (clang), tests/fuzz/*.c
 //!   zig build hostile              the attacker of the end-to-end tests, zig-out/tests/hostile
@@ -19,6 +20,10 @@ const Context = struct {
     target: std.Build.ResolvedTarget,
     optimize: std.builtin.OptimizeMode,
     tsan: bool = false,
+    suite: []const u8 = "unit",
+    /// Another architecture's libraries, and who runs its programs.
+    sysroot: ?[]const u8 = null,
+    runner: []const []const u8 = &.{},
     images: std.Build.LazyPath,
     fake_driver: std.Build.LazyPath,
     libraries: std.StringHashMapUnmanaged(*std.Build.Step.Compile) = .empty,
@@ -32,7 +37,9 @@ const Context = struct {
         for (sources.cFiles(b, module.name)) |file| {
             const isa = sources.isaOf(file) orelse continue;
             if (isa.arch != c.target.result.cpu.arch) continue;
-            const wide = b.resolveTargetQuery(.{ .cpu_model = .baseline, .cpu_features_add = isa.features });
+            var query = c.target.query;
+            query.cpu_features_add = isa.features;
+            const wide = b.resolveTargetQuery(query);
             const part = c.moduleFor(module, wide);
             part.addCSourceFile(.{ .file = b.path(b.fmt("{s}/{s}", .{ module.name, file })), .flags = &layers.flags });
             root.addObject(b.addObject(.{ .name = std.fs.path.stem(file), .root_module = part }));
@@ -56,6 +63,11 @@ const Context = struct {
             .sanitize_c = if (c.optimize == .Debug) .full else .off,
         });
         root.addIncludePath(sources.headersOf(c.b, module));
+        if (c.sysroot) |other| {
+            root.addAfterIncludePath(.{ .cwd_relative = c.b.fmt("{s}/usr/include", .{other}) });
+            root.addLibraryPath(.{ .cwd_relative = c.b.fmt("{s}/usr/lib/{s}-linux-gnu", .{ other, @tagName(target.result.cpu.arch) }) });
+            return root;
+        }
         // Where no C compiler is installed Zig brings libc's headers itself and doesn't look among the system's.
         root.addAfterIncludePath(.{ .cwd_relative = "/usr/include" });
         root.addAfterIncludePath(.{ .cwd_relative = c.b.fmt("/usr/include/{s}-linux-gnu", .{@tagName(target.result.cpu.arch)}) });
@@ -103,9 +115,10 @@ const Context = struct {
                 c.linkWith(root, sees.items);
                 linkSystem(root, "cmocka");
                 const exe = c.executable(b.fmt("{s}-{s}", .{ std.fs.path.basename(module.name), std.fs.path.stem(file) }), root);
-                const run = b.addSystemCommand(&.{ "tests/run-unit", if (c.tsan) "tsan" else "unit", module.name, file });
+                const run = b.addSystemCommand(&.{ "tests/run-unit", c.suite, module.name, file });
                 run.addArtifactArg(exe);
                 run.addFileArg(c.fake_driver);
+                run.addArgs(c.runner);
                 step.dependOn(&sources.asTest(b, run).step);
             }
         }
@@ -121,7 +134,7 @@ pub fn build(b: *std.Build) void {
     const only = b.option([]const u8, "only", "Run the tests of this module only");
     // The baseline machine: kernels for wider vectors are separate files, picked at start.
     const target = b.resolveTargetQuery(.{ .cpu_model = .baseline });
-    const images = gpu.object(b, gpu.folder(b));
+    const images = gpu.object(b, gpu.folder(b), target.result.cpu.arch);
     const fake_driver = fake.library(b, target);
     var c = Context{ .b = b, .target = target, .images = images, .fake_driver = fake_driver, .optimize = if (debug) .Debug else .ReleaseFast };
 
@@ -137,7 +150,7 @@ pub fn build(b: *std.Build) void {
 
     c.unitTests(b.step("test", "Unit tests"), only);
 
-    var t = Context{ .b = b, .target = target, .images = images, .fake_driver = fake_driver, .optimize = .ReleaseSafe, .tsan = true };
+    var t = Context{ .b = b, .target = target, .images = images, .fake_driver = fake_driver, .optimize = .ReleaseSafe, .tsan = true, .suite = "tsan" };
     const tsan = b.step("tsan", "Unit tests under ThreadSanitizer");
     t.unitTests(tsan, only);
 
@@ -145,6 +158,9 @@ pub fn build(b: *std.Build) void {
         const install = b.addInstallArtifact(program, .{ .dest_dir = .{ .override = .{ .custom = "tests" } } });
         b.step("hostile", "The attacker of tests/e2e/cases_attacks.py, into zig-out/tests").dependOn(&install.step);
     }
+
+    if (b.option([]const u8, "aarch64", "Folder with Debian's arm64 libraries (tools/setup.sh), for zig build aarch64")) |sysroot|
+        aarch64(b, b.step("aarch64", "Kernels and training on aarch64, by qemu-user"), sysroot);
 
     clang.asanTests(b, b.step("asan", "Unit tests under ASan and UBSan"), only, images, fake_driver);
     clang.fuzzers(b, b.step("fuzz", "Build the fuzzers into zig-out/fuzz"), images);
@@ -157,6 +173,23 @@ pub fn build(b: *std.Build) void {
     fmt.setCwd(b.path("."));
     fmt.has_side_effects = true;
     b.step("fmt", "Check the formatting").dependOn(&fmt.step);
+}
+
+/// The kernels' tests and the golden trajectory as an aarch64 machine runs them.
+fn aarch64(b: *std.Build, step: *std.Build.Step, sysroot: []const u8) void {
+    const target = b.resolveTargetQuery(.{ .cpu_arch = .aarch64, .os_tag = .linux, .abi = .gnu, .cpu_model = .baseline, .glibc_version = .{ .major = 2, .minor = 36, .patch = 0 } });
+    var c = Context{
+        .b = b,
+        .target = target,
+        .optimize = .ReleaseFast,
+        .suite = "aarch64",
+        .sysroot = sysroot,
+        .runner = &.{ "qemu-aarch64", "-L", sysroot },
+        .images = gpu.object(b, gpu.folder(b), .aarch64),
+        .fake_driver = fake.library(b, target),
+    };
+    c.unitTests(step, "hip");
+    c.unitTests(step, "learn");
 }
 
 fn runStep(b: *std.Build, exe: *std.Build.Step.Compile, name: []const u8, about: []const u8, verb: []const []const u8, unless_given: []const []const u8) void {

@@ -54,7 +54,7 @@ pub fn folder(b: *std.Build) std.Build.LazyPath {
 }
 
 /// The object with the images and their table: struct gpu_image { name, amd, bytes }, each eight bytes.
-pub fn object(b: *std.Build, images: std.Build.LazyPath) std.Build.LazyPath {
+pub fn object(b: *std.Build, images: std.Build.LazyPath, arch: std.Target.Cpu.Arch) std.Build.LazyPath {
     var text = std.ArrayList(u8).empty;
     const a = b.allocator;
     text.appendSlice(a, ".section .rodata\n") catch @panic("OOM");
@@ -71,7 +71,7 @@ pub fn object(b: *std.Build, images: std.Build.LazyPath) std.Build.LazyPath {
     }
     text.appendSlice(a, ".section .note.GNU-stack,\"\",%progbits\n") catch @panic("OOM");
     const source = b.addWriteFiles().add("images.S", text.items);
-    const run = b.addSystemCommand(&.{ b.graph.zig_exe, "clang", "-c" });
+    const run = b.addSystemCommand(&.{ b.graph.zig_exe, "clang", "-c", b.fmt("--target={s}-linux-gnu", .{@tagName(arch)}) });
     run.setName("kernels' images");
     run.addPrefixedDirectoryArg("-Wa,-I", images);
     run.addPrefixedDirectoryArg("-I", images);

@@ -60,6 +60,12 @@ pub const isas = [_]Isa{
         .flags = &.{ "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma" },
     },
     .{
+        .suffix = "_neon.c",
+        .arch = .aarch64,
+        .features = std.Target.aarch64.featureSet(&.{.neon}),
+        .flags = &.{},
+    },
+    .{
         .suffix = "_avx2.c",
         .arch = .x86_64,
         .features = std.Target.x86.featureSet(&.{ .avx2, .fma }),

@@ -21,6 +21,8 @@ extern cpu_kernel *const cpu_kernels_portable[HIP_KERNEL_COUNT];
 #if defined(__x86_64__)
 extern cpu_kernel *const cpu_kernels_avx2[HIP_KERNEL_COUNT];
 extern cpu_kernel *const cpu_kernels_avx512[HIP_KERNEL_COUNT];
+#elif defined(__aarch64__)
+extern cpu_kernel *const cpu_kernels_neon[HIP_KERNEL_COUNT];
 #endif
 
 // No thread goes on before all have come here. Every thread of a launch calls it equally often.

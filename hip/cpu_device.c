@@ -29,13 +29,16 @@ static enum hip_isa choose_isa(enum hip_isa wanted)
     const char *name = getenv("MYCEL_ISA");
     if (wanted != HIP_ISA_AUTO) return wanted;
     if (name && *name) {
-        for (enum hip_isa i = HIP_ISA_PORTABLE; i <= HIP_ISA_AVX512; i++) {
+        for (enum hip_isa i = HIP_ISA_PORTABLE; i < HIP_ISA_COUNT; i++) {
             if (!strcmp(name, hip_isa_name(i))) return i;
         }
         return HIP_ISA_AUTO;
     }
-    if (hip_isa_available(HIP_ISA_AVX512)) return HIP_ISA_AVX512;
-    return hip_isa_available(HIP_ISA_AVX2) ? HIP_ISA_AVX2 : HIP_ISA_PORTABLE;
+    static const enum hip_isa best[] = {HIP_ISA_AVX512, HIP_ISA_AVX2, HIP_ISA_NEON};
+    for (size_t i = 0; i < sizeof best / sizeof *best; i++) {
+        if (hip_isa_available(best[i])) return best[i];
+    }
+    return HIP_ISA_PORTABLE;
 }
 
 static cpu_kernel *const *kernels_of(enum hip_isa isa)
@@ -43,6 +46,8 @@ static cpu_kernel *const *kernels_of(enum hip_isa isa)
 #if defined(__x86_64__)
     if (isa == HIP_ISA_AVX512) return cpu_kernels_avx512;
     if (isa == HIP_ISA_AVX2) return cpu_kernels_avx2;
+#elif defined(__aarch64__)
+    if (isa == HIP_ISA_NEON) return cpu_kernels_neon;
 #endif
     return cpu_kernels_portable;
 }

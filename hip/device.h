@@ -17,10 +17,12 @@ struct hip_stream;
 struct hip_event;
 
 enum hip_isa {
-    HIP_ISA_AUTO,  // the environment's MYCEL_ISA (avx512, avx2, portable), else the widest that this CPU has
+    HIP_ISA_AUTO,  // the environment's MYCEL_ISA (avx512, avx2, neon, portable), else the widest that this CPU has
     HIP_ISA_PORTABLE,
     HIP_ISA_AVX2,
     HIP_ISA_AVX512,
+    HIP_ISA_NEON,
+    HIP_ISA_COUNT,
 };
 
 #define HIP_MAX_THREADS 256
@@ -70,6 +72,8 @@ void hip_device_close(struct hip_device *d);
 void hip_device_facts(const struct hip_device *d, struct hip_facts *out);
 // Does this CPU have it? AUTO and PORTABLE are always true. Any thread.
 bool hip_isa_available(enum hip_isa isa);
+// Is it one of this architecture's, whether or not this very CPU has it?
+bool hip_isa_built(enum hip_isa isa);
 const char *hip_isa_name(enum hip_isa isa);
 
 // `size` zeroed bytes at an address aligned to 64. Size 0 gives a valid address.

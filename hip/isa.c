@@ -2,7 +2,7 @@
 #include "core/check.h"
 #include "hip/device.h"
 
-static const char *const isa_names[] = {"auto", "portable", "avx2", "avx512"};
+static const char *const isa_names[] = {"auto", "portable", "avx2", "avx512", "neon"};
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -35,8 +35,21 @@ bool hip_isa_available(enum hip_isa isa)
 {
 #if defined(__x86_64__)
     if (isa == HIP_ISA_AVX2 || isa == HIP_ISA_AVX512) return has_vectors(isa);
+#elif defined(__aarch64__)
+    if (isa == HIP_ISA_NEON) return true;
 #endif
     return isa == HIP_ISA_AUTO || isa == HIP_ISA_PORTABLE;
+}
+
+bool hip_isa_built(enum hip_isa isa)
+{
+#if defined(__x86_64__)
+    return isa != HIP_ISA_NEON && isa < HIP_ISA_COUNT;
+#elif defined(__aarch64__)
+    return isa == HIP_ISA_NEON || hip_isa_available(isa);
+#else
+    return hip_isa_available(isa);
+#endif
 }
 
 const char *hip_isa_name(enum hip_isa isa)

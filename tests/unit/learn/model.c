@@ -241,7 +241,8 @@ static void threads_and_instruction_sets_give_the_same_bits(void **state)
         float *params = lively_params(c);
         some_tokens(tokens, size);
         struct outcome first = gradient_of(c, params, tokens, 1, HIP_ISA_PORTABLE, 0);
-        for (enum hip_isa isa = HIP_ISA_PORTABLE; isa <= HIP_ISA_AVX512; isa++) {
+        for (enum hip_isa isa = HIP_ISA_PORTABLE; isa < HIP_ISA_COUNT; isa++) {
+            if (!hip_isa_built(isa)) continue;
             if (!hip_isa_available(isa)) {
                 printf("SKIPPED: this CPU lacks %s\n", hip_isa_name(isa));
                 continue;

@@ -189,7 +189,8 @@ static void two_rounds_have_the_same_bits_everywhere(void **state)
 {
     (void)state;
     struct core_hash first[3] = {0};
-    for (enum hip_isa isa = HIP_ISA_PORTABLE; isa <= HIP_ISA_AVX512; isa++) {
+    for (enum hip_isa isa = HIP_ISA_PORTABLE; isa < HIP_ISA_COUNT; isa++) {
+        if (!hip_isa_built(isa)) continue;
         if (!hip_isa_available(isa)) {
             printf("SKIPPED: this CPU lacks %s\n", hip_isa_name(isa));
             continue;
