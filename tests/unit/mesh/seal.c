@@ -1,0 +1,438 @@
+// Sealed records and packets of shared memory: what is written is read, what is changed is not; the wide AES against
+// libcrypto's; buffers.
+#include "mesh/seal.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <openssl/evp.h>
+
+#include "mesh/bulk_internal.h"
+#include "mesh/gcm_vaes.h"
+#include "mesh/record.h"
+
+static uint64_t next_random = 1;
+
+// Bytes that differ in every call and are the same in every run (splitmix64).
+static void fill(void *out, size_t size)
+{
+    uint8_t *at = out;
+    for (size_t i = 0; i < size; i++) {
+        uint64_t z = next_random += 0x9e3779b97f4a7c15u;
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+        at[i] = (uint8_t)((z ^ z >> 27) >> 32);
+    }
+}
+
+// Test case 14 of the GCM specification (McGrew and Viega).
+static void wide_aes_is_the_standard(void **state)
+{
+    (void)state;
+    if (!gcm_vaes_works()) skip();
+    struct gcm_vaes g;
+    const uint8_t zero[32] = {0};
+    uint8_t out[16], tag[16], expected[16], expected_tag[16];
+    assert_true(hex_decode(expected, 16, "cea7403d4d606b6e074ec5d3baf39d18"));
+    assert_true(hex_decode(expected_tag, 16, "d0d1c8a799996bf0265b98b5d48ab919"));
+    gcm_vaes_set_key(&g, zero);
+    gcm_vaes_seal(&g, zero, NULL, 0, zero, 16, out, tag);
+    assert_memory_equal(out, expected, 16);
+    assert_memory_equal(tag, expected_tag, 16);
+}
+
+static void seal_evp(const uint8_t *key, const uint8_t *nonce, const uint8_t *aad, size_t aad_size, const uint8_t *in,
+                     size_t size, uint8_t *out, uint8_t *tag)
+{
+    int done;
+    EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
+    assert_int_equal(EVP_EncryptInit_ex(c, EVP_aes_256_gcm(), NULL, key, nonce), 1);
+    if (aad_size) assert_int_equal(EVP_EncryptUpdate(c, NULL, &done, aad, (int)aad_size), 1);
+    assert_int_equal(EVP_EncryptUpdate(c, out, &done, in, (int)size), 1);
+    assert_int_equal(EVP_EncryptFinal_ex(c, out + done, &done), 1);
+    assert_int_equal(EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, 16, tag), 1);
+    EVP_CIPHER_CTX_free(c);
+}
+
+// Every length around its strides, and long ones.
+static void wide_aes_is_libcryptos(void **state)
+{
+    (void)state;
+    if (!gcm_vaes_works()) skip();
+    static uint8_t in[140000], ours[140000], theirs[140000], back[140000];
+    for (size_t i = 0; i < 1200; i++) {
+        struct gcm_vaes g;
+        uint8_t key[32], nonce[12], aad[16], tag[16], their_tag[16];
+        size_t size = i < 1100 ? i : 131072 - 550 + i, aad_size = i % 17;
+        fill(key, sizeof key);
+        fill(nonce, sizeof nonce);
+        fill(aad, sizeof aad);
+        fill(in, size);
+        gcm_vaes_set_key(&g, key);
+        gcm_vaes_seal(&g, nonce, aad, aad_size, in, size, ours, tag);
+        seal_evp(key, nonce, aad, aad_size, in, size, theirs, their_tag);
+        assert_memory_equal(ours, theirs, size);
+        assert_memory_equal(tag, their_tag, 16);
+        assert_true(gcm_vaes_open(&g, nonce, aad, aad_size, ours, size, back, tag));
+        assert_memory_equal(back, in, size);
+        tag[i % 16] ^= 1;
+        assert_false(gcm_vaes_open(&g, nonce, aad, aad_size, ours, size, back, tag));
+    }
+}
+
+// ---- keys ----
+
+static struct seal_binding binding(void)
+{
+    struct seal_binding b = {.cipher = SEAL_AES_256_GCM};
+    memset(b.dialler.bytes, 1, CORE_ID_SIZE);
+    memset(b.listener.bytes, 2, CORE_ID_SIZE);
+    memset(b.ticket.bytes, 3, CORE_HASH_SIZE);
+    return b;
+}
+
+static void keys_are_bound_to_everything(void **state)
+{
+    (void)state;
+    struct seal_binding b = binding();
+    struct seal_keys first, other;
+    seal_derive(&b, &first);
+    assert_memory_not_equal(first.to_dialler.bytes, first.to_listener.bytes, 32);
+    assert_memory_not_equal(first.dialler_proof.bytes, first.listener_proof.bytes, 32);
+    uint8_t *const parts[] = {b.mesh.bytes,   b.dialler.bytes,       b.listener.bytes,
+                              b.ticket.bytes, b.dialler_bytes.bytes, b.listener_bytes.bytes};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        parts[i][31] ^= 1;
+        seal_derive(&b, &other);
+        assert_memory_not_equal(first.to_dialler.bytes, other.to_dialler.bytes, 32);
+        assert_memory_not_equal(first.dialler_proof.bytes, other.dialler_proof.bytes, 32);
+        parts[i][31] ^= 1;
+    }
+    b.cipher = SEAL_CHACHA20_POLY1305;
+    seal_derive(&b, &other);
+    assert_memory_not_equal(first.to_dialler.bytes, other.to_dialler.bytes, 32);
+}
+
+// ---- records ----
+
+static bool allow_up_to(void *context, size_t bytes)
+{
+    size_t *left = context;
+    if (*left < bytes) return false;
+    *left -= bytes;
+    return true;
+}
+
+struct pair {
+    struct record_writer writer;
+    struct record_reader reader;
+    struct buffer_pool *pool;
+    size_t left;
+};
+
+static void pair_open(struct pair *p, enum seal_cipher cipher, uint64_t records_a_key, size_t allowed)
+{
+    struct core_hash key, mesh = {{0}};
+    memset(key.bytes, 9, sizeof key.bytes);
+    *p = (struct pair){.left = allowed, .pool = buffer_pool_open(1 << 20)};
+    assert_non_null(p->pool);
+    assert_true(record_writer_open(&p->writer, cipher, &key, records_a_key));
+    assert_true(record_reader_open(&p->reader, cipher, &key, records_a_key, p->pool, &mesh, allow_up_to, &p->left));
+}
+
+static void pair_close(struct pair *p)
+{
+    record_writer_close(&p->writer);
+    record_reader_close(&p->reader);
+    buffer_pool_close(p->pool);
+}
+
+static size_t chunk_head(size_t bulk_size, uint8_t *head)
+{
+    struct core_hash mesh = {{0}};
+    struct message m = {.type = MESSAGE_DATA, .bulk = {head, bulk_size}};
+    size_t size;
+    assert_int_equal(wire_encode(&m, &mesh, head, WIRE_BULK_HEAD_MAX, &size), CORE_ERR_OK);
+    return size;
+}
+
+// All of one message's sealed bytes.
+static size_t sealed_bytes(struct pair *p, struct slice head, struct slice bulk, uint8_t *out)
+{
+    size_t size = 0;
+    record_writer_begin(&p->writer, head, bulk);
+    for (struct slice next; (next = record_writer_next(&p->writer)).size > 0;) {
+        memcpy(out + size, next.data, next.size);
+        size += next.size;
+        record_writer_took(&p->writer, next.size);
+    }
+    return size;
+}
+
+// Feeds bytes in pieces of at most `step`; stops at an error or a whole message, and says how far it came.
+static enum core_err feed(struct pair *p, const uint8_t *bytes, size_t size, size_t step, size_t *at,
+                          struct slice *head, struct buffer **bulk)
+{
+    *bulk = NULL;
+    while (*at < size) {
+        size_t room, part;
+        uint8_t *to = record_reader_room(&p->reader, &room);
+        assert_true(room > 0);
+        part = size - *at < room ? size - *at : room;
+        if (part > step) part = step;
+        memcpy(to, bytes + *at, part);
+        *at += part;
+        enum core_err err = record_reader_put(&p->reader, part);
+        if (err || record_reader_take(&p->reader, head, bulk)) return err;
+    }
+    return CORE_ERR_WOULD_BLOCK;
+}
+
+static uint8_t text[3 * RECORD_BULK_MAX], wire[2 * sizeof text + 65536];
+
+static void messages_round_trip(enum seal_cipher cipher, uint64_t records_a_key)
+{
+    static const size_t sizes[] = {0, 1, 1000, RECORD_BULK_MAX - 1, RECORD_BULK_MAX, RECORD_BULK_MAX + 1, sizeof text};
+    static const size_t steps[] = {1, 7, 4096, sizeof wire};
+    struct pair p;
+    pair_open(&p, cipher, records_a_key, SIZE_MAX / 2);
+    fill(text, sizeof text);
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        for (size_t j = sizes[i] > 1000 ? 2 : 0; j < sizeof steps / sizeof *steps; j++) {
+            uint8_t raw[WIRE_BULK_HEAD_MAX];
+            struct slice head = {raw, chunk_head(sizes[i], raw)}, got;
+            struct buffer *bulk;
+            // Two at once, so that one's end and the other's beginning come together.
+            size_t size = sealed_bytes(&p, head, (struct slice){text, sizes[i]}, wire), at = 0;
+            size += sealed_bytes(&p, head, (struct slice){text, sizes[i]}, wire + size);
+            for (int k = 0; k < 2; k++) {
+                assert_int_equal(feed(&p, wire, size, steps[j], &at, &got, &bulk), CORE_ERR_OK);
+                assert_int_equal(got.size, head.size);
+                assert_memory_equal(got.data, head.data, head.size);
+                assert_int_equal(bulk ? buffer_size(bulk) : 0, sizes[i]);
+                if (bulk) assert_memory_equal(buffer_data(bulk), text, sizes[i]);
+                buffer_drop(bulk);
+            }
+            assert_int_equal(at, size);
+        }
+    }
+    pair_close(&p);
+}
+
+static void records_round_trip(void **state)
+{
+    (void)state;
+    messages_round_trip(SEAL_AES_256_GCM, SEAL_RECORDS_MAX);
+    messages_round_trip(SEAL_CHACHA20_POLY1305, SEAL_RECORDS_MAX);
+}
+
+static void keys_change_by_themselves(void **state)
+{
+    (void)state;
+    messages_round_trip(SEAL_AES_256_GCM, 3);
+    messages_round_trip(SEAL_CHACHA20_POLY1305, 1);
+}
+
+// Any bit changed, any record left out or repeated: refused, and nothing opens after it.
+static void tampered_records_do_not_open(void **state)
+{
+    (void)state;
+    uint8_t raw[WIRE_BULK_HEAD_MAX];
+    struct slice head = {raw, chunk_head(500, raw)}, got;
+    struct buffer *bulk;
+    size_t first = RECORD_SIZES + head.size + SEAL_OVERHEAD;
+    for (size_t bit = 0; bit < 8 * (first + 500 + SEAL_OVERHEAD); bit += 11) {
+        struct pair p;
+        pair_open(&p, SEAL_AES_256_GCM, SEAL_RECORDS_MAX, 1 << 20);
+        size_t size = sealed_bytes(&p, head, (struct slice){text, 500}, wire), at = 0;
+        wire[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        enum core_err err = feed(&p, wire, size, size, &at, &got, &bulk);
+        assert_null(bulk);
+        // A size above what can be is seen at once; one below waits for bytes that do not come, or fails.
+        assert_true(err == CORE_ERR_VERIFY_FAILED || err == CORE_ERR_MALFORMED || err == CORE_ERR_WOULD_BLOCK);
+        if (bit / 8 >= SEAL_SIZE_SIZE && bit / 8 < first) assert_int_equal(err, CORE_ERR_VERIFY_FAILED);
+        pair_close(&p);
+    }
+    struct pair p;
+    pair_open(&p, SEAL_AES_256_GCM, SEAL_RECORDS_MAX, 1 << 20);
+    size_t size = sealed_bytes(&p, head, (struct slice){text, 500}, wire), at = 0;
+    assert_int_equal(feed(&p, wire, size, size, &at, &got, &bulk), CORE_ERR_OK);
+    buffer_drop(bulk);
+    at = 0;  // the same once more: a replay
+    assert_int_equal(feed(&p, wire, size, size, &at, &got, &bulk), CORE_ERR_VERIFY_FAILED);
+    pair_close(&p);
+}
+
+static enum core_err read_first(struct slice plain, size_t allowed, struct slice *got, struct buffer **bulk)
+{
+    struct pair p;
+    size_t at = 0;
+    pair_open(&p, SEAL_AES_256_GCM, SEAL_RECORDS_MAX, allowed);
+    seal_record(p.writer.seal, &plain, 1, wire);
+    enum core_err err = feed(&p, wire, plain.size + SEAL_OVERHEAD, SIZE_MAX, &at, got, bulk);
+    buffer_drop(*bulk);
+    pair_close(&p);
+    return err;
+}
+
+// What a member that holds the keys may say, and may not.
+static void first_records_that_lie_are_refused(void **state)
+{
+    (void)state;
+    uint8_t raw[RECORD_SIZES + WIRE_BULK_HEAD_MAX];
+    struct slice got, plain = {raw, 0};
+    struct buffer *bulk;
+    size_t head = chunk_head(100, raw + RECORD_SIZES);
+    struct writer w = writer_over(raw, RECORD_SIZES);
+    write_u32(&w, (uint32_t)head);
+    write_u32(&w, 100);
+    plain.size = RECORD_SIZES + head;
+    assert_int_equal(read_first(plain, head + 100, &got, &bulk),
+                     CORE_ERR_WOULD_BLOCK);                                       // well, and the bulk is to come
+    assert_int_equal(read_first(plain, head + 99, &got, &bulk), CORE_ERR_LIMIT);  // more than was granted
+    raw[0]++;
+    assert_int_equal(read_first(plain, 1 << 20, &got, &bulk), CORE_ERR_MALFORMED);  // another size of the head
+    raw[0]--;
+    raw[7] = 0x7f;
+    assert_int_equal(read_first(plain, SIZE_MAX / 2, &got, &bulk), CORE_ERR_TOO_LARGE);  // two gigabytes of bulk
+    raw[7] = 0;
+    raw[4] = 0;
+    assert_int_equal(read_first(plain, 1 << 20, &got, &bulk), CORE_ERR_MALFORMED);  // the header says there is bulk
+    raw[4] = 100;
+    raw[RECORD_SIZES + 4] = MESSAGE_PING;
+    assert_int_equal(read_first(plain, 1 << 20, &got, &bulk), CORE_ERR_TOO_LARGE);  // a type without bulk
+    plain.size = RECORD_SIZES - 1;
+    assert_int_equal(read_first(plain, 1 << 20, &got, &bulk), CORE_ERR_MALFORMED);
+}
+
+// ---- packets ----
+
+static void packets_that_lie_are_refused(void **state)
+{
+    (void)state;
+    uint8_t raw[PACKET_SIZES + WIRE_BULK_HEAD_MAX + 100];
+    struct core_hash mesh = {{0}};
+    struct packet p;
+    size_t head = chunk_head(100, raw + PACKET_SIZES);
+    struct writer w = writer_over(raw, PACKET_SIZES);
+    write_u8(&w, 0);
+    write_u32(&w, (uint32_t)head);
+    write_u32(&w, 100);
+    struct slice s = {raw, PACKET_SIZES + head + 100};
+    assert_int_equal(packet_decode(s, &mesh, &p), CORE_ERR_OK);
+    assert_true(!p.by_descriptor && p.bulk.size == 100 && p.head.size == head);
+    for (size_t size = 0; size < s.size; size++)
+        assert_int_equal(packet_decode((struct slice){raw, size}, &mesh, &p), CORE_ERR_MALFORMED);
+    raw[0] = 1;  // in a descriptor, but bytes follow
+    assert_int_equal(packet_decode(s, &mesh, &p), CORE_ERR_MALFORMED);
+    assert_int_equal(packet_decode((struct slice){raw, PACKET_SIZES + head}, &mesh, &p), CORE_ERR_OK);
+    assert_true(p.by_descriptor && p.bulk_size == 100);
+    raw[0] = 2;
+    assert_int_equal(packet_decode(s, &mesh, &p), CORE_ERR_MALFORMED);
+    raw[0] = 1;
+    raw[8] = 0x7f;
+    assert_int_equal(packet_decode((struct slice){raw, PACKET_SIZES + head}, &mesh, &p), CORE_ERR_TOO_LARGE);
+}
+
+// ---- buffers ----
+
+static int memfd(size_t size, unsigned seals)
+{
+    int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_true(fd >= 0 && ftruncate(fd, (off_t)size) == 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, seals), 0);
+    return fd;
+}
+
+// Only what nobody can change or cut any more is mapped.
+static void unsealed_memory_is_not_mapped(void **state)
+{
+    (void)state;
+    const unsigned all = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
+    struct buffer *b;
+    assert_int_equal(buffer_map(memfd(5000, all), 5000, &b), CORE_ERR_OK);
+    assert_int_equal(buffer_size(b), 5000);
+    buffer_drop(b);
+    assert_int_equal(buffer_map(memfd(5000, all), 4999, &b), CORE_ERR_MALFORMED);
+    assert_int_equal(buffer_map(memfd(5000, all), 500000, &b), CORE_ERR_MALFORMED);
+    assert_int_equal(buffer_map(memfd(5000, all & ~F_SEAL_WRITE), 5000, &b), CORE_ERR_MALFORMED);
+    assert_int_equal(buffer_map(memfd(5000, all & ~F_SEAL_SHRINK), 5000, &b), CORE_ERR_MALFORMED);
+    assert_int_equal(buffer_map(memfd(5000, all & ~F_SEAL_GROW), 5000, &b), CORE_ERR_MALFORMED);
+    int pipes[2];
+    assert_int_equal(pipe(pipes), 0);
+    assert_int_equal(buffer_map(pipes[0], 1, &b), CORE_ERR_MALFORMED);
+    close(pipes[1]);
+    char path[] = "/tmp/mycel-seal-XXXXXX";
+    int fd = mkstemp(path);
+    unlink(path);
+    assert_int_equal(ftruncate(fd, 5000), 0);
+    assert_int_equal(buffer_map(fd, 5000, &b), CORE_ERR_MALFORMED);  // a file that is no memfd
+}
+
+static void a_shared_buffer_seals_in_place(void **state)
+{
+    (void)state;
+    struct buffer *b = buffer_new_shared(100000), *seen, *plain = buffer_new(10);
+    assert_non_null(b);
+    uint8_t *at = buffer_data(b);
+    memset(at, 5, 100000);
+    assert_int_equal(buffer_descriptor(b), -1);
+    assert_int_equal(buffer_seal(b), CORE_ERR_OK);
+    assert_int_equal(buffer_seal(b), CORE_ERR_OK);
+    assert_ptr_equal(buffer_data(b), at);
+    assert_int_equal(at[99999], 5);
+    int fd = dup(buffer_descriptor(b));
+    assert_ptr_equal(mmap(NULL, 100000, PROT_WRITE, MAP_SHARED, fd, 0), MAP_FAILED);
+    assert_true(write(fd, "x", 1) < 0);
+    assert_int_equal(buffer_map(fd, 100000, &seen), CORE_ERR_OK);
+    buffer_drop(b);
+    assert_int_equal(buffer_data(seen)[50000], 5);
+    buffer_drop(seen);
+    assert_int_equal(buffer_seal(plain), CORE_ERR_UNSUPPORTED);
+    buffer_drop(plain);
+}
+
+static void a_pool_uses_memory_again(void **state)
+{
+    (void)state;
+    struct buffer_pool *pool = buffer_pool_open(1 << 20);
+    struct buffer *a = buffer_pool_new(pool, 1 << 20), *b = buffer_pool_new(pool, 1 << 20);
+    uint8_t *at = buffer_data(a);
+    buffer_keep(a);
+    buffer_drop(a);
+    assert_int_equal(buffer_data(a)[0], 0);  // still held
+    buffer_drop(a);
+    buffer_drop(b);  // above what is kept
+    a = buffer_pool_new(pool, 600000);
+    assert_ptr_equal(buffer_data(a), at);
+    assert_int_equal(buffer_size(a), 600000);
+    buffer_pool_close(pool);  // the buffer outlives it
+    buffer_data(a)[599999] = 1;
+    buffer_drop(a);
+}
+
+static int start(void **state)
+{
+    (void)state;
+    return sign_start() ? 1 : 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wide_aes_is_the_standard),           cmocka_unit_test(wide_aes_is_libcryptos),
+        cmocka_unit_test(keys_are_bound_to_everything),       cmocka_unit_test(records_round_trip),
+        cmocka_unit_test(keys_change_by_themselves),          cmocka_unit_test(tampered_records_do_not_open),
+        cmocka_unit_test(first_records_that_lie_are_refused), cmocka_unit_test(packets_that_lie_are_refused),
+        cmocka_unit_test(unsealed_memory_is_not_mapped),      cmocka_unit_test(a_shared_buffer_seals_in_place),
+        cmocka_unit_test(a_pool_uses_memory_again),
+    };
+    return cmocka_run_group_tests(tests, start, NULL);
+}
