@@ -8,17 +8,24 @@
 enum {
     ANNOUNCE_MS = 100,  // announcements are gathered so long
     PATIENCE_MAX_MS = 2000,
+    PATIENCE_PARTS = 1024,
+    BUSY_MS = 50,         // broadcasts that come closer than this may be on their way together
+    DUPLICATES_MS = 200,  // duplicates that come closer than this are of one cycle
+    PRUNE_MS = 1000,
     RECENT_MS = 1000,
     RECENT_FOR_MS = 10000,  // what is older has been told of often enough
     RECENT_AGE_MS = 300,    // what is younger is still on its way
     BULK_WAIT_MS = 1000,    // for an answer to a graft of a large payload, and
     BULK_WAIT_RATE = 1024,  // bytes in a millisecond
     HAVE_ITEM = 1 + CAST_KEY_SIZE,
-    HAVE_MAX = 1024,       // items of one CAST_HAVE
-    RECENT_MAX = 4096,     // keys of one CAST_RECENT
-    GRAFT_MAX = 64,        // keys of one CAST_GRAFT
-    ANNOUNCED_MAX = 2048,  // missing rows that one neighbour can open
-    SHORTER_BY = 4,        // hops that make another parent worth while
+    HAVE_MAX = 1024,          // items of one CAST_HAVE
+    RECENT_MAX = 4096,        // keys of one CAST_RECENT
+    GRAFT_MAX = 64,           // keys of one CAST_GRAFT
+    ANNOUNCED_MAX = 2048,     // missing rows that one neighbour can open
+    SHORTER_BY = 3,           // hops that make another parent worth while
+    SHORTEN_QUIET_MS = 1000,  // without broadcasts on their way together
+    SHORTEN_MS = 2000,        // first between two such changes, and doubling: senders differ in what suits them
+    SHORTEN_MAX_MS = 600000,
     HOPS_MAX = 64,
 };
 
@@ -27,10 +34,10 @@ enum core_err broadcast_open(struct broadcast *b, const struct gossip_options *o
 {
     *b = (struct broadcast){.options = options, .links = links, .self = *self, .counts = counts};
     b->announce_ms = b->recent_ms = b->missing_ms = UINT64_MAX;
-    struct rng rng = rng_from(options->seed, 0x63617374);
-    key_map_open(&b->missing_map, rng_u64(&rng));
+    b->rng = rng_from(options->seed, 0x63617374);
+    key_map_open(&b->missing_map, rng_u64(&b->rng));
     b->missing = calloc(BROADCAST_MISSING_MAX, sizeof *b->missing);
-    const enum core_err err = cast_store_open(&b->store, options->cast_count, options->cast_bytes, rng_u64(&rng));
+    const enum core_err err = cast_store_open(&b->store, options->cast_count, options->cast_bytes, rng_u64(&b->rng));
     if (!err && b->missing) return CORE_ERR_OK;
     broadcast_close(b);
     return CORE_ERR_NO_MEMORY;
@@ -214,12 +221,14 @@ static struct broadcast_missing *missing_open(struct broadcast *b, struct link *
     return row;
 }
 
-// As long as broadcasts usually take to come by themselves once they are announced.
+// As long as broadcasts usually take to come by themselves once they are announced, and up to as long again: of a
+// subtree that was cut off one peer asks first, and the others get it through that one.
 static uint64_t patience_ms(const struct broadcast *b)
 {
     const uint64_t usual_ms = (b->lag_us + 4 * b->lag_var_us) / 1000;
     const uint64_t least_ms = b->options->graft_ms;
-    return usual_ms < least_ms ? least_ms : usual_ms > PATIENCE_MAX_MS ? PATIENCE_MAX_MS : usual_ms;
+    const uint64_t ms = usual_ms < least_ms ? least_ms : usual_ms > PATIENCE_MAX_MS ? PATIENCE_MAX_MS : usual_ms;
+    return ms + ms * b->patience / PATIENCE_PARTS;
 }
 
 // As TCP estimates round trips (RFC 6298).
@@ -263,6 +272,18 @@ static void graft_add(struct broadcast *b, struct graft *graft, struct link *to,
     graft->count++;
 }
 
+// Whether what is asked for shall also make the edge eager: one edge at a time, for one is enough to mend the tree, and
+// none where what the same neighbour announced later has come by itself: it was mended by others.
+static bool is_edge(struct broadcast *b, const struct link *link, const struct broadcast_missing *row, uint64_t now_ms)
+{
+    if (row->size != 0 || row->repair || link->through_ms > row->since_ms) return false;
+    if (now_ms - b->edge_ms < b->options->graft_ms) return link->cast_bit == b->edge;
+    b->edge_ms = now_ms;
+    b->edge = link->cast_bit;
+    b->patience = (uint32_t)rng_below(&b->rng, PATIENCE_PARTS);
+    return true;
+}
+
 // Asks the next who announced it. False when nobody is left: it is forgotten, until it is announced again.
 static bool ask_next(struct broadcast *b, struct broadcast_missing *row, struct graft *graft, uint64_t now_ms,
                      struct outbox *out)
@@ -275,7 +296,7 @@ static bool ask_next(struct broadcast *b, struct broadcast_missing *row, struct 
         row->asked = true;
         row->asked_of = link->cast_bit;
         row->ask_ms = now_ms + (row->size ? BULK_WAIT_MS + row->size / BULK_WAIT_RATE : patience_ms(b));
-        graft_add(b, graft, link, row->size == 0 && !row->repair, row->key, out);
+        graft_add(b, graft, link, is_edge(b, link, row, now_ms), row->key, out);
         return true;
     }
     return false;
@@ -321,8 +342,19 @@ static bool has_other_eager(const struct broadcast *b, const struct link *but)
     return false;
 }
 
+// One broadcast on its way at a time: the edge is cut at once. Among many, two peers could each cut one and the same
+// cycle, at different edges: they wait for a time that each draws for itself, and cut only what still brings
+// duplicates.
+static bool is_prune_due(struct broadcast *b, struct link *link, uint64_t now_ms)
+{
+    if (now_ms - b->busy_ms > BUSY_MS) return true;
+    if (now_ms - link->duplicate_ms > DUPLICATES_MS) link->prune_ms = now_ms + rng_below(&b->rng, PRUNE_MS);
+    link->duplicate_ms = now_ms;
+    return link->prune_ms <= now_ms;
+}
+
 static void duplicate(struct broadcast *b, struct link *link, const struct cast_seen *seen,
-                      const struct message_cast *cast, struct outbox *out)
+                      const struct message_cast *cast, uint64_t now_ms, struct outbox *out)
 {
     b->counts->casts_duplicate++;
     struct cast_entry *e = cast_store_find(&b->store, seen->key);
@@ -330,8 +362,8 @@ static void duplicate(struct broadcast *b, struct link *link, const struct cast_
     if (is_large(cast->payload.size) || (link->cast_bit && link->cast_bit == seen->parent)) return;
     const struct link *parent = link_of_bit(b, seen->parent);
     const bool own = id_equal(&cast->origin, &b->self);
-    if (!link->neighbor || (own ? has_other_eager(b, link) : parent && parent->neighbor && !parent->lazy))
-        prune(link, out);
+    const bool stands = own ? has_other_eager(b, link) : parent && parent->neighbor && !parent->lazy;
+    if (!link->neighbor || (stands && is_prune_due(b, link, now_ms))) prune(link, out);
 }
 
 enum broadcast_verdict broadcast_look(struct broadcast *b, const struct core_id *from, const struct message_cast *cast,
@@ -343,7 +375,7 @@ enum broadcast_verdict broadcast_look(struct broadcast *b, const struct core_id 
     const uint64_t key = cast_key(cast->id.bytes);
     const struct cast_seen *seen = cast_store_seen(&b->store, key);
     if (seen) {
-        duplicate(b, link, seen, cast, out);
+        duplicate(b, link, seen, cast, now_ms, out);
         return BROADCAST_KNOWN;
     }
     if (cast->topic == 0 || cast->topic >= TOPIC_COUNT) return BROADCAST_MALFORMED;
@@ -351,9 +383,13 @@ enum broadcast_verdict broadcast_look(struct broadcast *b, const struct core_id 
     if (!hash_equal(&id, &cast->id)) return BROADCAST_MALFORMED;
     const struct broadcast_missing *row = missing_find(b, key);
     if (row && !row->asked) lag_learn(b, now_ms - row->since_ms);
+    struct link *opener = row && row->asked_of != link->cast_bit ? link_of_bit(b, row->opener) : NULL;
+    if (opener) opener->through_ms = now_ms;
     if (row) b->counts->repaired += row->repair;
     // Judged once: a payload that its owner refuses is not looked at again when it comes from elsewhere.
     cast_store_remember(&b->store, key, link->cast_bit);
+    if (now_ms - b->came_ms <= BUSY_MS) b->busy_ms = now_ms;
+    b->came_ms = now_ms;
     return BROADCAST_NEW;
 }
 
@@ -370,8 +406,10 @@ void broadcast_accept(struct broadcast *b, const struct core_id *from, const str
                                .at_ms = now_ms,
                                .has = link ? link->cast_bit : 0,
                                .payload = cast->payload};
-    if (link && !is_large(cast->payload.size)) link->lazy = false;
     struct broadcast_missing *row = missing_find(b, cast_key(cast->id.bytes));
+    const bool answer = link && row && row->asked && row->asked_of == link->cast_bit;
+    if (link && !answer && !is_large(cast->payload.size)) link->lazy = false;
+    entry.answer = answer;
     if (row) {
         entry.has |= row->announced;
         missing_remove(b, row);
@@ -380,15 +418,18 @@ void broadcast_accept(struct broadcast *b, const struct core_id *from, const str
 }
 
 // The one who announces is far nearer to the origin than the parent: they change places.
-static void shorten(struct broadcast *b, struct link *link, uint32_t hops, const struct cast_entry *e,
+static void shorten(struct broadcast *b, struct link *link, uint32_t hops, const struct cast_entry *e, uint64_t now_ms,
                     struct outbox *out)
 {
     const struct cast_seen *seen = cast_store_seen(&b->store, cast_key(e->id.bytes));
     struct link *parent = seen ? link_of_bit(b, seen->parent) : NULL;
     if (hops + 1 + SHORTER_BY > e->hops || !link->lazy || !parent || parent == link || parent->lazy) return;
+    if (now_ms < b->shorten_ms || now_ms - b->busy_ms < SHORTEN_QUIET_MS) return;
+    b->shorten_wait_ms = b->shorten_wait_ms ? 2 * b->shorten_wait_ms : SHORTEN_MS;
+    if (b->shorten_wait_ms > SHORTEN_MAX_MS) b->shorten_wait_ms = SHORTEN_MAX_MS;
+    b->shorten_ms = now_ms + b->shorten_wait_ms;
     struct graft graft = {.to = link, .edge = true};
     graft_flush(b, &graft, out);
-    prune(parent, out);
 }
 
 static enum core_err have_received(struct broadcast *b, struct link *link, const struct message_cast_have *have,
@@ -408,7 +449,8 @@ static enum core_err have_received(struct broadcast *b, struct link *link, const
         struct cast_entry *e = cast_store_find(&b->store, key);
         if (!e) continue;
         e->has |= link->cast_bit;
-        if (have->size == 0) shorten(b, link, ids.data[at], e, out);
+        if (!e->answer && e->at_ms > link->through_ms) link->through_ms = e->at_ms;
+        if (have->size == 0) shorten(b, link, ids.data[at], e, now_ms, out);
     }
     graft_flush(b, &graft, out);
     return CORE_ERR_OK;
@@ -501,9 +543,24 @@ void broadcast_neighbor_up(struct broadcast *b, struct link *link, uint64_t now_
     tell_recent(b, link, 0, CAST_KEEP_MS, b->options->cast_count, now_ms, out);
 }
 
-void broadcast_neighbor_down(struct broadcast *b, struct link *link, uint64_t now_ms)
+// An eager edge less may be a tree in two parts: a lazy one takes its place, before anything is missed.
+static void replace_edge(struct broadcast *b, const struct link *lost, struct outbox *out)
+{
+    struct link *pick = NULL;
+    uint64_t seen = 0;
+    for (uint32_t i = 0; i < b->links->count; i++) {
+        struct link *link = &b->links->items[i];
+        if (link != lost && link->neighbor && link->lazy && rng_below(&b->rng, ++seen) == 0) pick = link;
+    }
+    struct graft graft = {.to = pick, .edge = true};
+    graft_flush(b, &graft, out);
+}
+
+void broadcast_neighbor_down(struct broadcast *b, struct link *link, uint64_t now_ms, struct outbox *out)
 {
     const uint32_t bit = link->cast_bit;
+    if (bit && !link->lazy) replace_edge(b, link, out);
+    b->shorten_wait_ms = 0;
     link->cast_bit = 0;
     link->cast_rows = 0;
     for (uint32_t i = 0; bit && i < b->missing_count; i++) {

@@ -67,16 +67,22 @@ struct broadcast {
     struct link_table *links;
     struct core_id self;
     struct gossip_counts *counts;
+    struct rng rng;
     struct cast_store store;
     struct broadcast_missing *missing;  // in no order
     uint32_t missing_count;
-    struct key_map missing_map;   // key to place in `missing`
-    uint64_t missing_ms;          // the earliest ask_ms, or before it
-    uint64_t announced;           // number of the first entry that lazy neighbours have yet to be told of
-    uint64_t announce_ms;         // when they are told; UINT64_MAX: nothing to tell
-    uint64_t recent_ms;           // when a neighbour is told of recent ones; UINT64_MAX: there are none
-    uint32_t recent_turn;         // which neighbour
-    uint64_t lag_us, lag_var_us;  // how long after their announcement broadcasts come by themselves
+    struct key_map missing_map;            // key to place in `missing`
+    uint64_t missing_ms;                   // the earliest ask_ms, or before it
+    uint64_t announced;                    // number of the first entry that lazy neighbours have yet to be told of
+    uint64_t announce_ms;                  // when they are told; UINT64_MAX: nothing to tell
+    uint64_t recent_ms;                    // when a neighbour is told of recent ones; UINT64_MAX: there are none
+    uint32_t recent_turn;                  // which neighbour
+    uint64_t came_ms, busy_ms;             // the last new broadcast; the last that came close behind another
+    uint64_t shorten_ms, shorten_wait_ms;  // the next change of a parent for a nearer one, and the wait after it
+    uint64_t edge_ms;                      // when a graft last made an edge eager,
+    uint32_t edge;                         // and whose
+    uint32_t patience;                     // this peer's own part of the wait
+    uint64_t lag_us, lag_var_us;           // how long after their announcement broadcasts come by themselves
 };
 
 CORE_MUST_USE enum core_err broadcast_open(struct broadcast *b, const struct gossip_options *options,
@@ -102,7 +108,7 @@ bool broadcast_message(struct broadcast *b, const struct core_id *from, const st
 // A neighbour is new: it is told what was broadcast lately.
 void broadcast_neighbor_up(struct broadcast *b, struct link *link, uint64_t now_ms, struct outbox *out);
 // It is none any more, or its link is gone: what was asked of it is asked of others at the next tick.
-void broadcast_neighbor_down(struct broadcast *b, struct link *link, uint64_t now_ms);
+void broadcast_neighbor_down(struct broadcast *b, struct link *link, uint64_t now_ms, struct outbox *out);
 void broadcast_tick(struct broadcast *b, uint64_t now_ms, struct outbox *out);
 uint64_t broadcast_next_ms(const struct broadcast *b);
 

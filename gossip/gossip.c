@@ -114,7 +114,7 @@ static void neighbors_follow(struct gossip *g, uint64_t now_ms, struct outbox *o
             broadcast_neighbor_up(&g->broadcast, link, now_ms, out);
             event_emit(&g->options.events, "gossip.neighbor.up", EV_ID("peer", &link->id));
         } else if (!link->neighbor && link->introduced) {
-            broadcast_neighbor_down(&g->broadcast, link, now_ms);
+            broadcast_neighbor_down(&g->broadcast, link, now_ms, out);
             event_emit(&g->options.events, "gossip.neighbor.down", EV_ID("peer", &link->id));
         }
         link->introduced = link->neighbor;
@@ -131,7 +131,7 @@ void gossip_link_up(struct gossip *g, const struct core_id *peer, uint64_t now_m
     // Up again without a word that it was down: a new process perhaps, which then says so; a neighbour until it does.
     struct link *old = link_table_find(&g->links, peer);
     const bool was_neighbor = old && old->neighbor;
-    if (old) broadcast_neighbor_down(&g->broadcast, old, now_ms);
+    if (old) broadcast_neighbor_down(&g->broadcast, old, now_ms, out);
     struct link *link = link_table_add(&g->links, peer, now_ms);
     if (!link) {
         outbox_hangup(out, peer);
@@ -156,7 +156,7 @@ void gossip_link_down(struct gossip *g, const struct core_id *peer, uint64_t now
     struct link *link = link_table_find(&g->links, peer);
     if (!link) return;
     const bool was_neighbor = link->neighbor;
-    broadcast_neighbor_down(&g->broadcast, link, now_ms);
+    broadcast_neighbor_down(&g->broadcast, link, now_ms, out);
     link_table_remove(&g->links, peer);
     monitor_link_down(&g->monitor, peer, out);
     view_link_down(&g->view, peer, was_neighbor, now_ms, out);

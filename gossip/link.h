@@ -25,13 +25,16 @@ struct link {
     struct bucket views;  // VIEW_* messages that are taken from it
     // gossip/broadcast.c
     bool lazy;             // is told of broadcasts, not sent them
+    uint64_t duplicate_ms;  // the last duplicate of several
+    uint64_t prune_ms;      // when they are enough
+    uint64_t through_ms;    // when something that it announced had come, or came, by itself
     uint32_t cast_bit;     // this neighbour in sets of neighbours; 0: none yet, or no neighbour
     uint32_t cast_rows;    // missing broadcasts that it was the first to announce
     struct bucket served;  // bytes that its grafts were answered with
     // gossip/monitor.c
     uint64_t heard_ms;   // anything came over the link
     uint64_t watched_ms;   // since when it is a neighbour
-    uint64_t pinged_ms;    // the last ping
+    uint64_t due_ms;       // the next ping, where this end pings
     uint64_t waiting_ms;   // the first ping since which nothing came; 0: none
     bool pinged_again;     // since that one
     uint32_t vouched;      // silences in a row that others contradicted

@@ -111,10 +111,92 @@ static void a_storm_of_joiners_sees_itself_at_once(void **state)
     storm(128, 2000);
 }
 
+// `percent` of 200 peers die in one moment, without a word from most.
+static void survivors(uint32_t percent, bool silent, uint64_t seed)
+{
+    open_at(200, seed, 5);
+    world_join_all(&world);
+    assert_true(until_complete(100, 20000) != UINT64_MAX);
+    world_run(&world, 20000);
+    world.kills_are_silent = silent;
+    uint32_t dead = 0;
+    while (dead < 200 * percent / 100) {
+        const uint32_t i = (uint32_t)rng_below(&world.rng, 200);
+        if (!world.peers[i].gossip) continue;
+        world_kill(&world, i);
+        dead++;
+    }
+    const uint64_t from = world.now_ms;
+    uint64_t took = UINT64_MAX;
+    for (uint32_t i = 0; i < 600; i++) {
+        world_run(&world, 100);
+        if (connected() != running())
+            took = UINT64_MAX;
+        else if (took == UINT64_MAX)
+            took = world.now_ms - from;
+    }
+    uint32_t degree = 0;
+    for (uint32_t a = 0; a < 200; a++)
+        if (world.peers[a].gossip) degree += gossip_neighbors(world.peers[a].gossip, NULL, 0);
+    print_message(
+        "%u %% of 200 die%s: the rest is connected for good after %llu ms; %u.%u neighbours each, %u complete\n",
+        percent, silent ? " silently" : "", (unsigned long long)took, degree / running(), degree * 10 / running() % 10,
+        complete());
+    assert_int_equal(connected(), running());
+    world_close(&world);
+}
+
+static void most_may_die_and_the_rest_holds_together(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 500; seed < 503; seed++) {
+        survivors(80, false, seed);
+        survivors(80, true, seed);
+        survivors(90, false, seed);
+    }
+}
+
+static void part(uint32_t first)
+{
+    for (uint32_t i = 0; i < world.count; i++) world.peers[i].part = i >= first;
+}
+
+static void a_mesh_cut_in_halves_heals_in_10_s(void **state)
+{
+    (void)state;
+    uint64_t worst = 0;
+    for (uint64_t seed = 600; seed < 610; seed++) {
+        open_at(32, seed, 5);
+        world.options.retry_max_ms = 0;
+        world_join_all(&world);
+        world_run(&world, 10000);
+        part(16);
+        world_run(&world, 60000);
+        for (uint32_t a = 0; a < 16; a++)
+            for (uint32_t b = 16; b < 32; b++)
+                assert_int_equal(gossip_state_of(world.peers[a].gossip, &world.peers[b].key.id), GOSSIP_DEAD);
+        uint32_t dialed = 0;
+        for (uint32_t i = 0; i < 32; i++) world.peers[i].dialed = 0;
+        world_run(&world, 10000);
+        for (uint32_t i = 0; i < 32; i++) dialed += world.peers[i].dialed;
+        part(32);
+        const uint64_t took = until_complete(20, 30000);
+        print_message("heals after %llu ms; %u dials in 10 s of split\n", (unsigned long long)took, dialed);
+        if (took > worst) worst = took;
+        world_run(&world, 10000);
+        assert_int_equal(complete(), 32);
+        assert_int_equal(connected(), 32);
+        world_close(&world);
+    }
+    assert_true(worst <= 10000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_storm_of_joiners_sees_itself_at_once),
+        cmocka_unit_test(a_mesh_cut_in_halves_heals_in_10_s),
+        cmocka_unit_test(most_may_die_and_the_rest_holds_together),
     };
     if (sign_start() != CORE_ERR_OK) return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);
