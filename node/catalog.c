@@ -153,6 +153,12 @@ static void index_run(struct job *job, struct worker *w)
 static void answer(struct node *n, const struct core_id *to, const struct core_hash *hash, struct slice bulk,
                    bool found)
 {
+    // Who asks for more than it takes waits; an honest one has few requests open, and asks again.
+    struct link_stats stats;
+    if (bulk.size && links_stats_of(n->links, to, &stats) && stats.queued_bytes[LANE_BULK] > CATALOG_QUEUED_MAX) {
+        n->dropped.chunks++;
+        return;
+    }
     struct message m = {.type = MESSAGE_CHUNK, .bulk = bulk};
     m.chunk.hash = *hash;
     m.chunk.found = found;

@@ -22,7 +22,7 @@ enum catalog_kind {
     CATALOG_UPDATE,    // tensors of int8, a part each, in an update- file
 };
 
-enum { CATALOG_MAX = 1024, CATALOG_WAITERS = 16 };
+enum { CATALOG_MAX = 1024, CATALOG_WAITERS = 16, CATALOG_QUEUED_MAX = 16 << 20 };
 
 struct catalog_chunk {
     struct core_hash hash;

@@ -46,6 +46,7 @@ json_t *dropped_json(struct node *n, const struct links_stats *stats)
     put(o, "outbox", n->dropped.outbox);
     put(o, "outbound", n->dropped.outbound);
     put(o, "blobs", n->dropped.blobs);
+    put(o, "chunks", n->dropped.chunks);
     put(o, "waiters", n->dropped.waiters);
     return o;
 }

@@ -57,6 +57,7 @@ struct node_dropped {
     uint64_t outbox;    // effects of one step
     uint64_t outbound;  // messages waiting for a dial
     uint64_t blobs;     // bulk of a round
+    uint64_t chunks;    // answers to who has too many under way
     uint64_t waiters;   // who asked for an index that is being made
 };
 

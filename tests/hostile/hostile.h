@@ -27,8 +27,9 @@ struct hostile {
     struct charter charter;
     uint8_t certificate[CERTIFICATE_MAX];
     size_t certificate_size;
+    struct core_hash host;  // that we say we are on
     uint32_t count, seconds;
-    uint64_t seed;
+    uint64_t seed, end_ms;  // end_ms: when even who is not read gives up
     struct rng rng;
     void *context;  // libzmq's
     uint64_t sent, answers, closed;
@@ -44,6 +45,10 @@ struct hostile_link {
     bool secured, closed;
     bool deaf;    // never reads, so never grants anything either
     bool silent;  // answers no ping
+    // What the other has said: its host, and how it takes our bulk lane.
+    struct core_hash host;
+    struct message_lane_ready ready;  // `name` is in `name`, which ends with 0
+    char name[64];
 };
 
 // Connects with `key` as the CURVE key. False where no handshake came about within 3 s.
@@ -72,6 +77,7 @@ struct attack {
     void (*run)(struct hostile *h);
 };
 
-extern const struct attack stranger_attacks[], member_attacks[], table_attacks[], bulk_attacks[];  // end: NULL name
+extern const struct attack stranger_attacks[], member_attacks[], table_attacks[], bulk_attacks[],
+    lane_attacks[];  // end: NULL name
 
 #endif

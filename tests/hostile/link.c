@@ -86,7 +86,7 @@ void hostile_hello(struct hostile *h, const struct core_key *key, const struct c
     struct hello_self self = {.key = key,
                               .charter = &h->charter,
                               .certificate = {h->certificate, h->certificate_size},
-                              .host = {{9, 9, 9}},
+                              .host = h->host,
                               .incarnation = 1};
     hello_make(&self, to, lane, 7, out);
 }
@@ -103,7 +103,7 @@ bool hostile_send_frames(struct hostile *h, struct hostile_link *link, const str
         int more = i + 1 < count ? ZMQ_SNDMORE : 0;
         while (zmq_send(link->socket, frames[i].data, frames[i].size, ZMQ_DONTWAIT | more) < 0) {
             read_monitor(h, link);
-            if (link->closed || zmq_errno() != EAGAIN) return false;
+            if (link->closed || zmq_errno() != EAGAIN || hostile_clock_ms() > h->end_ms) return false;
             wait_for(link, 10);
         }
     }
@@ -130,6 +130,11 @@ static bool receive(struct hostile *h, struct hostile_link *link, enum message_t
     struct message m;
     bool right = !wire_decode(frames, count, &h->charter.id, &m);
     h->answers += right;
+    if (right && m.type == MESSAGE_HELLO) link->host = m.hello.host;
+    if (right && m.type == MESSAGE_LANE_READY && m.lane_ready.name.size < sizeof link->name) {
+        link->ready = m.lane_ready;
+        memcpy(link->name, m.lane_ready.name.data, m.lane_ready.name.size);
+    }
     if (right && m.type == MESSAGE_PING && !link->silent) {
         struct message pong = {.type = MESSAGE_PONG};
         pong.pong.nonce = m.ping.nonce;
@@ -144,7 +149,7 @@ bool hostile_listen(struct hostile *h, struct hostile_link *link, uint32_t ms)
 {
     uint64_t end = hostile_clock_ms() + ms;
     while (!link->closed && hostile_clock_ms() < end) {
-        wait_for(link, 20);
+        wait_for(link, ms < 20 ? (int)ms : 20);
         read_monitor(h, link);
         for (int i = 0; i < 64 && !link->closed; i++) receive(h, link, MESSAGE_HELLO);
     }

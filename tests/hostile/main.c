@@ -56,7 +56,8 @@ static bool make_mesh(struct hostile *h)
            CORE_ERR_OK;
 }
 
-static const struct attack *const tables[] = {stranger_attacks, member_attacks, table_attacks, bulk_attacks};
+static const struct attack *const tables[] = {stranger_attacks, member_attacks, table_attacks, bulk_attacks,
+                                              lane_attacks};
 enum { TABLES = sizeof tables / sizeof *tables };
 
 static const struct attack *find(const char *name)
@@ -79,7 +80,7 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-    static struct hostile h = {.from = "127.0.0.9", .count = 100, .seconds = 5, .seed = 1};
+    static struct hostile h = {.host = {{9, 9, 9}}, .from = "127.0.0.9", .count = 100, .seconds = 5, .seed = 1};
     const char *home = NULL;
     if (argc < 2 || sign_start()) return usage();
     h.attack = argv[1];
@@ -111,6 +112,7 @@ int main(int argc, char **argv)
         return 1;
     }
     h.rng = rng_from(h.seed, 0);
+    h.end_ms = hostile_clock_ms() + 2000ull * h.seconds + 10000;
     h.context = zmq_ctx_new();
     attack->run(&h);
     printf("{\"attack\":\"%s\",\"sent\":%llu,\"answers\":%llu,\"closed\":%llu}\n", h.attack, (unsigned long long)h.sent,

@@ -12,12 +12,12 @@ enum { BODY = 200 << 10, SETTLE_MS = 500 };
 static struct member_record own_record(struct hostile *h, uint64_t incarnation, uint64_t seq)
 {
     return (struct member_record){.id = h->key.id,
-                           .incarnation = incarnation,
-                           .seq = seq,
-                           .session = h->seed,
-                           .host = {{9, 9, 9}},
-                           .name = {(const uint8_t *)"bad", 3},
-                           .certificate = {h->certificate, h->certificate_size}};
+                                  .incarnation = incarnation,
+                                  .seq = seq,
+                                  .session = h->seed,
+                                  .host = {{9, 9, 9}},
+                                  .name = {(const uint8_t *)"bad", 3},
+                                  .certificate = {h->certificate, h->certificate_size}};
 }
 
 static bool send_records(struct hostile *h, struct hostile_link *link, struct slice record, struct slice accusation)
