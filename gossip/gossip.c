@@ -110,7 +110,7 @@ static void neighbors_follow(struct gossip *g, uint64_t now_ms, struct outbox *o
     for (uint32_t i = 0; i < g->links.count; i++) {
         struct link *link = &g->links.items[i];
         if (link->neighbor && !link->introduced) {
-            monitor_neighbor_up(link, now_ms);
+            monitor_neighbor_up(&g->monitor, link, now_ms);
             broadcast_neighbor_up(&g->broadcast, link, now_ms, out);
             event_emit(&g->options.events, "gossip.neighbor.up", EV_ID("peer", &link->id));
         } else if (!link->neighbor && link->introduced) {

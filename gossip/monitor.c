@@ -8,7 +8,7 @@
 
 enum {
     MASS_SILENCE_HEALTH = 2,  // no worse for it alone: a real split is to be seen too
-    MEASURE_PINGS = 5,        // a busy link is pinged all the same, so many times more seldom
+    NEIGHBORS_LEAST = 2,
     PROBES_RATE = 8,          // questions a second that one peer may put
     PROBES_BURST = 64,
 };
@@ -59,6 +59,14 @@ uint64_t monitor_refute_from_ms(const struct monitor *m)
     return m->woke_ms + m->options->silent_ms + m->options->refute_ms;
 }
 
+// Whoever has few neighbours can watch them the more closely for the same traffic.
+static uint64_t ping_every_ms(const struct monitor *m)
+{
+    const uint64_t neighbors = m->neighbors < NEIGHBORS_LEAST ? NEIGHBORS_LEAST : m->neighbors;
+    const uint64_t every = m->options->ping_ms * neighbors / m->options->active_size;
+    return every < m->options->ping_ms ? every : m->options->ping_ms;
+}
+
 void monitor_clock(struct monitor *m, uint64_t now_ms)
 {
     // What was due when this peer was last called is still due: nothing has happened since.
@@ -69,7 +77,8 @@ void monitor_clock(struct monitor *m, uint64_t now_ms)
     m->inquiry_count = 0;
     for (uint32_t i = 0; i < m->links->count; i++) {
         struct link *link = &m->links->items[i];
-        link->heard_ms = now_ms - m->options->ping_ms;  // pinged now, or by the other side in a moment
+        link->heard_ms = now_ms - ping_every_ms(m);  // pinged now, or by the other side in a moment
+        link->due_ms = now_ms;
         link->waiting_ms = 0;
     }
     if (m->watch_ms != UINT64_MAX) m->watch_ms = m->watch_until_ms = now_ms + WAKE_GRACE_MS;
@@ -77,9 +86,11 @@ void monitor_clock(struct monitor *m, uint64_t now_ms)
     monitor_health_add(m, 1);
 }
 
-void monitor_neighbor_up(struct link *link, uint64_t now_ms)
+void monitor_neighbor_up(struct monitor *m, struct link *link, uint64_t now_ms)
 {
+    m->neighbors = link_table_neighbors(m->links);
     link->watched_ms = now_ms;
+    link->due_ms = now_ms + rng_below(&m->rng, ping_every_ms(m));  // a peer's watchers don't all look at one time
     link->waiting_ms = 0;
 }
 
@@ -95,24 +106,26 @@ void monitor_heard(struct monitor *m, struct link *link, uint64_t now_ms)
 
 // ---- pings ----
 
-void monitor_ping(struct monitor *m, const struct core_id *peer, uint64_t now_ms, struct outbox *out)
+void monitor_ping(struct monitor *m, const struct core_id *peer, struct outbox *out)
 {
     struct link *link = link_table_find(m->links, peer);
     struct message message = {.type = MESSAGE_PING};
     // Neighbours alone ping in rounds; 0 is a single question, and says nothing of how they stand to each other.
     if (link && link->neighbor) message.ping.nonce = rng_u64(&m->rng) | 1;
-    if (link) link->pinged_ms = now_ms;
     outbox_send(out, peer, &message);
+}
+
+static bool is_pinger(const struct monitor *m, const struct link *link)
+{
+    return id_compare(&m->members->self, &link->id) < 0;
 }
 
 static uint64_t ping_due_ms(const struct monitor *m, const struct link *link)
 {
-    const uint64_t every = m->options->ping_ms;
+    if (is_pinger(m, link)) return link->due_ms;
+    const uint64_t every = ping_every_ms(m);
     const uint64_t from_ms = link->heard_ms > link->watched_ms ? link->heard_ms : link->watched_ms;
-    if (id_compare(&m->members->self, &link->id) > 0) return from_ms + every + every / 8;
-    const uint64_t pinged_ms = link->pinged_ms > link->watched_ms ? link->pinged_ms : link->watched_ms;
-    const uint64_t quiet = from_ms + every, measured = pinged_ms + MEASURE_PINGS * every;
-    return quiet < measured ? quiet : measured;
+    return from_ms + every + every / 8;
 }
 
 static uint64_t patience_ms(const struct monitor *m, const struct link *link)
@@ -134,7 +147,9 @@ static bool link_tick(struct monitor *m, struct link *link, uint64_t now_ms, str
     if (link->waiting_ms != 0 && link->pinged_again) return true;
     link->pinged_again = link->waiting_ms != 0;
     if (link->waiting_ms == 0) link->waiting_ms = now_ms;
-    monitor_ping(m, &link->id, now_ms, out);
+    const uint64_t every = ping_every_ms(m);
+    link->due_ms = now_ms + every - every / 16 + rng_below(&m->rng, every / 8 + 1);
+    monitor_ping(m, &link->id, out);
     return false;
 }
 

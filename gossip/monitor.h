@@ -1,10 +1,10 @@
 // Who is alive: neighbours watch each other over their links. SWIM's suspicion and refutation (Das, Gupta, Motivala,
 // DSN 2002) with Lifeguard's local health (Dadgar, Phillips, Currey, 2018), but over links, not by probing at random.
 //
-// A link is quiet when nothing came over it for ping_ms: then the end with the lower id pings, and an eighth later, if
-// it was left alone, the other does. A ping that nothing answers is repeated at half of silent_ms; at silent_ms (and
-// four round trips) the neighbour is doubted. Any message answers. A doubt about member X, as this peer goes through
-// it:
+// Of a link's ends the one with the lower id pings, once in ping_ms (more often, where a peer has fewer than active_size
+// neighbours); the other pings when it has heard nothing for an eighth longer. A ping that nothing answers is repeated
+// at half of silent_ms; at silent_ms (and four round trips) the neighbour is doubted. Any message answers. A doubt about
+// member X, as this peer goes through it:
 //
 //   (none) --silent neighbour | link closed | dial failed | another accuses it | nobody watches it-->
 //   PROBING: up to three of X's other watchers are asked, or, where none is known, who comes first in rendezvous order
@@ -93,6 +93,7 @@ struct monitor {
     uint64_t watch_until_ms;
     uint64_t mend_ms;  // when the health may mend again
     uint64_t woke_ms;  // end of its last pause
+    uint32_t neighbors;  // at most, lately
     uint32_t health;
     bool quiet;  // this peer left: it accuses nobody
 };
@@ -115,7 +116,7 @@ void monitor_close(struct monitor *m);
 // To be called first in every event: notices that this peer was paused.
 void monitor_clock(struct monitor *m, uint64_t now_ms);
 // The link became a neighbour's: it is watched from now on.
-void monitor_neighbor_up(struct link *link, uint64_t now_ms);
+void monitor_neighbor_up(struct monitor *m, struct link *link, uint64_t now_ms);
 // Something came over the link.
 void monitor_heard(struct monitor *m, struct link *link, uint64_t now_ms);
 // The link to `peer` closed: whoever asked about it is answered.

@@ -9,7 +9,7 @@ enum answer { ANSWER_SILENT, ANSWER_REACHABLE, ANSWER_STRANGER };
 
 enum {
     FIRST = 4,
-    STAGGER_MS = 60,  // each watcher accuses so much after the one before it in rendezvous order
+    STAGGER_MS = 100, // each watcher accuses so much after the one before it in rendezvous order
 };
 
 struct monitor_doubt *monitor_doubt_find(const struct monitor *m, const struct core_id *target)
@@ -59,7 +59,7 @@ static void ask(const struct monitor_doubt *doubt, struct outbox *out)
     for (uint32_t i = 0; i < doubt->asked_count; i++) outbox_send(out, &doubt->asked[i], &probe);
 }
 
-// Whether others' words about a closed or undialable peer count now: just awake, this peer may have been hung up on.
+// Just awake, this peer may have been hung up on, and everyone first has a full interval to be heard.
 static bool is_dazed(const struct monitor *m, uint64_t now_ms)
 {
     return now_ms < m->woke_ms + WAKE_GRACE_MS && m->health > 0;
@@ -84,7 +84,7 @@ void monitor_doubt(struct monitor *m, const struct core_id *target, enum monitor
 {
     const struct member *member = members_find(m->members, target);
     if (!can_be_doubted(m, member) || monitor_doubt_find(m, target)) return;
-    if (reason != MONITOR_SILENT && is_dazed(m, now_ms)) return;
+    if (is_dazed(m, now_ms)) return;
     struct monitor_doubt *doubt = doubt_add(m);
     if (!doubt) return;
     *doubt = (struct monitor_doubt){.target = member->record->id, .reason = reason, .nonce = rng_u64(&m->rng)};
@@ -94,7 +94,7 @@ void monitor_doubt(struct monitor *m, const struct core_id *target, enum monitor
         const struct link *link = link_table_find(m->links, target);
         // Over a new link, or none, it takes longer; and who can't be dialled has this time to refute.
         if (!link) doubt->deadline_ms = now_ms + monitor_stretched(m, 3 * m->options->silent_ms);
-        if (link || member->record->addresses.size > 0) monitor_ping(m, &doubt->target, now_ms, out);
+        if (link || member->record->addresses.size > 0) monitor_ping(m, &doubt->target, out);
         return;
     }
     if (members_accusations(member) > 0) {  // the accuser asked others already
@@ -175,7 +175,7 @@ void monitor_probe_received(struct monitor *m, const struct core_id *from, const
         .nonce = probe->nonce,
         .linked = link != NULL,
         .deadline_ms = now_ms + m->options->probe_ms * 3 / 4};  // the answer must be back within probe_ms
-    monitor_ping(m, &m->inquiries[m->inquiry_count - 1].target, now_ms, out);
+    monitor_ping(m, &m->inquiries[m->inquiry_count - 1].target, out);
 }
 
 void monitor_answer(struct monitor *m, uint64_t now_ms, struct outbox *out)

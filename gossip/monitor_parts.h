@@ -13,7 +13,7 @@ enum {
 uint64_t monitor_stretched(const struct monitor *m, uint64_t ms);
 void monitor_health_add(struct monitor *m, int by);
 // Pings the peer: a neighbour, or, as a single question, anyone who is linked or can be dialled.
-void monitor_ping(struct monitor *m, const struct core_id *peer, uint64_t now_ms, struct outbox *out);
+void monitor_ping(struct monitor *m, const struct core_id *peer, struct outbox *out);
 
 // gossip/monitor_doubts.c
 struct monitor_doubt *monitor_doubt_find(const struct monitor *m, const struct core_id *target);

@@ -62,6 +62,7 @@ struct world {
     struct record_pool *pool;                         // shared: hundreds of peers verify a record once
     uint32_t drop_percent;
     bool kills_are_silent;                  // no one is told that a killed process's links closed
+    bool cut[WORLD_PEERS][WORLD_PEERS];     // nothing comes from [a] to [b], whose link stands
     bool linked[WORLD_PEERS][WORLD_PEERS];  // as [a] believes of [b]
     uint32_t epoch[WORLD_PEERS][WORLD_PEERS];
     struct world_event *heap;
@@ -211,7 +212,7 @@ static void world_send(struct world *w, uint32_t a, uint32_t b, const struct mes
     if (m->type == MESSAGE_PING)
         w->peers[a].pings[w->peers[a].pinged++ % WORLD_PINGS] = (struct world_ping){m->ping.nonce, w->now_ms};
     const bool lost = rng_below(&w->rng, 100) < w->drop_percent;
-    if (lost || !world_reaches(w, a, b)) return;
+    if (lost || w->cut[a][b] || !world_reaches(w, a, b)) return;
     // Behind the link's own coming up.
     const uint64_t delay = world_delay(w, a, b) + w->delay_max_ms;
     struct world_event e = {.kind = WORLD_MESSAGE, .from = a, .to = b, .epoch = w->epoch[a][b]};
