@@ -221,12 +221,6 @@ static inline void dial(int from, int to)
     dial_port(from, to, links_port(peers[to].links));
 }
 
-static inline bool bulk_open(int at, int with)
-{
-    struct link_stats s;
-    return links_stats_of(peers[at].links, &peers[with].key.id, &s) && s.bulk_open && s.bulk_credit > 0;
-}
-
 static inline bool joined(int a, int b)
 {
     return links_is_up(peers[a].links, &peers[b].key.id) && links_is_up(peers[b].links, &peers[a].key.id);
