@@ -47,6 +47,7 @@ void gossip_change_follow(struct gossip *g, const struct members_change *change,
     if (state >= GOSSIP_DEAD) monitor_lost(&g->monitor, now_ms);
     if (state == GOSSIP_SUSPECT && members_accusations(member) < members_accusers_needed(&g->members, member))
         monitor_accused(&g->monitor, &change->id, now_ms, out);
+    if (state == GOSSIP_ALIVE) view_known(&g->view, now_ms);
     if (change->revived) {
         monitor_settled(&g->monitor, &change->id);
         view_revived(&g->view, now_ms);
