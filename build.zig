@@ -3,6 +3,7 @@
 //!   zig build                      the program, zig-out/bin/mycel (ReleaseFast unless -Ddebug)
 //!   zig build run -- ARGS          builds and runs it
 //!   zig build test [-Donly=NAME]   unit tests (of one module), tests/unit/MODULE/*.c
+//!   zig build images               the GPUs' images into zig-out/images
 //!   zig build aarch64 -Daarch64=D  those of the kernels and of training as an aarch64 machine runs them (qemu-user)
 //!   zig build asan|tsan            the same tests under ASan+UBSan (clang) or TSan (Zig)
 //!   zig build fuzz                 libFuzzer targets into zig-out/fuzz (clang), tests/fuzz/*.c
@@ -134,7 +135,10 @@ pub fn build(b: *std.Build) void {
     const only = b.option([]const u8, "only", "Run the tests of this module only");
     // The baseline machine: kernels for wider vectors are separate files, picked at start.
     const target = b.resolveTargetQuery(.{ .cpu_model = .baseline });
-    const images = gpu.object(b, gpu.folder(b), target.result.cpu.arch);
+    const image_files = gpu.folder(b);
+    const images = gpu.object(b, image_files, target.result.cpu.arch);
+    const place = b.addInstallDirectory(.{ .source_dir = image_files, .install_dir = .prefix, .install_subdir = "images" });
+    b.step("images", "The GPUs' images into zig-out/images").dependOn(&place.step);
     const fake_driver = fake.library(b, target);
     var c = Context{ .b = b, .target = target, .images = images, .fake_driver = fake_driver, .optimize = if (debug) .Debug else .ReleaseFast };
 

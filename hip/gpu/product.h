@@ -54,7 +54,7 @@ template <int BM, int BN, int TM, int TN, bool PARTLY>
 GPU_DEVICE void product_multiply(float (&acc)[TM][TN], const float *a, const float *b, uint32_t ty, uint32_t tx,
                                  uint32_t limit, uint32_t row0, uint32_t k)
 {
-#pragma unroll PARTLY ? 1 : 4
+#pragma unroll PARTLY ? 1 : 2
     for (uint32_t d = 0; d < PRODUCT_DEPTH; d++) {
         float va[TM], vb[TN];
 #pragma unroll
