@@ -63,6 +63,13 @@ static bool is_large(size_t size)
     return size > GOSSIP_PUSH_MAX;
 }
 
+// An accusation comes when a peer has just died, and the tree with it: it goes to everyone at once, and says nothing of
+// which edges are good.
+static bool is_flooded(uint64_t topic)
+{
+    return topic == TOPIC_SUSPICION;
+}
+
 // Others repair members' news (gossip/members).
 static bool is_repaired_here(const struct cast_entry *e)
 {
@@ -162,7 +169,7 @@ static void spread(struct broadcast *b, struct cast_entry *entry, const struct c
         if (!link->neighbor || (from && id_equal(&link->id, from)) || (link->cast_bit & entry->has)) continue;
         if (large && kept)
             announce_large(kept, &link->id, out);
-        else if (!large && !link->lazy)
+        else if (!large && (!link->lazy || is_flooded(entry->topic)))
             push(b, entry, &link->id, out);
         else {
             lazy = true;
@@ -359,7 +366,8 @@ static void duplicate(struct broadcast *b, struct link *link, const struct cast_
     b->counts->casts_duplicate++;
     struct cast_entry *e = cast_store_find(&b->store, seen->key);
     if (e) e->has |= link->cast_bit;
-    if (is_large(cast->payload.size) || (link->cast_bit && link->cast_bit == seen->parent)) return;
+    if (is_large(cast->payload.size) || is_flooded(cast->topic)) return;
+    if (link->cast_bit && link->cast_bit == seen->parent) return;
     const struct link *parent = link_of_bit(b, seen->parent);
     const bool own = id_equal(&cast->origin, &b->self);
     const bool stands = own ? has_other_eager(b, link) : parent && parent->neighbor && !parent->lazy;
@@ -408,7 +416,7 @@ void broadcast_accept(struct broadcast *b, const struct core_id *from, const str
                                .payload = cast->payload};
     struct broadcast_missing *row = missing_find(b, cast_key(cast->id.bytes));
     const bool answer = link && row && row->asked && row->asked_of == link->cast_bit;
-    if (link && !answer && !is_large(cast->payload.size)) link->lazy = false;
+    if (link && !answer && !is_large(cast->payload.size) && !is_flooded(cast->topic)) link->lazy = false;
     entry.answer = answer;
     if (row) {
         entry.has |= row->announced;
