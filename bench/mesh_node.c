@@ -49,6 +49,7 @@ static bool dial(struct mesh_node *n, const struct core_id *peer, struct slice a
     if (addresses.size == 0 && gossip_member_find(n->gossip, peer, &member)) addresses = member.addresses;
     if (addresses.size == 0) return false;
     enum core_err err = links_dial(n->links, peer, addresses);
+    if (err == CORE_ERR_OK) n->dials++;
     return err == CORE_ERR_OK || err == CORE_ERR_EXISTS;
 }
 
@@ -145,6 +146,7 @@ void mesh_node_perform(struct mesh_node *n)
 
 static void link_up(struct mesh_node *n, const struct core_id *id)
 {
+    n->links_up++;
     struct mesh_link *link = link_find(n, id);
     for (int i = 0; i < MESH_LINKS_MAX && !link; i++)
         if (!n->link[i].used) link = &n->link[i];
@@ -160,6 +162,7 @@ static void link_up(struct mesh_node *n, const struct core_id *id)
 
 static void dial_failed(struct mesh_node *n, const struct core_id *id)
 {
+    n->dials_failed++;
     for (int i = 0; i < MESH_WAITING_MAX; i++)
         if (n->waiting[i].used && id_equal(&n->waiting[i].to, id)) waiting_free(&n->waiting[i]);
     gossip_dial_failed(n->gossip, id, n->now_ms, &n->out);

@@ -19,7 +19,7 @@
 //        DONE T                     the last of a PUB is sent
 //        LAT ID US ID US...         deliveries and their latencies; as many lines as needed, before STAT
 //        STAT DELIVERED DUPLICATE   distinct payloads delivered, further copies received, since the last STAT
-//        TALK TYPE=SENT/RECEIVED... ends with bytes=SENT/RECEIVED of links' frames
+//        TALK NAME=COUNT...         messages of each type as SENT/RECEIVED, dials, links; bytes of links' frames
 //        ERR TEXT                   something that should not happen
 #ifndef BENCH_MESH_NODE_H
 #define BENCH_MESH_NODE_H

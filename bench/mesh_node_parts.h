@@ -81,6 +81,7 @@ struct mesh_node {
     struct mesh_publication publication;
     uint8_t *payload;
     uint64_t sent[MESH_TYPES], received[MESH_TYPES];
+    uint64_t dials, dials_failed, links_up;  // begun, come to nothing; links of either side's dialling
 
     char line[MESH_LINE_MAX];
     size_t line_size;

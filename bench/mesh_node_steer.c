@@ -134,6 +134,8 @@ static void talk(struct mesh_node *n)
     for (uint32_t i = 0; i < MESH_TYPES; i++)
         if (n->sent[i] || n->received[i])
             printf(" %s=%" PRIu64 "/%" PRIu64, message_info(i)->name, n->sent[i], n->received[i]);
+    printf(" dials=%" PRIu64 " dials_failed=%" PRIu64 " links_up=%" PRIu64 " links=%u", n->dials, n->dials_failed,
+           n->links_up, stats.up);
     printf(" bytes=%" PRIu64 "/%" PRIu64 "\n", stats.tx_bytes[LANE_CONTROL] + stats.tx_bytes[LANE_BULK],
            stats.rx_bytes[LANE_CONTROL] + stats.rx_bytes[LANE_BULK]);
 }
