@@ -97,6 +97,13 @@ static const struct flag hosts_list_flags[] = {
 
 static const struct flag lab_up_flags[] = {
     {"cpus", 0, FLAG_COUNT, "N", "threads a peer (an even share)", false},
+    {"hosts", 0, FLAG_COUNT, "H", "spread them over H network namespaces (none)", false},
+    LIMIT_FLAGS,
+    TAG_FLAG,
+};
+
+static const struct flag lab_restart_flags[] = {
+    {"new-address", 0, FLAG_SWITCH, NULL, "where it listens, nobody has known it", false},
 };
 
 static const struct flag lab_run_flags[] = {
@@ -187,6 +194,14 @@ static const struct command commands[] = {
      "Everything after -- runs with MYCEL_HOME set to that peer's home and mycel on the PATH:\n"
      "mycel lab run --peer 2 -- mycel peers",
      command_lab_run},
+    {"lab", "restart", "K", 1, 1, false, FLAGS(lab_restart_flags), "stop peer K and start it again", NULL,
+     command_lab_restart},
+    {"lab", "kill", "K", 1, 8, false, NULL, 0, "kill -9 peers: K or A..B, as many as you like", NULL, command_lab_kill},
+    {"lab", "stop", "K", 1, 8, false, NULL, 0, "hold them: alive, and silent", NULL, command_lab_stop},
+    {"lab", "cont", "K", 1, 8, false, NULL, 0, "let them go on", NULL, command_lab_cont},
+    {"lab", "split", "WHICH", 0, 1, false, NULL, 0, "cut hosts off from the others (the first half)",
+     "Of a lab with --hosts; WHICH as for 'lab hosts cut'.", command_lab_split},
+    {"lab", "heal", "WHICH", 0, 1, false, NULL, 0, "let everything through again", NULL, command_lab_heal},
     {"lab", "hosts", "", 0, 0, false, NULL, 0, "machines made of network namespaces, to run anything on",
      "Host K is the network namespace mycel-TAG-K with the address 10.77.0.K on its device eth0: 'ip netns exec "
      "mycel-TAG-K CMD' runs a program there. Needs root. WHICH is K or A..B: those hosts and everything else; A-B: "

@@ -40,6 +40,17 @@ char *hosts_address(char out[HOSTS_ADDRESS_SIZE], unsigned number, unsigned gene
     return out;
 }
 
+char *hosts_address_now(char out[HOSTS_ADDRESS_SIZE], const char *tag, unsigned number)
+{
+    struct hosts_state state;
+    unsigned generation = 0;
+    if (hosts_state_peek(&state, tag) == CORE_ERR_OK) {
+        generation = state.table->generation[number];
+        hosts_state_close(&state);
+    }
+    return hosts_address(out, number, generation);
+}
+
 static char *name_path(char out[sizeof NAMES + HOSTS_NAME_SIZE], const char *tag, unsigned number)
 {
     char name[HOSTS_NAME_SIZE];

@@ -51,6 +51,8 @@ CORE_MUST_USE enum core_err hosts_down(const char *tag, char why[HOSTS_WHY_SIZE]
 unsigned hosts_count(const char *tag);
 // The namespace of host `number` for spawn_start_in() and setns(); -1 when there is none. The caller closes it.
 int hosts_open(const char *tag, unsigned number);
+// The address that host `number` has now.
+char *hosts_address_now(char out[HOSTS_ADDRESS_SIZE], const char *tag, unsigned number);
 // Takes host `number`'s address away and gives it one that it never had; `address` takes that.
 CORE_MUST_USE enum core_err hosts_readdress(const char *tag, unsigned number, char address[HOSTS_ADDRESS_SIZE],
                                             char why[HOSTS_WHY_SIZE]);

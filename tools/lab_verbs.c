@@ -1,6 +1,7 @@
-// lab up, down, status, run: a mesh of several peers on this machine, each a process of its own with its own home.
+// lab up, down, status, run, restart: a mesh of several peers on this machine, each a process of its own with its own
+// home.
 #include <errno.h>
-#include <signal.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -8,6 +9,7 @@
 
 #include "core/check.h"
 #include "tools/lab.h"
+#include "tools/lab_place.h"
 #include "tools/spawn.h"
 #include "tools/verbs.h"
 
@@ -16,8 +18,7 @@ enum {
     LOOK_MS = 2000,
     SEE_ALL_MS = 30000,
     SAY_AFTER_MS = 5000,
-    STOP_MS = 10000,
-    KILL_AFTER_MS = 3000,
+    AT_ONCE = 32,  // peers that start or join at the same time
     POLL_MS = 50,
     WORDS_MAX = 20
 };
@@ -26,6 +27,7 @@ struct lab {
     struct call *call;
     unsigned count;
     char cpus[16];  // threads a peer
+    struct lab_place place;
     struct lab_peer peers[LAB_PEERS_MAX];
 };
 
@@ -59,9 +61,13 @@ static void word(struct words *w, const char *text)
     w->at[w->count] = NULL;
 }
 
-static enum core_err start(struct lab *lab, struct spawn *s, struct words *w, const char *input)
+static enum core_err start(struct lab *lab, unsigned number, struct spawn *s, struct words *w, const char *input)
 {
-    return spawn_start(s, lab->call->program, w->at, input);
+    int network = lab_place_network(&lab->place, number);
+    if (lab->place.hosts.count && network < 0) return CORE_ERR_NOT_FOUND;
+    enum core_err err = spawn_start_in(s, network, lab->call->program, w->at, input);
+    if (network >= 0) close(network);
+    return err;
 }
 
 // `what` a peer was asked to do failed; its own words say why.
@@ -77,15 +83,15 @@ static int run_one(struct lab *lab, unsigned number, struct words *w, const char
 {
     struct spawn s;
     char said[1024] = "";
-    if (start(lab, &s, w, input)) return peer_failed(lab, number, what, 1, "cannot start a process");
+    if (start(lab, number, &s, w, input)) return peer_failed(lab, number, what, 1, "cannot start a process");
     int status = spawn_wait(&s, said, sizeof said);
     return status ? peer_failed(lab, number, what, status, said) : 0;
 }
 
 static int found(struct lab *lab, struct lab_peer *first)
 {
-    char address[32];
-    snprintf(address, sizeof address, "127.0.0.1:%u", lab_free_port());
+    char address[LAB_ADDRESS_SIZE];
+    lab_place_listen(address, &lab->place, 1);
     struct words w = {0};
     const char *const words[] = {"mycel",  "init", "lab",      "--home", first->home,
                                  "--name", "p1",   "--listen", address,  "--quiet"};
@@ -103,26 +109,27 @@ static void up_words(struct lab *lab, struct words *w, const struct lab_peer *pe
     word(w, listen);
 }
 
-// Starts those that have a home and no process, at once. One whose port was taken meanwhile gets another.
+// Starts those that have a home and no process, several at once. On a host each listens where the host's address is
+// now; elsewhere one whose port was taken meanwhile gets another.
 static int restart(struct lab *lab)
 {
     struct spawn spawned[LAB_PEERS_MAX];
     bool started[LAB_PEERS_MAX] = {false};
+    bool hosts = lab->place.hosts.count > 0;
     struct words w;
-    char said[1024];
-    for (unsigned i = 0; i < lab->count; i++) {
-        if (!is(&lab->peers[i], "down")) continue;
-        up_words(lab, &w, &lab->peers[i], NULL);
-        started[i] = start(lab, &spawned[i], &w, "") == CORE_ERR_OK;
-        if (!started[i]) return peer_failed(lab, i + 1, "up", 1, "cannot start a process");
-    }
+    char said[1024], address[LAB_ADDRESS_SIZE];
     int status = 0;
-    for (unsigned i = 0; i < lab->count; i++) {
-        if (!started[i] || spawn_wait(&spawned[i], said, sizeof said) == 0) continue;
-        char address[32];
-        snprintf(address, sizeof address, "127.0.0.1:%u", lab_free_port());
-        up_words(lab, &w, &lab->peers[i], address);
-        int again = run_one(lab, i + 1, &w, "", "up");
+    for (unsigned i = 0; i < lab->count + AT_ONCE; i++) {
+        if (i < lab->count && is(&lab->peers[i], "down")) {
+            if (hosts) lab_place_listen(address, &lab->place, i + 1);
+            up_words(lab, &w, &lab->peers[i], hosts ? address : NULL);
+            started[i] = start(lab, i + 1, &spawned[i], &w, "") == CORE_ERR_OK;
+            if (!started[i]) status = peer_failed(lab, i + 1, "up", 1, "cannot start a process");
+        }
+        unsigned j = i - AT_ONCE;
+        if (i < AT_ONCE || !started[j] || spawn_wait(&spawned[j], said, sizeof said) == 0) continue;
+        up_words(lab, &w, &lab->peers[j], lab_place_listen(address, &lab->place, j + 1));
+        int again = run_one(lab, j + 1, &w, "", "up");
         if (again) status = again;
     }
     return status;
@@ -146,39 +153,44 @@ static int invitation(struct lab *lab, unsigned uses, char *token, size_t size)
     return core_error_exit(CORE_ERR_NO_DAEMON);
 }
 
-// Lets those join that have no home yet, at once.
+static enum core_err start_joiner(struct lab *lab, unsigned i, struct spawn *s, const char *token)
+{
+    char name[8], address[LAB_ADDRESS_SIZE];
+    snprintf(name, sizeof name, "p%u", (i + 1) % 1000);
+    lab_place_listen(address, &lab->place, i + 1);
+    struct words w = {0};
+    const char *const words[] = {"mycel",  "join", "-",        "--home", lab->peers[i].home, "--detach",
+                                 "--name", name,   "--listen", address,  "--cpus",           lab->cpus};
+    for (size_t j = 0; j < sizeof words / sizeof words[0]; j++) word(&w, words[j]);
+    return start(lab, i + 1, s, &w, token);
+}
+
+// Lets those join that have no home yet, several at once.
 static int admit(struct lab *lab)
 {
     unsigned missing = 0;
     for (unsigned i = 0; i < lab->count; i++) missing += is(&lab->peers[i], "absent");
     if (missing == 0) return 0;
-    char token[4096], said[1024], names[LAB_PEERS_MAX][8], addresses[LAB_PEERS_MAX][32];
+    char token[4096], said[1024];
     int status = 0;
+    unsigned left = 0;  // uses of the token
     struct spawn spawned[LAB_PEERS_MAX];
     bool started[LAB_PEERS_MAX] = {false};
-    unsigned left = 0;  // uses of the token
-    for (unsigned i = 0; status == 0 && i < lab->count; i++) {
-        if (!is(&lab->peers[i], "absent")) continue;
-        if (left == 0) {
+    for (unsigned i = 0; i < lab->count + AT_ONCE; i++) {
+        bool joins = status == 0 && i < lab->count && is(&lab->peers[i], "absent");
+        if (joins && left == 0) {
             left = missing < TOKEN_USES ? missing : TOKEN_USES;
             missing -= left;
             status = invitation(lab, left, token, sizeof token);
-            if (status) break;
         }
-        left--;
-        snprintf(names[i], sizeof names[i], "p%u", (i + 1) % 1000);
-        snprintf(addresses[i], sizeof addresses[i], "127.0.0.1:%u", lab_free_port());
-        struct words w = {0};
-        const char *const words[] = {"mycel",  "join",   "-",        "--home",     lab->peers[i].home, "--detach",
-                                     "--name", names[i], "--listen", addresses[i], "--cpus",           lab->cpus};
-        for (size_t j = 0; j < sizeof words / sizeof words[0]; j++) word(&w, words[j]);
-        started[i] = start(lab, &spawned[i], &w, token) == CORE_ERR_OK;
-        if (!started[i]) status = peer_failed(lab, i + 1, "join", 1, "cannot start a process");
-    }
-    for (unsigned i = 0; i < lab->count; i++) {
-        if (!started[i]) continue;
-        int one = spawn_wait(&spawned[i], said, sizeof said);
-        if (one) status = peer_failed(lab, i + 1, "join", one, said);
+        if (joins && status == 0) {
+            left--;
+            started[i] = start_joiner(lab, i, &spawned[i], token) == CORE_ERR_OK;
+            if (!started[i]) status = peer_failed(lab, i + 1, "join", 1, "cannot start a process");
+        }
+        if (i < AT_ONCE || !started[i - AT_ONCE]) continue;
+        int one = spawn_wait(&spawned[i - AT_ONCE], said, sizeof said);
+        if (one) status = peer_failed(lab, i - AT_ONCE + 1, "join", one, said);
     }
     return status;
 }
@@ -212,6 +224,7 @@ static struct lab *lab_open(struct call *call)
     struct lab *lab = calloc(1, sizeof *lab);
     check(lab);
     lab->call = call;
+    lab_place_read(&lab->place, call->home);
     return lab;
 }
 
@@ -253,9 +266,10 @@ int command_lab_up(struct call *call)
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     uint64_t share = cores > (long)lab->count ? (uint64_t)cores / lab->count : 1;
     snprintf(lab->cpus, sizeof lab->cpus, "%llu", (unsigned long long)args_number(&call->args, "cpus", share));
-    int status = bring_up(lab);
+    int status = lab_place_make(&lab->place, call, there);
+    if (status == 0) status = bring_up(lab);
     if (status == 0) {
-        lab_print(&call->out, lab->peers, lab->count);
+        lab_print(&call->out, &lab->place, lab->peers, lab->count);
         if (!call->out.json)
             output_note(&call->out, "\nNext:\n  mycel lab run --peer 1 -- mycel peers\n"
                                     "  mycel lab run --peer 1 -- mycel train --data FILE\n  mycel lab down");
@@ -264,50 +278,20 @@ int command_lab_up(struct call *call)
     return status;
 }
 
-// Asks all at once; who hasn't gone after a while is ended.
-static int stop_all(struct lab *lab)
-{
-    struct control_client asked[LAB_PEERS_MAX];
-    for (unsigned i = 0; i < lab->count; i++) {
-        asked[i] = (struct control_client){.fd = -1};
-        if (is(&lab->peers[i], "up") && control_connect(&asked[i], lab->peers[i].home) == CORE_ERR_OK &&
-            control_request(&asked[i], "{\"verb\":\"down\"}") != CORE_ERR_OK)
-            output_note(&lab->call->out, "lab peer %u doesn't take the request; it will be ended", i + 1);
-    }
-    int64_t begin = now_ms();
-    unsigned left = lab->count;
-    bool ended[LAB_PEERS_MAX] = {false};
-    while (left > 0 && now_ms() - begin < STOP_MS + 2 * KILL_AFTER_MS) {
-        left = 0;
-        int64_t waited = now_ms() - begin;
-        for (unsigned i = 0; i < lab->count; i++) {
-            int pid = home_holder(lab->peers[i].home);
-            if (pid == 0) continue;
-            left++;
-            int64_t patience = asked[i].fd >= 0 ? STOP_MS : 0;
-            if (waited >= patience && !ended[i]) {
-                kill(pid, SIGTERM);
-                kill(pid, SIGCONT);  // a stopped process gets the other signal only then
-                ended[i] = true;
-            }
-            if (waited > patience + KILL_AFTER_MS) kill(pid, SIGKILL);
-        }
-        if (left > 0) nap();
-    }
-    for (unsigned i = 0; i < lab->count; i++)
-        if (asked[i].fd >= 0) control_close(&asked[i]);
-    return left == 0 ? 0 : core_error_exit(CORE_ERR_PARTLY);
-}
-
 int command_lab_down(struct call *call)
 {
     struct lab *lab = lab_open(call);
     lab->count = lab_count(call->home);
     for (unsigned i = 0; i < lab->count; i++) lab_look(&lab->peers[i], call->home, i + 1, LOOK_MS);
-    int status = stop_all(lab);
+    int status = lab_stop(&call->out, lab->peers, lab->count) ? 0 : core_error_exit(CORE_ERR_PARTLY);
+    if (lab->place.hosts.count > 0) {
+        char why[HOSTS_WHY_SIZE] = "";
+        int hosts = hosts_failed(call, hosts_down(lab->place.tag, why), why);
+        if (hosts) status = hosts;
+    }
     for (unsigned i = 0; i < lab->count; i++) lab_look(&lab->peers[i], call->home, i + 1, LOOK_MS);
     if (call->out.json)
-        lab_print(&call->out, lab->peers, lab->count);
+        lab_print(&call->out, &lab->place, lab->peers, lab->count);
     else if (status)
         output_error(&call->out, "PARTLY", "some lab peers still run; 'mycel lab status' shows which");
     else
@@ -325,7 +309,7 @@ int command_lab_status(struct call *call)
         lab_look(&lab->peers[i], call->home, i + 1, LOOK_MS);
         all_up = all_up && is(&lab->peers[i], "up");
     }
-    lab_print(&call->out, lab->peers, lab->count);
+    lab_print(&call->out, &lab->place, lab->peers, lab->count);
     if (lab->count == 0)
         output_note(&call->out, "No lab in %s; 'mycel lab up 4' starts one.", call->home);
     else if (!all_up)
@@ -348,6 +332,15 @@ int command_lab_run(struct call *call)
     const char *old = getenv("PATH");
     int length = (int)(strrchr(call->program, '/') - call->program);
     snprintf(path, sizeof path, "%.*s:%s", length, call->program, old ? old : "/usr/bin:/bin");
+    struct lab_place place;
+    lab_place_read(&place, call->home);
+    int network = lab_place_network(&place, number);
+    if (place.hosts.count > 0 && (network < 0 || setns(network, CLONE_NEWNET) != 0)) {
+        output_error(&call->out, "REFUSED",
+                     "cannot enter the host of lab peer %u: %s; it needs root, and 'mycel lab up'", number,
+                     strerror(errno));
+        return core_error_exit(CORE_ERR_REFUSED);
+    }
     setenv("MYCEL_HOME", peer.home, 1);
     setenv("PATH", path, 1);
     char **command = call->args.rest;
@@ -355,4 +348,56 @@ int command_lab_run(struct call *call)
     execvp(command[0], command);
     output_error(&call->out, "NOT_FOUND", "cannot run %s: %s", command[0], strerror(errno));
     return core_error_exit(CORE_ERR_NOT_FOUND);
+}
+
+// A peer that is down and about to come back gets another address: its host's, or, where others share that, a port.
+static int readdress(struct lab *lab, unsigned number, char address[LAB_ADDRESS_SIZE])
+{
+    char why[HOSTS_WHY_SIZE] = "", ip[HOSTS_ADDRESS_SIZE];
+    if (lab->place.hosts.count < lab->count) {
+        lab_place_listen(address, &lab->place, number);
+        if (lab->place.hosts.count > 0) {
+            char *colon = strrchr(address, ':');
+            snprintf(colon, LAB_ADDRESS_SIZE - (size_t)(colon - address), ":%u", lab->peers[number - 1].port + 1000);
+        }
+        return 0;
+    }
+    enum core_err err = hosts_readdress(lab->place.tag, lab_place_host(&lab->place, number), ip, why);
+    if (err) return hosts_failed(lab->call, err, why);
+    lab_place_listen(address, &lab->place, number);
+    return 0;
+}
+
+int command_lab_restart(struct call *call)
+{
+    struct lab *lab = lab_open(call);
+    uint64_t number;
+    lab->count = lab_count(call->home);
+    if (!args_read_number(call->args.words[0], &number) || number == 0 || number > lab->count) {
+        output_error(&call->out, "USAGE", "'%s' is no lab peer; there are %u", call->args.words[0], lab->count);
+        free(lab);
+        return core_error_exit(CORE_ERR_USAGE);
+    }
+    struct lab_peer *peer = &lab->peers[number - 1];
+    char address[LAB_ADDRESS_SIZE] = "";
+    lab_look(peer, call->home, (unsigned)number, LOOK_MS);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    snprintf(lab->cpus, sizeof lab->cpus, "%ld", cores > (long)lab->count ? cores / (long)lab->count : 1);
+    int status = lab_stop(&call->out, peer, 1) ? 0 : core_error_exit(CORE_ERR_PARTLY);
+    if (status)
+        output_error(&call->out, "PARTLY", "lab peer %u doesn't end; 'kill -9 %d' ends it", (unsigned)number,
+                     peer->pid);
+    else if (args_has(&call->args, "new-address"))
+        status = readdress(lab, (unsigned)number, address);
+    if (status == 0) {
+        struct words w;
+        up_words(lab, &w, peer, address[0] ? address : NULL);
+        status = run_one(lab, (unsigned)number, &w, "", "up");
+    }
+    if (status == 0) {
+        lab_look(peer, call->home, (unsigned)number, LOOK_MS);
+        lab_print(&call->out, &lab->place, peer, 1);
+    }
+    free(lab);
+    return status;
 }
