@@ -17,17 +17,14 @@ enum { LINE_SIZE = 512, PATIENCE_MS = 120000 };
 
 static void child(const struct aggregate_options *o, uint32_t index, const char *seed, int in, int out)
 {
-    char number[16], count[16], machines[16], elements[24], bits[8], copies[4], address[64], path[96];
+    char number[16], count[16], shape[64], address[64], path[96];
     const uint32_t host = index % o->machines + 1;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     dup2(in, 0);
     dup2(out, 1);
     snprintf(number, sizeof number, "%u", index);
     snprintf(count, sizeof count, "%u", o->count);
-    snprintf(machines, sizeof machines, "%u", o->machines);
-    snprintf(elements, sizeof elements, "%llu", (unsigned long long)o->elements);
-    snprintf(bits, sizeof bits, "%u", o->bits);
-    snprintf(copies, sizeof copies, "%d", o->copies);
+    snprintf(shape, sizeof shape, "%u:%llu:%u:%d", o->machines, (unsigned long long)o->elements, o->bits, o->copies);
     snprintf(address, sizeof address, "127.0.0.1:0");
     if (o->tag) {
         snprintf(path, sizeof path, "/run/netns/mycel-%s-%u", o->tag, host);
@@ -42,10 +39,7 @@ static void child(const struct aggregate_options *o, uint32_t index, const char 
                     count,
                     (char *)(uintptr_t)seed,
                     address,
-                    machines,
-                    elements,
-                    bits,
-                    copies,
+                    shape,
                     NULL};
     execv("/proc/self/exe", argv);
     _exit(127);
@@ -145,7 +139,7 @@ static uint64_t clock_us(void)
 
 bool aggregate_fleet_round(struct aggregate_fleet *f, uint64_t round, uint32_t kill_index, struct aggregate_took *took)
 {
-    char line[LINE_SIZE], first[40] = "";
+    char line[LINE_SIZE];
     const bool kills = kill_index < f->count;
     uint64_t from = UINT64_MAX, until = 0;
     snprintf(line, sizeof line, "ROUND %llu %d\n", (unsigned long long)round, kills);
@@ -157,23 +151,35 @@ bool aggregate_fleet_round(struct aggregate_fleet *f, uint64_t round, uint32_t k
         f->nodes[kill_index].dead = true;
         tell(f, "GO\n");
     }
-    *took = (struct aggregate_took){.same = true};
+    *took = (struct aggregate_took){0};
     for (uint32_t i = 0; i < f->count; i++) {
         if (f->nodes[i].dead) continue;
-        unsigned long long n, start_us, end_us, sent;
-        char hash[40];
-        unsigned wrong;
+        unsigned long long n, start_us, end_us, sent, cpu_us;
         if (!hear(f, i, line) ||
-            sscanf(line, "DONE %llu %llu %llu %llu %39s %u", &n, &start_us, &end_us, &sent, hash, &wrong) != 6)
+            sscanf(line, "DONE %llu %llu %llu %llu %llu", &n, &start_us, &end_us, &sent, &cpu_us) != 5)
             return false;
         if (!kills && start_us < from) from = start_us;
         if (end_us > until) until = end_us;
-        took->sent_total += sent;
+        took->cpu_ms += (double)cpu_us / 1e3;
         if (sent > took->sent_most) took->sent_most = sent;
-        took->wrong += wrong;
-        if (*first && strcmp(first, hash) != 0) took->same = false;
-        snprintf(first, sizeof first, "%s", hash);
     }
     took->ms = (double)(until - from) / 1e3;
     return !*f->why;
+}
+
+bool aggregate_fleet_right(struct aggregate_fleet *f)
+{
+    char line[LINE_SIZE], first[40] = "";
+    bool right = true;
+    tell(f, "WHAT\n");
+    for (uint32_t i = 0; i < f->count; i++) {
+        char hash[40];
+        unsigned wrong;
+        if (f->nodes[i].dead) continue;
+        if (!hear(f, i, line) || sscanf(line, "IS %39s %u", hash, &wrong) != 2) return false;
+        right &= wrong == 0 && (!*first || strcmp(first, hash) == 0);
+        snprintf(first, sizeof first, "%s", hash);
+    }
+    if (!right) snprintf(f->why, sizeof f->why, "the mean is wrong");
+    return right;
 }

@@ -29,11 +29,9 @@ struct aggregate_options {
 };
 
 struct aggregate_took {
-    double ms;            // from the first that began to the last that had the whole mean
-    uint64_t sent_most;   // payload bytes of the peer that sent most
-    uint64_t sent_total;  // of all
-    uint32_t wrong;       // elements of the sample that are not exact
-    bool same;            // everybody came to the same bits
+    double ms;           // from the first that began to the last that had the whole mean
+    uint64_t sent_most;  // payload bytes of the peer that sent most
+    double cpu_ms;       // of all processes together
 };
 
 // Starts them and links all with all. False with `why`.
@@ -42,5 +40,8 @@ void aggregate_fleet_close(struct aggregate_fleet *f);
 // One mean, the `round`-th (from 0 on). With `kill` below the count: everybody sums only when all contributions are
 // handed over, and at that moment this peer is killed; the time counts from there.
 bool aggregate_fleet_round(struct aggregate_fleet *f, uint64_t round, uint32_t kill, struct aggregate_took *took);
+
+// Whether everybody came to the same bits in the last round and, after round 0, a sample of the elements is exact.
+bool aggregate_fleet_right(struct aggregate_fleet *f);
 
 #endif

@@ -139,15 +139,27 @@ static void dial_all(struct aggregate_node *n, char *addresses)
     if (n->count == 1) printf("LINKED\n");
 }
 
+static uint64_t cpu_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 static void say_done(struct aggregate_node *n)
 {
     if (!n->done || !n->begun) return;
     n->begun = false;
+    printf("DONE %llu %llu %llu %llu %llu\n", (unsigned long long)n->round, (unsigned long long)n->start_us,
+           (unsigned long long)n->end_us, (unsigned long long)n->sent, (unsigned long long)(cpu_us() - n->cpu_us));
+}
+
+static void say_what(const struct aggregate_node *n)
+{
     const struct core_hash hash = hash_bytes((const uint8_t *)n->mean, n->elements * sizeof *n->mean);
-    char text[CORE_HASH_SIZE * 2 + 1];
+    char text[17];
     for (int i = 0; i < 8; i++) snprintf(text + 2 * i, 3, "%02x", hash.bytes[i]);
-    printf("DONE %llu %llu %llu %llu %s %u\n", (unsigned long long)n->round, (unsigned long long)n->start_us,
-           (unsigned long long)n->end_us, (unsigned long long)n->sent, text, n->round ? 0 : aggregate_wrong(n));
+    printf("IS %s %u\n", text, n->round ? 0 : aggregate_wrong(n));
 }
 
 static void take_line(struct aggregate_node *n, char *line)
@@ -158,9 +170,12 @@ static void take_line(struct aggregate_node *n, char *line)
         dial_all(n, line + 6);
     } else if (sscanf(line, "ROUND %llu %u", &round, &hold) == 2) {
         n->start_us = aggregate_clock_us();
+        n->cpu_us = cpu_us();
         aggregate_open(n, round);
         n->hold = hold;
         aggregate_begin(n, between);
+    } else if (strcmp(line, "WHAT") == 0) {
+        say_what(n);
     } else if (strcmp(line, "GO") == 0) {
         n->start_us = aggregate_clock_us();
         aggregate_go(n);
@@ -206,13 +221,16 @@ static void loop(struct aggregate_node *n)
 int aggregate_node_main(int argc, char **argv)
 {
     static struct aggregate_node n;
-    if (argc != 8) return core_error_exit(CORE_ERR_USAGE);
+    unsigned machines, bits, copies;
+    unsigned long long elements;
+    if (argc != 5 || sscanf(argv[4], "%u:%llu:%u:%u", &machines, &elements, &bits, &copies) != 4)
+        return core_error_exit(CORE_ERR_USAGE);
     n.index = (uint32_t)strtoul(argv[0], NULL, 10);
     n.count = (uint32_t)strtoul(argv[1], NULL, 10);
-    n.machines = (uint32_t)strtoul(argv[4], NULL, 10);
-    n.elements = strtoull(argv[5], NULL, 10);
-    n.bits = (uint32_t)strtoul(argv[6], NULL, 10);
-    n.copies = strtoul(argv[7], NULL, 10);
+    n.machines = machines;
+    n.elements = elements;
+    n.bits = bits;
+    n.copies = copies;
     if (n.count == 0 || n.count > AGGREGATE_NODES_MAX || n.index >= n.count || n.machines == 0 || n.elements == 0 ||
         (n.bits != 8 && n.bits != 32))
         return core_error_exit(CORE_ERR_USAGE);

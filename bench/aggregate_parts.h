@@ -44,7 +44,7 @@ struct aggregate_node {
     struct buffer *own[TREE_SHARD_MAX];
     bool here[TREE_SHARD_MAX];  // the result's shards
     uint32_t results;
-    uint64_t start_us, end_us, sent;
+    uint64_t start_us, end_us, cpu_us, sent;
 };
 
 uint64_t aggregate_clock_us(void);

@@ -17,8 +17,10 @@ static const struct {
     {"Gloo, ring", ".cache/bench/gloo/bin/python",
      ".cache/bench/gloo/bin/python bench/peers/gloo_allreduce.py %u %llu %u"},
     {"PCCL, fp32", ".cache/bench/pccl/bin/python",
+     "env LD_LIBRARY_PATH=.cache/bench/pccl/lib/python3.12/site-packages/pccl "
      ".cache/bench/pccl/bin/python bench/peers/pccl_allreduce.py %u %llu %u none"},
     {"PCCL, 8-bit", ".cache/bench/pccl/bin/python",
+     "env LD_LIBRARY_PATH=.cache/bench/pccl/lib/python3.12/site-packages/pccl "
      ".cache/bench/pccl/bin/python bench/peers/pccl_allreduce.py %u %llu %u quantised"},
 };
 

@@ -3,6 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "bench/aggregate_parts.h"
 #include "core/check.h"
@@ -29,13 +32,13 @@ static int32_t on_grid(float x)
 static void to_grid(uint8_t *out, const float *restrict x, uint64_t count)
 {
     int32_t *restrict to = (int32_t *)(void *)out;  // page-aligned, or from malloc
-    // Adding and taking away 1.5 * 2^23 rounds to a whole number where it is small; here |x * 2^27| may be large, and
-    // is a whole number then.
-    for (uint64_t i = 0; i < count; i++) {
-        const float scaled = x[i] * (float)(1 << GRID), magic = 12582912.0f;
-        const float rounded = scaled + magic - magic;
-        to[i] = (int32_t)(fabsf(scaled) < 4194304.0f ? rounded : scaled);
-    }
+    uint64_t i = 0;
+#ifdef __SSE2__
+    for (; i + 4 <= count; i += 4)
+        _mm_storeu_si128((__m128i *)(void *)(to + i),
+                         _mm_cvtps_epi32(_mm_mul_ps(_mm_loadu_ps(x + i), _mm_set1_ps((float)(1 << GRID)))));
+#endif
+    for (; i < count; i++) to[i] = on_grid(x[i]);
 }
 
 static void from_sum(float *restrict mean, const uint8_t *data, uint32_t bits, uint64_t count, float factor)

@@ -236,14 +236,21 @@ static bool put_32(uint8_t *restrict out, uint32_t bits, const int32_t *restrict
 
 static bool put_64(uint8_t *restrict out, uint32_t bits, const int64_t *restrict acc, size_t n)
 {
-    bool bad = false;
+    uint64_t bad = 0;
     const uint32_t bytes = bits / 8;
+    if (bits == 32) {
+        for (size_t i = 0; i < n; i++) {
+            store_u32(out + 4 * i, (uint32_t)acc[i]);
+            bad |= (uint64_t)(acc[i] != (int32_t)acc[i]);
+        }
+        return bad == 0;
+    }
     for (size_t i = 0; i < n; i++) {
         const uint64_t v = (uint64_t)acc[i];
         for (uint32_t b = 0; b < bytes; b++) out[i * bytes + b] = (uint8_t)(v >> (8 * b));
-        if (bits < 64) bad |= acc[i] < -((int64_t)1 << (bits - 1)) || acc[i] >= (int64_t)1 << (bits - 1);
+        if (bits < 64) bad |= (uint64_t)(acc[i] < -((int64_t)1 << (bits - 1)) || acc[i] >= (int64_t)1 << (bits - 1));
     }
-    return !bad;
+    return bad == 0;
 }
 
 // Contributions into 32 bits, by way of 16 for as many at a time as fit there: most of the work stays at that width.
