@@ -29,6 +29,38 @@ static struct conn *conn_by_routing_id(struct links *l, struct slice id)
     return NULL;
 }
 
+static uint32_t strangers_from(const struct links *l, const char *host)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < l->conn_count; i++)
+        count += l->conns[i].state == CONN_STRANGER && strcmp(l->conns[i].host, host) == 0;
+    return count;
+}
+
+// Connections that say nothing must not keep others out: the oldest one of the address that has most of them gives way,
+// unless that is the newcomer's own.
+static bool make_room(struct links *l, const char *newcomer)
+{
+    struct conn *oldest = NULL;
+    uint32_t most = strangers_from(l, newcomer);
+    for (uint32_t i = 0; i < l->conn_count; i++) {
+        struct conn *c = &l->conns[i];
+        if (c->state != CONN_STRANGER) continue;
+        uint32_t count = oldest && strcmp(oldest->host, c->host) == 0 ? most : strangers_from(l, c->host);
+        bool older =
+            oldest && count == most && strcmp(oldest->host, c->host) == 0 && c->deadline_ms < oldest->deadline_ms;
+        if (count <= most && !older) continue;
+        most = count;
+        oldest = c;
+    }
+    if (!oldest) return false;
+    char host[GATE_ADDRESS_MAX];
+    memcpy(host, oldest->host, sizeof host);
+    conn_shun(l, oldest, 0);
+    links_refuse(l, LINK_LIMIT, NULL, host);
+    return true;
+}
+
 static void conn_accepted(struct links *l, int fd)
 {
     struct conn *c = NULL;
@@ -40,7 +72,7 @@ static void conn_accepted(struct links *l, int fd)
     char host[GATE_ADDRESS_MAX] = "";
     uint16_t port = 0;
     (void)!socket_peer(fd, host, sizeof host, &port);
-    bool full = !c || strangers >= l->options.max_strangers;
+    bool full = !c || (strangers >= l->options.max_strangers && !make_room(l, host));
     if (full || !gate_accept(l->gate, host)) {
         socket_shutdown(fd, host, port);
         if (!full) l->totals.handshakes_refused++;
