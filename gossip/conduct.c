@@ -64,26 +64,27 @@ static struct conduct_row *row_of(struct conduct *c, const struct core_id *autho
     return row;
 }
 
-static bool take(uint32_t *left, uint64_t *filled_ms, uint32_t most, uint64_t each_ms, uint64_t now_ms)
+static bool take(uint32_t cost, uint32_t *left, uint64_t *filled_ms, uint32_t most, uint64_t each_ms, uint64_t now_ms)
 {
     const uint64_t more = now_ms > *filled_ms ? (now_ms - *filled_ms) / each_ms : 0;
     *filled_ms += more * each_ms;
     *left = more >= most - *left ? most : *left + (uint32_t)more;
-    if (*left == 0) return false;
-    --*left;
+    if (*left < cost) return false;
+    *left -= cost;
     return true;
 }
 
 bool conduct_record(struct conduct *c, const struct core_id *author, uint64_t now_ms)
 {
     struct conduct_row *row = row_of(c, author, now_ms);
-    return row && take(&row->records, &row->records_ms, CONDUCT_RECORDS, CONDUCT_RECORD_MS, now_ms);
+    return row && take(1, &row->records, &row->records_ms, CONDUCT_RECORDS, CONDUCT_RECORD_MS, now_ms);
 }
 
-bool conduct_accusation(struct conduct *c, const struct core_id *author, uint64_t now_ms)
+bool conduct_accusation(struct conduct *c, const struct core_id *author, uint32_t cost, uint64_t now_ms)
 {
     struct conduct_row *row = row_of(c, author, now_ms);
-    return row && take(&row->accusations, &row->accusations_ms, CONDUCT_ACCUSATIONS, CONDUCT_ACCUSATION_MS, now_ms);
+    return row &&
+           take(cost, &row->accusations, &row->accusations_ms, CONDUCT_ACCUSATIONS, CONDUCT_ACCUSATION_MS, now_ms);
 }
 
 bool conduct_refuted(struct conduct *c, const struct core_id *author, const struct core_id *target, uint64_t now_ms)

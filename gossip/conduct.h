@@ -17,7 +17,8 @@ enum {
     CONDUCT_RECORD_MS = 2000,  // one more in each of these
     CONDUCT_ACCUSATIONS = 128,
     CONDUCT_ACCUSATION_MS = 250,
-    CONDUCT_REFUTED = 4,  // targets that refuted within
+    CONDUCT_MUTED_COST = 16,  // of a muted author's accusation that is heard all the same: by whom it accuses
+    CONDUCT_REFUTED = 4,      // targets that refuted within
     CONDUCT_REFUTED_MS = 60000,
     CONDUCT_MUTED_MS = 60000,
 };
@@ -36,9 +37,9 @@ struct conduct {
 };
 
 void conduct_close(struct conduct *c);
-// Whether one more of the author's may be taken.
+// Whether one more of the author's may be taken; an accusation may cost as much as several.
 bool conduct_record(struct conduct *c, const struct core_id *author, uint64_t now_ms);
-bool conduct_accusation(struct conduct *c, const struct core_id *author, uint64_t now_ms);
+bool conduct_accusation(struct conduct *c, const struct core_id *author, uint32_t cost, uint64_t now_ms);
 // A target has outlived what the author said of it. True if the author is muted from now on.
 bool conduct_refuted(struct conduct *c, const struct core_id *author, const struct core_id *target, uint64_t now_ms);
 bool conduct_muted(const struct conduct *c, const struct core_id *author, uint64_t now_ms);

@@ -550,8 +550,10 @@ enum core_err members_accusation_put(struct members *m, struct slice bytes, uint
     const enum relevance relevance = relevance_of(m, member, &accusation);
     change->pass = relevance != VOID;
     if (relevance == VOID || relevance == KNOWN) return CORE_ERR_OK;
-    const bool is_own = id_equal(&accusation.accuser, &m->self);
-    if (!is_own && conduct_muted(&m->conduct, &accusation.accuser, now_ms)) {
+    // Others may not know yet that it is muted: who is accused outlives it all the same.
+    const bool is_own = id_equal(&accusation.accuser, &m->self), of_self = id_equal(&accusation.target, &m->self);
+    const bool muted = !is_own && conduct_muted(&m->conduct, &accusation.accuser, now_ms);
+    if (muted && !of_self) {
         refuse(m, GOSSIP_REFUSED_MUTED);
         return CORE_ERR_REFUSED;
     }
@@ -560,12 +562,13 @@ enum core_err members_accusation_put(struct members *m, struct slice bytes, uint
         refuse(m, GOSSIP_REFUSED_SIGNATURE);
         return CORE_ERR_BAD_SIGNATURE;
     }
-    if (!is_own && !conduct_accusation(&m->conduct, &accusation.accuser, now_ms)) {
+    const uint32_t cost = muted ? CONDUCT_MUTED_COST : 1;
+    if (!is_own && !conduct_accusation(&m->conduct, &accusation.accuser, cost, now_ms)) {
         refuse(m, GOSSIP_REFUSED_RATE);
         record_pool_release_accusation(m->pool, interned);
         return CORE_ERR_REFUSED;
     }
-    if (id_equal(&accusation.target, &m->self)) {
+    if (of_self) {
         change->self_behind = true;
         change->incarnation = accusation.incarnation;
         record_pool_release_accusation(m->pool, interned);

@@ -425,7 +425,7 @@ static void world_run(struct world *w, uint64_t for_ms)
     while (world_step(w, until)) continue;
 }
 
-static void world_cast(struct world *w, uint32_t i, uint8_t number)
+static inline void world_cast(struct world *w, uint32_t i, uint8_t number)
 {
     const uint8_t payload[40] = {number};
     const struct slice bytes = {payload, sizeof payload};
