@@ -5,6 +5,7 @@
 
 #include "core/check.h"
 #include "learn/peer.h"
+#include "tools/sim/jobs.h"
 #include "tools/sim/mesh.h"
 #include "tools/sim/sim.h"
 
@@ -14,18 +15,21 @@ static const struct {
 } fault_names[] = {
     {"drop", FAULT_DROP},           {"delay", FAULT_DELAY}, {"reorder", FAULT_REORDER}, {"duplicate", FAULT_DUPLICATE},
     {"partition", FAULT_PARTITION}, {"crash", FAULT_CRASH}, {"restart", FAULT_RESTART}, {"disk", FAULT_DISK},
-};
-
-struct totals {
-    struct sim_report sum;
-    uint64_t seeds, failures, round_ms;
+    {"pause", FAULT_PAUSE},         {"clock", FAULT_CLOCK}, {"loss", FAULT_LOSS},       {"stale", FAULT_STALE},
 };
 
 struct arguments {
     struct sim_options options;
-    uint64_t seeds;
-    bool json;
+    uint64_t seeds, jobs;
+    bool json, vary;
     char faults[128];
+};
+
+struct totals {
+    const struct arguments *a;
+    struct sim_report sum;
+    struct hash_state traces;
+    uint64_t seeds, failures, round_ms;
 };
 
 static bool parse_faults(const char *text, uint32_t *faults)
@@ -59,25 +63,36 @@ static bool parse_number(const char *text, uint64_t low, uint64_t high, uint64_t
 
 static int usage(const char *what, const char *value)
 {
-    fprintf(stderr,
-            "mycel sim: %s%s%s\n"
-            "usage: mycel sim [--nodes 7] [--hosts 0] [--seed 1] [--seeds 1] [--rounds 20]\n"
-            "                 [--faults none|all|drop,delay,reorder,duplicate,partition,crash,restart,disk]\n"
-            "                 [--json] [-v]\n",
-            what, value ? ": " : "", value ? value : "");
+    fprintf(
+        stderr,
+        "mycel sim: %s%s%s\n"
+        "usage: mycel sim [--nodes 7] [--hosts 0] [--seed 1] [--seeds 1] [--jobs 1] [--rounds 20] [--vary]\n"
+        "                 [--faults none|all|drop,delay,reorder,duplicate,partition,crash,restart,disk,pause,clock,\n"
+        "                           loss,stale] [--hostile] [--json] [-v]\n"
+        "       mycel sim mesh ...   (mycel sim mesh --help)\n",
+        what, value ? ": " : "", value ? value : "");
     return core_error_exit(CORE_ERR_USAGE);
 }
 
 // OK, or the exit status of a usage error.
 static int parse(struct arguments *a, int argc, char **argv)
 {
-    *a = (struct arguments){.options = {.nodes = 7, .rounds = 20, .seed = 1, .faults = FAULT_ALL}, .seeds = 1};
+    *a = (struct arguments){
+        .options = {.nodes = 7, .rounds = 20, .seed = 1, .faults = FAULT_ALL}, .seeds = 1, .jobs = 1};
     snprintf(a->faults, sizeof a->faults, "all");
     for (int i = 0; i < argc; i++) {
         const char *flag = argv[i];
         if (strcmp(flag, "sim") == 0 && i == 0) continue;
         if (strcmp(flag, "--json") == 0) {
             a->json = true;
+            continue;
+        }
+        if (strcmp(flag, "--vary") == 0) {
+            a->vary = true;
+            continue;
+        }
+        if (strcmp(flag, "--hostile") == 0) {
+            a->options.hostile = true;
             continue;
         }
         if (strcmp(flag, "-v") == 0) {
@@ -97,6 +112,8 @@ static int parse(struct arguments *a, int argc, char **argv)
             ok = ok && parse_number(value, 0, UINT64_MAX, &a->options.seed);
         else if (strcmp(flag, "--seeds") == 0)
             ok = ok && parse_number(value, 1, 1000000, &a->seeds);
+        else if (strcmp(flag, "--jobs") == 0)
+            ok = ok && parse_number(value, 1, JOBS_WORKERS_MAX, &a->jobs);
         else if (strcmp(flag, "--faults") == 0) {
             ok = ok && strlen(value) < sizeof a->faults && parse_faults(value, &a->options.faults);
             if (ok) snprintf(a->faults, sizeof a->faults, "%s", value);
@@ -110,8 +127,12 @@ static int parse(struct arguments *a, int argc, char **argv)
 static void print_replay(const struct arguments *a, uint64_t seed, const struct sim_report *r, FILE *to)
 {
     fprintf(to, "FAIL seed %llu: %s\n", (unsigned long long)seed, r->what);
-    fprintf(to, "replay: mycel sim --nodes %u --hosts %u --rounds %u --faults %s --seed %llu -v\n", a->options.nodes,
-            a->options.hosts, a->options.rounds, a->faults, (unsigned long long)seed);
+    if (a->vary)
+        fprintf(to, "replay: mycel sim --vary --seed %llu -v\n", (unsigned long long)seed);
+    else
+        fprintf(to, "replay: mycel sim --nodes %u --hosts %u --rounds %u --faults %s%s --seed %llu -v\n",
+                a->options.nodes, a->options.hosts, a->options.rounds, a->faults,
+                a->options.hostile ? " --hostile" : "", (unsigned long long)seed);
 }
 
 static void add(struct totals *t, const struct sim_report *r)
@@ -132,6 +153,7 @@ static void add(struct totals *t, const struct sim_report *r)
     t->sum.leaves += r->leaves;
     t->sum.fetches += r->fetches;
     t->sum.unfit += r->unfit;
+    t->sum.refused += r->refused;
 }
 
 static void print_text(const struct totals *t, const struct core_hash *trace)
@@ -146,9 +168,11 @@ static void print_text(const struct totals *t, const struct core_hash *trace)
         t->seeds ? (double)t->round_ms / (double)t->seeds : 0);
     printf("faults:");
     for (int i = 0; i < FAULT_COUNT; i++) printf(" %s %llu", fault_names[i].name, (unsigned long long)s->faults[i]);
-    printf("\nseen: attempts %llu, commands %llu, joins %llu, leaves %llu, fetches %llu, unfit %llu\ntransitions:\n",
+    printf("\nseen: attempts %llu, commands %llu, joins %llu, leaves %llu, fetches %llu, unfit %llu, refused "
+           "%llu\ntransitions:\n",
            (unsigned long long)s->attempts, (unsigned long long)s->commands, (unsigned long long)s->joins,
-           (unsigned long long)s->leaves, (unsigned long long)s->fetches, (unsigned long long)s->unfit);
+           (unsigned long long)s->leaves, (unsigned long long)s->fetches, (unsigned long long)s->unfit,
+           (unsigned long long)s->refused);
     for (int i = 0; i < SIM_STAGES; i++) {
         bool any = false;
         for (int k = 0; k < SIM_STAGES; k++) {
@@ -189,6 +213,28 @@ static void print_json(const struct totals *t, const struct core_hash *trace)
     printf("],\"trace\":\"%s\"}\n", hex);
 }
 
+static void run_one(void *context, uint64_t index, void *result)
+{
+    const struct totals *t = context;
+    struct sim_options options = t->a->options;
+    options.seed += index;
+    if (t->a->vary) sim_vary(&options, options.seed);
+    (void)sim_run(&options, result);
+}
+
+static void take(void *context, uint64_t index, const void *result)
+{
+    struct totals *t = context;
+    const struct arguments *a = t->a;
+    static const struct sim_report died = {.failed = true, .what = "the process died"};
+    const struct sim_report *r = result ? result : &died;
+    if (r->failed) print_replay(a, a->options.seed + index, r, stderr);
+    hash_add(&t->traces, r->trace.bytes, sizeof r->trace.bytes);
+    add(t, r);
+    if (!a->json && a->seeds >= 20 && t->seeds % (a->seeds / 10) == 0)
+        fprintf(stderr, "%llu of %llu seeds\n", (unsigned long long)t->seeds, (unsigned long long)a->seeds);
+}
+
 int sim_main(int argc, char **argv)
 {
     const int skip = argc > 0 && strcmp(argv[0], "sim") == 0;
@@ -197,20 +243,15 @@ int sim_main(int argc, char **argv)
     const int bad = parse(&a, argc, argv);
     if (bad) return bad;
     if (sign_start()) return core_error_exit(CORE_ERR_FAILED);
-    struct totals totals = {0};
-    struct hash_state traces;
-    hash_begin(&traces);
-    for (uint64_t i = 0; i < a.seeds; i++) {
-        struct sim_options options = a.options;
-        options.seed += i;
-        struct sim_report report;
-        if (!sim_run(&options, &report)) print_replay(&a, options.seed, &report, stderr);
-        hash_add(&traces, report.trace.bytes, sizeof report.trace.bytes);
-        add(&totals, &report);
-        if (!a.json && a.seeds >= 20 && (i + 1) % (a.seeds / 10) == 0)
-            fprintf(stderr, "%llu of %llu seeds\n", (unsigned long long)(i + 1), (unsigned long long)a.seeds);
-    }
-    const struct core_hash trace = hash_end(&traces);
+    struct totals totals = {.a = &a};
+    hash_begin(&totals.traces);
+    jobs_run(&(struct jobs){.count = a.seeds,
+                            .workers = a.seeds < a.jobs ? (uint32_t)a.seeds : (uint32_t)a.jobs,
+                            .size = sizeof(struct sim_report),
+                            .run = run_one,
+                            .take = take,
+                            .context = &totals});
+    const struct core_hash trace = hash_end(&totals.traces);
     if (a.json)
         print_json(&totals, &trace);
     else

@@ -22,7 +22,7 @@ static void done(struct node *n, struct work_result *result)
 {
     struct world *w = n->world;
     result->run = w->run;
-    peer_work_done(n->peer, result, world_ms(w), &w->out);
+    peer_work_done(n->peer, result, node_ms(n), &w->out);
     node_finish(n);
 }
 

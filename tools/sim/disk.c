@@ -62,6 +62,12 @@ void disk_crash(struct disk *d, struct rng *rng)
     drop_blobs(d, UINT64_MAX);
 }
 
+void disk_forget(struct disk *d, uint32_t records)
+{
+    for (; records > 0 && d->record_count > 1; records--)
+        free((void *)(uintptr_t)d->records[--d->record_count].payload.data);
+}
+
 static uint32_t bucket(const struct blob_key *key)
 {
     uint64_t h = key->round * 31 + key->kind;

@@ -44,6 +44,9 @@ bool disk_append(struct disk *d, uint32_t kind, struct slice payload, bool lazy)
 // The process is gone: blobs too, and some of what was not synced.
 void disk_crash(struct disk *d, struct rng *rng);
 
+// An older disk comes back: the journal's last records are gone, all but its first.
+void disk_forget(struct disk *d, uint32_t records);
+
 void disk_put(struct disk *d, const struct blob_key *key, const void *data, size_t size);
 const struct blob *disk_get(const struct disk *d, const struct blob_key *key);
 void disk_drop(struct disk *d, uint64_t before_round);

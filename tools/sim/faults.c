@@ -62,20 +62,57 @@ static void fill_disk(struct world *w)
                300000 + (uint64_t)world_chance(w, 6000000));
 }
 
+static void stop_one(struct world *w)
+{
+    struct node *n = &w->nodes[world_chance(w, w->options.nodes)];
+    if (!n->up || n->paused_us > w->now_us) return;
+    n->paused_us = w->now_us + 200000 + (uint64_t)world_chance(w, 12000000);
+    w->report->faults[8]++;
+}
+
+static void turn_clock(struct world *w)
+{
+    struct node *n = &w->nodes[world_chance(w, w->options.nodes)];
+    if (!n->up) return;
+    n->ahead_ms += 500 + world_chance(w, 300000);
+    w->report->faults[9]++;
+    n->tick_us = w->now_us + 1;
+    world_push(w, (struct world_event){.kind = WORLD_TICK, .node = n->index, .life = n->life}, 1);
+}
+
+void faults_at_crash(struct node *n)
+{
+    struct world *w = n->world;
+    if (w->calm) return;
+    if (on(w, FAULT_LOSS) && world_chance(w, 3) == 0) {
+        w->report->faults[10]++;
+        for (uint32_t i = 0; i < n->disk.param_count; i++) n->disk.params[i].inner = false;
+    }
+    if (on(w, FAULT_STALE) && world_chance(w, 3) == 0) {
+        w->report->faults[11]++;
+        disk_forget(&n->disk, world_chance(w, 12));
+    }
+}
+
 void faults_next(struct world *w)
 {
     if (w->calm) return;
     bool split_now = false;
     for (uint32_t i = 0; i < w->options.nodes; i++)
         for (uint32_t k = 0; k < w->options.nodes; k++) split_now |= w->blocked[i][k];
-    static const enum sim_fault kinds[] = {FAULT_PARTITION, FAULT_CRASH, FAULT_RESTART, FAULT_DISK};
+    static const enum sim_fault kinds[] = {FAULT_PARTITION, FAULT_CRASH, FAULT_RESTART,
+                                           FAULT_DISK,      FAULT_PAUSE, FAULT_CLOCK};
     for (uint32_t tries = 0; tries < FAULTS_TRIES; tries++) {
-        const enum sim_fault kind = kinds[world_chance(w, 4)];
+        const enum sim_fault kind = kinds[world_chance(w, 6)];
         if (!on(w, kind) || (kind == FAULT_PARTITION && split_now)) continue;
         if (kind == FAULT_PARTITION)
             split(w);
         else if (kind == FAULT_DISK)
             fill_disk(w);
+        else if (kind == FAULT_PAUSE)
+            stop_one(w);
+        else if (kind == FAULT_CLOCK)
+            turn_clock(w);
         else
             crash(w, kind == FAULT_RESTART);
         break;
@@ -98,6 +135,7 @@ void faults_end(struct world *w)
         if (w->nodes[i].down_ms != WORLD_FOR_EVER) w->nodes[i].crash_in = 0;
         if (w->nodes[i].disk.full) node_space(&w->nodes[i]);
     }
+    hostile_end(w);
     if (w->options.broken == BREAK_PROGRESS)
         for (uint32_t i = 0; i < w->options.nodes; i++)
             for (uint32_t k = 0; k < w->options.nodes; k++) w->blocked[i][k] = i != k && i >= w->options.nodes / 2;
@@ -131,10 +169,10 @@ void faults_command(struct world *w, uint32_t which)
         return;
     }
     if (which == 2) {
-        peer_leave(n->peer, world_ms(w), &w->out);
+        peer_leave(n->peer, node_ms(n), &w->out);
         w->report->leaves++;
     } else {
-        enum core_err err = peer_run_command(n->peer, &w->run, which ? RUN_RESUME : RUN_PAUSE, world_ms(w), &w->out);
+        enum core_err err = peer_run_command(n->peer, &w->run, which ? RUN_RESUME : RUN_PAUSE, node_ms(n), &w->out);
         if (!err) w->report->commands++;
     }
     node_finish(n);

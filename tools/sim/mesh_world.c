@@ -14,6 +14,7 @@ enum {
     SETTLE_MS = 8000,         // a formed mesh takes so long to link up
     QUIET_MS = 3000,          // then it is left alone for so long
     HUSHED = 256,             // peers from which on a formed mesh forms hushed,
+    HUSHED_HEAR_MS = 30000,   // until coordinates have settled: all hear of all once more
     HUSHED_MS = 90000,        // so long
     SKIP_MS = 3600000,        // and stands for an hour
     CALM_LIMIT_MS = 240000,   // after faults, all is whole by then
@@ -303,6 +304,10 @@ static bool advance(struct mesh_world *w, uint64_t *formed_us, uint64_t *whole_u
     struct mesh_report *r = w->report;
     char why[160];
     if (!w->acting) {
+        if (w->hushed && !w->heard_all && w->now_us > HUSHED_HEAR_MS * 1000ull) {
+            w->heard_all = true;
+            mesh_tables_load(w);
+        }
         if (w->hushed && w->now_us > HUSHED_MS * 1000ull) end_hush(w);
         if (w->hushed) return true;
         if (!*formed_us && (!w->options.storm || w->now_us > MESH_STORM_US + 10000) &&

@@ -126,7 +126,7 @@ struct mesh_world {
     struct mesh_pair *pairs;
     uint32_t pair_count, pair_capacity;
     uint32_t drop, delay, reorder, duplicate;  // of 1000 messages
-    bool hushed;                               // a large mesh forms: see mesh_world.c
+    bool hushed, heard_all;                    // a large mesh forms: see mesh_world.c
     bool acting, calm;
     uint64_t act_us, calm_us;
     struct wire *last_made;      // by mesh_send; one reference

@@ -30,7 +30,7 @@ static void schedule(struct node *n)
     struct world *w = n->world;
     const uint64_t next_ms = peer_next_ms(n->peer);
     if (next_ms == UINT64_MAX) return;
-    uint64_t at = next_ms * 1000;
+    uint64_t at = next_ms > n->ahead_ms ? (next_ms - n->ahead_ms) * 1000 : 0;
     if (at < w->now_us + 100) at = w->now_us + 100;
     if (n->tick_us > w->now_us && n->tick_us <= at) return;
     n->tick_us = at;
@@ -47,7 +47,7 @@ static void replay(struct node *n)
         if (w->options.broken == BREAK_FORGET && r->kind == RUN_PERSIST_VOTE) continue;
         if (w->options.broken == BREAK_RECORD && r->kind == RUN_PERSIST_DECISION)
             ((uint8_t *)(uintptr_t)r->payload.data)[60] ^= 1;
-        enum core_err err = peer_restore(n->peer, r->kind, r->payload, world_ms(w));
+        enum core_err err = peer_restore(n->peer, r->kind, r->payload, node_ms(n));
         if (err) world_fail(w, "record: peer %u cannot replay record %u: %s", n->index, i, core_error_text(err));
         if (err) break;
     }
@@ -93,6 +93,7 @@ void node_boot(struct node *n)
     n->life++;
     n->crash_in = 0;
     n->tick_us = 0;
+    n->paused_us = 0;
     memset(n->pending, 0, sizeof n->pending);
     n->stage = ROUND_WATCHING;
     char name[16], address[16];
@@ -113,14 +114,15 @@ void node_boot(struct node *n)
                 .events = {emit, n},
             },
         .spec_valid = any_spec,
+        .observe = n->hostile,
         .runs_max = 4,
     };
-    enum core_err err = peer_open(&n->peer, &options, world_ms(w));
+    enum core_err err = peer_open(&n->peer, &options, node_ms(n));
     check(!err);
     n->up = true;
     replay(n);
     if (w->report->failed) return;
-    peer_start(n->peer, world_ms(w), &w->out);
+    peer_start(n->peer, node_ms(n), &w->out);
     check_replayed(n);
     node_finish(n);
     world_push(w, (struct world_event){.kind = WORLD_LOOK, .node = n->index, .life = n->life}, 1000);
@@ -134,6 +136,7 @@ void node_crash(struct node *n)
     peer_close(n->peer);
     n->peer = NULL;
     disk_crash(&n->disk, &w->rng);
+    faults_at_crash(n);
     watch_forget(w->watch, n);
     world_links_cut(w, n->index);
     if (n->down_ms == WORLD_FOR_EVER) return;
@@ -152,7 +155,7 @@ static void send(struct node *n, struct effect *e)
         if (!b) return;
         e->message.bulk = (struct slice){b->data, b->size};
     }
-    watch_send(w->watch, n, &e->message);
+    if (!n->hostile) watch_send(w->watch, n, &e->message);
     world_send(w, n->index, to, &e->message);
 }
 
@@ -160,13 +163,14 @@ static void persist(struct node *n, const struct effect *e)
 {
     struct world *w = n->world;
     if (n->persist_broken) {
-        peer_persist_failed(n->peer, e->kind_of, e->payload, world_ms(w));
+        peer_persist_failed(n->peer, e->kind_of, e->payload, node_ms(n));
         return;
     }
     if (w->options.broken == BREAK_PERSIST && e->kind_of == RUN_PERSIST_VOTE) return;
+    if (w->options.broken == BREAK_COMMIT && e->kind_of == RUN_PERSIST_COMMIT) return;
     if (disk_append(&n->disk, e->kind_of, e->payload, peer_persist_lazy(e->kind_of))) return;
     n->persist_broken = true;
-    peer_persist_failed(n->peer, e->kind_of, e->payload, world_ms(w));
+    peer_persist_failed(n->peer, e->kind_of, e->payload, node_ms(n));
 }
 
 void node_finish(struct node *n)
@@ -208,20 +212,23 @@ static void node_data(struct node *n, uint32_t from, const struct message *m)
     const struct core_id *id = &w->nodes[from].key.id;
     const uint64_t life = n->life;
     struct peer_expected expected;
-    const enum peer_wanted wanted = peer_data(n->peer, id, &m->data, &expected, world_ms(w), &w->out);
-    if (wanted == PEER_REFUSED) world_fail(w, "peer %u refused honest data", n->index);
+    const enum peer_wanted wanted = peer_data(n->peer, id, &m->data, &expected, node_ms(n), &w->out);
+    const bool hostile = w->nodes[from].hostile;
+    if (wanted == PEER_REFUSED && !hostile) world_fail(w, "peer %u refused honest data", n->index);
+    w->report->refused += wanted == PEER_REFUSED;
     node_finish(n);
     if (wanted != PEER_WANTED || !n->up || n->life != life) return;
     const struct core_hash hash = hash_bytes(m->bulk.data, m->bulk.size);
     if (m->bulk.size != expected.size || (!hash_is_zero(&expected.hash) && !hash_equal(&hash, &expected.hash))) {
-        world_fail(w, "peer %u was sent other bytes than it expected", n->index);
+        if (!hostile) world_fail(w, "peer %u was sent other bytes than it expected", n->index);
+        w->report->refused++;
         return;
     }
     if (w->options.broken != BREAK_ACK || expected.key.kind != ROUND_CONTRIBUTION) {
         disk_put(&n->disk, &expected.key, m->bulk.data, m->bulk.size);
         watch_stored(w->watch, n, &expected.key);
     }
-    peer_stored(n->peer, id, &m->data, world_ms(w), &w->out);
+    peer_stored(n->peer, id, &m->data, node_ms(n), &w->out);
     node_finish(n);
 }
 
@@ -232,8 +239,9 @@ void node_message(struct node *n, uint32_t from, const struct message *m)
         node_data(n, from, m);
         return;
     }
-    enum core_err err = peer_message(n->peer, &w->nodes[from].key.id, m, world_ms(w), &w->out);
-    if (err)
+    enum core_err err = peer_message(n->peer, &w->nodes[from].key.id, m, node_ms(n), &w->out);
+    if (err) w->report->refused++;
+    if (err && !w->nodes[from].hostile)
         world_fail(w, "peer %u refused an honest %s: %s", n->index, message_info(m->type)->name, core_error_text(err));
     node_finish(n);
 }
@@ -241,7 +249,7 @@ void node_message(struct node *n, uint32_t from, const struct message *m)
 void node_tick(struct node *n)
 {
     n->tick_us = 0;
-    peer_tick(n->peer, world_ms(n->world), &n->world->out);
+    peer_tick(n->peer, node_ms(n), &n->world->out);
     node_finish(n);
 }
 
@@ -249,6 +257,6 @@ void node_space(struct node *n)
 {
     n->disk.full = false;
     if (!n->up) return;
-    peer_persist_ok(n->peer, world_ms(n->world), &n->world->out);
+    peer_persist_ok(n->peer, node_ms(n), &n->world->out);
     node_finish(n);
 }

@@ -32,7 +32,7 @@ static void make_spec(struct world *w)
     s->params = toy_hash(params, s->elements);
     free(params);
     for (uint32_t i = 0; i < w->options.nodes; i++) {
-        if (i == w->joiner) continue;
+        if (i == w->joiner || i == w->hostile) continue;
         s->members[s->member_count] = (struct run_member){
             .id = w->nodes[i].key.id,
             .host = w->nodes[i].host,
@@ -60,6 +60,8 @@ static struct world *open_world(const struct sim_options *options, struct sim_re
     w->leaver = options->nodes > 4 && options->seed % 5 == 2 ? 1 : UINT32_MAX;
     const bool dies = (options->faults & FAULT_CRASH) && options->nodes > 4 && options->seed % 7 == 6;
     w->victim = dies ? 2 : UINT32_MAX;
+    w->hostile = options->hostile && options->nodes > 2 ? options->nodes - 1 : UINT32_MAX;
+    if (w->hostile != UINT32_MAX) w->joiner = UINT32_MAX;
     hash_begin(&w->trace);
     enum core_err err = outbox_open(&w->out, RUN_OUT_EFFECTS, RUN_OUT_BYTES);
     check(!err);
@@ -69,6 +71,7 @@ static struct world *open_world(const struct sim_options *options, struct sim_re
         const uint64_t host = i % hosts, seed[4] = {options->seed, i, 3, 4};
         n->world = w;
         n->index = i;
+        n->hostile = i == w->hostile;
         n->key = sign_key_from_seed((const uint8_t *)seed);
         n->host = hash_bytes(&host, sizeof host);
         n->slowness = world_chance(w, 150);
@@ -90,6 +93,7 @@ static void close_world(struct world *w)
         for (uint32_t k = 0; k < w->options.nodes; k++)
             for (uint32_t m = 0; m < w->sides[i][k].pending_count; m++) free(w->sides[i][k].pending[m]);
     }
+    hostile_end(w);
     watch_close(w->watch);
     outbox_close(&w->out);
     free(w->heap);
@@ -106,7 +110,7 @@ static void look(struct world *w, struct node *n)
                links < 2 ? 300000 : 2000000);
     // Whoever paused the run may have crashed before it resumed it.
     if (w->calm && watch_state(w->watch) == RUN_PAUSED && n->index == 0 && !peer_persist_halted(n->peer)) {
-        (void)!peer_run_command(n->peer, &w->run, RUN_RESUME, world_ms(w), &w->out);
+        (void)!peer_run_command(n->peer, &w->run, RUN_RESUME, node_ms(n), &w->out);
         node_finish(n);
     }
 }
@@ -117,7 +121,7 @@ static void start(struct world *w)
     struct run_status status;
     if (n->up && peer_run_find(n->peer, &w->run, &status)) w->running = true;
     if (n->up && !w->running && !peer_persist_halted(n->peer)) {
-        enum core_err err = peer_run_start(n->peer, (struct slice){w->spec_bytes, w->spec_size}, world_ms(w), &w->out);
+        enum core_err err = peer_run_start(n->peer, (struct slice){w->spec_bytes, w->spec_size}, node_ms(n), &w->out);
         check(!err);
         w->running = true;
         node_finish(n);
@@ -136,9 +140,21 @@ static void note(struct world *w, const struct world_event *e)
     w->report->events++;
 }
 
+// A stopped peer gets to its events later, in their order.
+static bool put_off(struct world *w, const struct world_event *e)
+{
+    const struct node *n = &w->nodes[e->node];
+    const bool own = e->kind == WORLD_MESSAGE || e->kind == WORLD_TICK || e->kind == WORLD_WORK ||
+                     e->kind == WORLD_LINK_DOWN || e->kind == WORLD_DIALED || e->kind == WORLD_LOOK;
+    if (!own || !n->up || n->paused_us <= w->now_us) return false;
+    world_push(w, *e, n->paused_us - w->now_us);
+    return true;
+}
+
 static void handle(struct world *w, struct world_event *e)
 {
     struct node *n = &w->nodes[e->node];
+    if (put_off(w, e)) return;
     const bool lives = n->up && n->life == e->life;
     switch (e->kind) {
     case WORLD_MESSAGE: {
@@ -147,7 +163,7 @@ static void handle(struct world *w, struct world_event *e)
         break;
     }
     case WORLD_TICK:
-        if (lives && n->tick_us == e->at_us) node_tick(n);
+        if (lives && n->tick_us && n->tick_us <= e->at_us) node_tick(n);
         break;
     case WORLD_WORK:
         if (lives) node_work_due(n, e->number, e->data);
@@ -167,6 +183,7 @@ static void handle(struct world *w, struct world_event *e)
         break;
     case WORLD_START: start(w); break;
     case WORLD_COMMAND: faults_command(w, e->number); break;
+    case WORLD_MISCHIEF: hostile_act(w); break;
     }
     free(e->data);
 }
@@ -176,7 +193,7 @@ static bool finished(const struct world *w)
     if (watch_state(w->watch) != RUN_DONE) return false;
     for (uint32_t i = 0; i < w->options.nodes; i++) {
         struct run_status status;
-        if (!w->nodes[i].up && w->nodes[i].down_ms == WORLD_FOR_EVER) continue;
+        if (i == w->hostile || (!w->nodes[i].up && w->nodes[i].down_ms == WORLD_FOR_EVER)) continue;
         if (!w->nodes[i].up || !peer_run_find(w->nodes[i].peer, &w->run, &status)) return false;
         if (status.head->state != RUN_DONE) return false;
     }
@@ -232,6 +249,7 @@ bool sim_run(const struct sim_options *options, struct sim_report *report)
     if (w->victim != UINT32_MAX)
         world_push(w, (struct world_event){.kind = WORLD_COMMAND, .number = 3}, 3000000 + world_chance(w, 4000000));
     faults_begin(w);
+    hostile_begin(w);
     struct world_event e;
     while (!report->failed && world_pop(w, &e)) {
         note(w, &e);
@@ -247,4 +265,16 @@ bool sim_run(const struct sim_options *options, struct sim_report *report)
     close_world(w);
     free(round_ms);
     return !report->failed;
+}
+
+void sim_vary(struct sim_options *o, uint64_t seed)
+{
+    struct rng rng = rng_from(seed, 17);
+    const bool verbose = o->verbose;
+    *o = (struct sim_options){.seed = seed, .verbose = verbose};
+    o->nodes = 3 + (uint32_t)rng_below(&rng, 6);
+    o->hosts = rng_below(&rng, 3) == 0 ? 1 + (uint32_t)rng_below(&rng, o->nodes) : 0;
+    o->rounds = 2 + (uint32_t)rng_below(&rng, 4);
+    o->hostile = rng_below(&rng, 4) == 0;
+    for (uint32_t i = 0; i < 5; i++) o->faults |= 1u << rng_below(&rng, FAULT_COUNT - 1);
 }

@@ -17,9 +17,15 @@ enum sim_fault {
     FAULT_CRASH = 1 << 5,    // at any effect's boundary, down for long
     FAULT_RESTART = 1 << 6,  // the same, back at once
     FAULT_DISK = 1 << 7,     // no space
-    FAULT_ALL = (1 << 8) - 1,
+    FAULT_PAUSE = 1 << 8,    // a peer stops for seconds and goes on
+    FAULT_CLOCK = 1 << 9,    // a peer's clock jumps ahead
+    FAULT_LOSS = 1 << 10,    // with a crash, the state of the inner optimizer is lost
+    FAULT_ALL = (1 << 11) - 1,
+    // With a crash, the end of the journal, votes that were sent among it. What the round promises rests on a disk that
+    // keeps what it said was durable, so this one is not among "all".
+    FAULT_STALE = 1 << 11,
 };
-enum { FAULT_COUNT = 8 };
+enum { FAULT_COUNT = 12 };
 
 // Each breaks one invariant on purpose, so that a test sees its checker find it.
 enum sim_break {
@@ -32,6 +38,7 @@ enum sim_break {
     BREAK_PROGRESS,  // after the faults most messages are still lost
     BREAK_RECORD,    // a peer's decisions change on its disk
     BREAK_ACK,       // shards are acknowledged without being kept
+    BREAK_COMMIT,    // own commits are said to be durable and are not
 };
 
 struct sim_options {
@@ -40,6 +47,7 @@ struct sim_options {
     uint32_t rounds;
     uint64_t seed;
     uint32_t faults;  // set of enum sim_fault
+    bool hostile;     // a member that is not in the run sends garbage, forged votes and shards
     enum sim_break broken;
     bool verbose;  // events of every peer on stderr
 };
@@ -54,12 +62,15 @@ struct sim_report {
     uint64_t rounds;  // reached by all
     uint64_t faults[FAULT_COUNT];
     uint64_t stages[SIM_STAGES][SIM_STAGES];  // transitions seen
-    uint64_t attempts, commands, joins, fetches, unfit, leaves;
+    uint64_t attempts, commands, joins, fetches, unfit, leaves, refused;
     uint64_t round_ms_median;  // virtual time a round took
 };
 
 // Runs one seed. False when an invariant broke (report->what).
 bool sim_run(const struct sim_options *options, struct sim_report *report);
+
+// Options drawn from the seed: 3 to 8 peers, few rounds, some faults.
+void sim_vary(struct sim_options *options, uint64_t seed);
 
 // `mycel sim ...`: the exit status.
 int sim_main(int argc, char **argv);

@@ -347,7 +347,7 @@ void watch_end(struct watch *watch)
 {
     struct world *w = watch->w;
     for (uint32_t i = 0; i < w->options.nodes; i++) {
-        if (!w->nodes[i].up) continue;
+        if (!w->nodes[i].up || w->nodes[i].hostile) continue;
         for (uint64_t h = 0; h < watch->count; h++) {
             if (watch->heights[h].kind != VALUE_MANIFEST) continue;
             struct manifest want, have;

@@ -52,6 +52,11 @@ uint64_t world_ms(const struct world *w)
     return w->now_us / 1000;
 }
 
+uint64_t node_ms(const struct node *n)
+{
+    return world_ms(n->world) + n->ahead_ms;
+}
+
 uint32_t world_chance(struct world *w, uint32_t below)
 {
     return (uint32_t)rng_below(&w->rng, below);
@@ -131,6 +136,7 @@ static void deliver_in(struct world *w, uint32_t from, uint32_t to, const struct
 static void transmit(struct world *w, uint32_t from, uint32_t to, const struct message *m)
 {
     w->report->messages++;
+    hostile_hears(w, m);
     if (w->blocked[from][to]) return;
     if (world_odds(w, w->drop)) {
         w->report->faults[0]++;
@@ -180,7 +186,7 @@ static void side_down(struct world *w, uint32_t at, uint32_t other)
     side->up = false;
     struct node *n = &w->nodes[at];
     if (!n->up) return;
-    peer_link_down(n->peer, &w->nodes[other].key.id, world_ms(w), &w->out);
+    peer_link_down(n->peer, &w->nodes[other].key.id, node_ms(n), &w->out);
     node_finish(n);
 }
 
@@ -193,7 +199,7 @@ static void side_up(struct world *w, uint32_t at, uint32_t other, uint64_t conne
     side->up = true;
     side->connection = connection;
     side->last_us = 0;
-    peer_link_up(n->peer, &w->nodes[other].key.id, world_ms(w), &w->out);
+    peer_link_up(n->peer, &w->nodes[other].key.id, node_ms(n), &w->out);
     node_finish(n);
     if (!side->up) return;  // it crashed on that
     for (uint32_t i = 0; i < side->pending_count; i++) transmit(w, at, other, side->pending[i]);
@@ -214,7 +220,7 @@ void world_dialed(struct world *w, const struct world_event *e)
         return;
     }
     drop_pending(side);
-    peer_dial_failed(n->peer, &w->nodes[e->other].key.id, world_ms(w), &w->out);
+    peer_dial_failed(n->peer, &w->nodes[e->other].key.id, node_ms(n), &w->out);
     node_finish(n);
 }
 

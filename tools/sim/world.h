@@ -7,7 +7,7 @@
 #include "tools/sim/disk.h"
 #include "tools/sim/sim.h"
 
-enum { WORLD_NODES = 64, WORLD_PENDING = 64 };
+enum { WORLD_NODES = 64, WORLD_PENDING = 64, WORLD_HEARD = 64 };
 #define WORLD_FOR_EVER UINT32_MAX  // of down_ms
 
 enum world_event_kind {
@@ -17,12 +17,13 @@ enum world_event_kind {
     WORLD_LINK_DOWN,
     WORLD_DIALED,
     WORLD_BOOT,
-    WORLD_LOOK,     // a peer with few links dials
-    WORLD_FAULT,    // the next fault
-    WORLD_HEAL,     // a partition ends
-    WORLD_SPACE,    // a disk is free again
-    WORLD_START,    // the run starts
-    WORLD_COMMAND,  // somebody pauses, resumes or leaves
+    WORLD_LOOK,      // a peer with few links dials
+    WORLD_FAULT,     // the next fault
+    WORLD_HEAL,      // a partition ends
+    WORLD_SPACE,     // a disk is free again
+    WORLD_START,     // the run starts
+    WORLD_COMMAND,   // somebody pauses, resumes or leaves
+    WORLD_MISCHIEF,  // of the hostile one
 };
 
 struct world_event {
@@ -56,9 +57,12 @@ struct node {
     bool up;
     uint64_t life;
     uint64_t tick_us;
-    uint32_t slowness;    // of its training
-    uint32_t crash_in;    // effects until it crashes; 0: never
-    uint32_t down_ms;     // then it stays down for so long
+    uint32_t slowness;   // of its training
+    uint32_t crash_in;   // effects until it crashes; 0: never
+    uint32_t down_ms;    // then it stays down for so long
+    uint64_t paused_us;  // stopped until then
+    uint64_t ahead_ms;   // its clock, of the world's
+    bool hostile;
     bool persist_broken;  // of this outbox
     struct disk disk;
     struct {
@@ -90,13 +94,16 @@ struct world {
     bool calm;     // faults are over
     uint64_t calm_us;
     uint32_t drop, duplicate, delay, reorder;  // of 1000 messages
-    uint32_t joiner, leaver, victim;           // node, or UINT32_MAX
+    uint32_t joiner, leaver, victim, hostile;  // node, or UINT32_MAX
+    struct message *heard[WORLD_HEARD];        // some that anybody sent, for the hostile one
+    uint32_t heard_count;
 };
 
 // ---- world.c: time and network ----
 void world_push(struct world *w, struct world_event e, uint64_t in_us);
 bool world_pop(struct world *w, struct world_event *e);
 uint64_t world_ms(const struct world *w);
+uint64_t node_ms(const struct node *n);  // by its own clock
 uint32_t world_chance(struct world *w, uint32_t below);
 bool world_odds(struct world *w, uint32_t of_1000);
 void world_fail(struct world *w, const char *format, ...) __attribute__((format(printf, 2, 3)));
@@ -126,5 +133,12 @@ void faults_next(struct world *w);
 void faults_heal(struct world *w);
 void faults_end(struct world *w);
 void faults_command(struct world *w, uint32_t which);
+void faults_at_crash(struct node *n);
+
+// ---- hostile.c: a member outside the run ----
+void hostile_begin(struct world *w);
+void hostile_hears(struct world *w, const struct message *m);
+void hostile_act(struct world *w);
+void hostile_end(struct world *w);
 
 #endif
