@@ -160,7 +160,10 @@ void gossip_link_down(struct gossip *g, const struct core_id *peer, uint64_t now
     link_table_remove(&g->links, peer);
     monitor_link_down(&g->monitor, peer, out);
     view_link_down(&g->view, peer, was_neighbor, now_ms, out);
-    if (was_neighbor) monitor_doubt(&g->monitor, peer, MONITOR_CLOSED, now_ms, out);
+    if (was_neighbor)
+        monitor_doubt(&g->monitor, peer, MONITOR_CLOSED, now_ms, out);
+    else  // perhaps nobody watches it
+        monitor_lost(&g->monitor, now_ms);
     outbox_member(out, peer);
     neighbors_follow(g, now_ms, out);
 }

@@ -7,7 +7,7 @@
 
 enum {
     WATCH_MS = 1000,
-    WATCH_FOR_MS = 20000,  // after a member was lost
+    WATCH_FOR_MS = 30000,  // after a member was lost: longer than HEARD_MS
     UNWATCHED_MS = 3000,   // how long a record may stand without living watchers
     NEWCOMER_MS = 10000,   // or without any, at first
     UNCONFIRMED_MS = 1500,
