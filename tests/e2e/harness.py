@@ -4,6 +4,7 @@ Every wait is a poll on a condition with a guard time, at least three times the 
 no case depends on the machine's speed. A case gets a `World`, whose folder and processes end with it.
 """
 import fcntl
+import hashlib
 import json
 import os
 import random
@@ -65,6 +66,11 @@ class Result:
     def __init__(self, status, out, err):
         self.status, self.out, self.err = status, out, err
 
+    def good(self, status=0):
+        if self.status != status:
+            raise Failed(f"exit {self.status}, not {status}\n{self.err.strip()[-2000:]}")
+        return self
+
     @property
     def json(self):
         lines = self.out.strip().splitlines()
@@ -111,6 +117,31 @@ class Peer:
     def up(self, *words, **rest):
         return self.run("up", "--detach", *words, **rest)
 
+    def ask(self, verb, guard=10):
+        """The daemon's answer to a verb by its control socket, without a process for the command; None for none."""
+        name = hashlib.blake2b(self.home.encode(), digest_size=32).hexdigest()[:16]
+        try:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(guard)
+                s.connect(os.path.join(self.world.env["XDG_RUNTIME_DIR"], f"mycel-{name}.sock"))
+                s.sendall(json.dumps({"verb": verb}).encode() + b"\n")
+                with s.makefile("rb") as answers:
+                    for line in answers:
+                        answer = json.loads(line)
+                        if "exit" in answer:
+                            return answer
+        except (OSError, ValueError):
+            pass
+        return None
+
+    def rss(self):
+        """Resident bytes of its process; 0 for none."""
+        try:
+            with open(f"/proc/{self.pid()}/statm") as statm:
+                return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except OSError:
+            return 0
+
     def states(self):
         """Peer name -> state, as this peer sees it."""
         return {p["name"]: p["state"] for p in self.json("peers")["peers"]}
@@ -142,6 +173,7 @@ class World:
         self.env.update(XDG_RUNTIME_DIR=self.folder, HOME=self.folder, NO_COLOR="1")
         self.mounts = []
         self.processes = []
+        self.labs_on_hosts = []
 
     def run(self, *words, guard=GUARD, stdin="", env=None):
         try:
@@ -187,6 +219,20 @@ class World:
         expect(result.status == 0, f"lab up: exit {result.status}\n{result.err}")
         return [self.peer(f"lab-home/lab/{k}") for k in range(1, count + 1)]
 
+    def lab_on_hosts(self, count, hosts, *limits, home="lab-home", guard=180):
+        """A lab whose peers lie on network namespaces; skipped where those cannot be made."""
+        self.need_hosts()
+        self.labs_on_hosts.append(self.path(home))
+        self.run("--home", self.path(home), "lab", "up", str(count), "--hosts", str(hosts), "--cpus", "1", "--json", *limits,
+                 guard=guard).good()
+        return [self.peer(f"{home}/lab/{k}") for k in range(1, count + 1)]
+
+    def need_hosts(self):
+        tried = self.run("--home", self.path("probe"), "lab", "hosts", "up", "1", "--rate", "1gbit", "--delay", "1ms", "--loss", "1%")
+        self.run("--home", self.path("probe"), "lab", "hosts", "down")
+        if tried.status:
+            raise Skipped(f"NO NETWORK NAMESPACES HERE: {tried.err.strip()}")
+
     def homes(self):
         for folder, _, files in os.walk(self.folder):
             if "lock" in files:
@@ -208,9 +254,20 @@ class World:
                     out.write(peer.log())
         for peer in list(self.homes()):
             until(lambda p=peer: p.pid() == 0, "the last processes end", guard=10)
+        for home in self.labs_on_hosts:
+            self.run("--home", home, "lab", "hosts", "down")
         for mount in self.mounts:
             subprocess.run(["umount", mount], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+# What several cases use one after the other, since it takes long to make: name -> object with close(keep_logs_in).
+SHARED = {}
+
+
+def drop_shared(keep_logs_in=None):
+    for name in list(SHARED):
+        SHARED.pop(name).close(keep_logs_in)
 
 
 def sentences(size, seed=1):

@@ -13,11 +13,12 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import CASES, ROOT, Failed, Skipped, World  # noqa: E402
+from harness import CASES, ROOT, Failed, Skipped, World, drop_shared  # noqa: E402
 import cases_attacks  # noqa: E402,F401
 import cases_bad_input  # noqa: E402,F401
 import cases_bench  # noqa: E402,F401
 import cases_faults  # noqa: E402,F401
+import cases_hosts  # noqa: E402,F401
 import cases_journey  # noqa: E402,F401
 import cases_training  # noqa: E402,F401
 
@@ -46,6 +47,8 @@ def run_case(function, binary):
         return "FAIL", traceback.format_exc()
     finally:
         world.close(kept if failed else None)
+        if failed:
+            drop_shared(kept)
 
 
 def main():
@@ -68,12 +71,15 @@ def main():
         return 1
     os.makedirs(OUT, exist_ok=True)
     counts = {"OK": 0, "FAIL": 0, "SKIP": 0}
+    if args.full:
+        os.environ["MYCEL_FULL"] = "1"
     for function in chosen * (3 if args.full else 1):
         begin = time.monotonic()
         verdict, why = run_case(function, os.path.abspath(args.binary))
         counts[verdict] += 1
         seconds = time.monotonic() - begin
         print(f"{verdict:4} {function.__name__} ({seconds:.1f} s){': ' + why if why else ''}", flush=True)
+    drop_shared()
     with open(os.path.join(OUT, "e2e.count"), "w") as out:
         out.write(f"{counts['OK']} {counts['FAIL']} {counts['SKIP']}\n")
     print(f"e2e: {counts['OK']} passed, {counts['FAIL']} failed, {counts['SKIP']} skipped")
