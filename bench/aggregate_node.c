@@ -81,10 +81,11 @@ static enum core_err open_all(struct aggregate_node *n, const char *seed, const 
     if (!err) err = tree_plan_open(&n->plan, AGGREGATE_NODES_MAX);
     n->x = malloc(n->elements * sizeof *n->x);
     n->residual = calloc(n->elements, sizeof *n->residual);
-    n->mean = calloc(n->elements, sizeof *n->mean);
+    n->mean = aligned_alloc(64, (n->elements * sizeof *n->mean + 63) / 64 * 64);
+    n->pool = buffer_pool_open((size_t)1 << 28);
     n->zeros = calloc(1 << 14, sizeof *n->zeros);
     n->items = calloc(TREE_GROUPS(AGGREGATE_NODES_MAX) * TREE_SHARD_MAX, sizeof *n->items);
-    if (!n->x || !n->residual || !n->mean || !n->zeros || !n->items) return CORE_ERR_NO_MEMORY;
+    if (!n->x || !n->residual || !n->mean || !n->pool || !n->zeros || !n->items) return CORE_ERR_NO_MEMORY;
     for (uint64_t e = 0; e < n->elements; e++) n->x[e] = aggregate_element(n->index, e);
     memset(n->residual, 0, n->elements * sizeof *n->residual);  // and both are really there
     memset(n->mean, 0, n->elements * sizeof *n->mean);
@@ -241,6 +242,7 @@ int aggregate_node_main(int argc, char **argv)
         loop(&n);
     aggregate_clear(&n);
     if (n.links) links_close(n.links);
+    buffer_pool_close(n.pool);
     tree_plan_close(&n.plan);
     free(n.items);
     free(n.x);

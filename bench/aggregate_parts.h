@@ -29,6 +29,7 @@ struct aggregate_node {
     struct core_id ids[AGGREGATE_NODES_MAX];
     bool dead[AGGREGATE_NODES_MAX];
     struct links *links;
+    struct buffer_pool *pool;
     uint32_t up;
 
     struct hip_device *device;

@@ -101,10 +101,16 @@ static void store_u32(uint8_t *p, uint32_t v)
 // ---- one addend into a block's accumulators ----
 // The three adders are the same loop at three widths; each vectorises at the baseline instruction set.
 
-static void add_16(int16_t *restrict acc, const uint8_t *restrict data, uint32_t weight, size_t n)
+// The first of a block's addends starts the accumulators.
+static void add_16(int16_t *restrict acc, const uint8_t *restrict data, uint32_t weight, size_t n, bool first)
 {
     const int16_t w = (int16_t)weight;
-    for (size_t i = 0; i < n; i++) acc[i] = (int16_t)(acc[i] + (int16_t)((int8_t)data[i] * w));
+    if (first)
+        for (size_t i = 0; i < n; i++) acc[i] = (int16_t)((int8_t)data[i] * w);
+    else if (w == 1)
+        for (size_t i = 0; i < n; i++) acc[i] = (int16_t)(acc[i] + (int8_t)data[i]);
+    else
+        for (size_t i = 0; i < n; i++) acc[i] = (int16_t)(acc[i] + (int16_t)((int8_t)data[i] * w));
 }
 
 // Partial sums have weight 1; the baseline has no 32-bit multiply, so they are added without one.
@@ -259,10 +265,10 @@ static void add_bytes_32(int32_t *restrict acc, const struct sum_input *inputs, 
     int16_t narrow[BLOCK];
     for (size_t k = 0; k < count;) {
         uint32_t weights = 0;
-        memset(narrow, 0, n * sizeof *narrow);
+        const size_t from = k;
         for (; k < count && weights + inputs[k].weight <= NARROW_WEIGHT; k++) {
             weights += inputs[k].weight;
-            add_16(narrow, inputs[k].data + at, inputs[k].weight, n);
+            add_16(narrow, inputs[k].data + at, inputs[k].weight, n, k == from);
         }
         for (size_t i = 0; i < n; i++) acc[i] += narrow[i];
     }
@@ -304,14 +310,14 @@ enum core_err sum_reduce(uint8_t *out, uint32_t out_bits, const struct sum_input
     union block acc;
     for (size_t at = 0; at < elements; at += BLOCK) {
         const size_t n = elements - at < BLOCK ? elements - at : BLOCK;
-        memset(&acc, 0, n << (1 + width));  // 2, 4 or 8 bytes an element
+        if (width != NARROW || count == 0) memset(&acc, 0, n << (1 + width));  // 2, 4 or 8 bytes an element
         bool ok = true;
         if (width == MIDDLE && bytes) add_bytes_32(acc.middle, inputs, count, at, n);
         for (size_t k = 0; k < count && !(width == MIDDLE && bytes); k++) {
             const struct sum_input *in = &inputs[k];
             const uint8_t *data = in->data + at * (in->bits / 8);
             if (width == NARROW)
-                add_16(acc.narrow, data, in->weight, n);
+                add_16(acc.narrow, data, in->weight, n, k == 0);
             else if (width == MIDDLE)
                 add_32(acc.middle, data, in->bits, in->weight, n);
             else
