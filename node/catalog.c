@@ -197,6 +197,9 @@ static void index_done(struct job *job, void *context)
 
 static void ask_index(struct node *n, struct catalog_object *o, const struct core_id *to)
 {
+    bool waits = false;
+    for (uint32_t i = 0; i < o->waiter_count; i++) waits |= id_equal(&o->waiters[i], to);
+    if (waits) return;
     if (o->waiter_count < CATALOG_WAITERS)
         o->waiters[o->waiter_count++] = *to;
     else

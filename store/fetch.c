@@ -23,8 +23,10 @@ enum item_state { ITEM_WANTED, ITEM_ASKED, ITEM_HELD };
 struct item {
     uint64_t tried;     // peers asked in this sweep, as a bitmap
     uint64_t retry_at;  // not before
+    uint64_t asked_ms;  // first
     uint8_t state;
     uint8_t sweeps;
+    uint8_t asks;  // so far
 };
 
 struct request {
@@ -52,6 +54,7 @@ struct fetch {
     uint32_t held;
     uint64_t bytes_held;
     uint32_t first_wanted;  // no chunk before it is WANTED
+    uint64_t chunk_ms;      // moving average of what a chunk took
 };
 
 enum core_err fetch_open(struct fetch **out, const struct fetch_options *options)
@@ -66,8 +69,9 @@ enum core_err fetch_open(struct fetch **out, const struct fetch_options *options
     if (o->in_flight > REQUESTS_MAX) o->in_flight = REQUESTS_MAX;
     if (!o->per_peer) o->per_peer = 2;
     if (!o->timeout_ms) o->timeout_ms = 10000;
+    if (!o->first_ms) o->first_ms = 1500;
     if (!o->retry_ms) o->retry_ms = 2000;
-    if (!o->sweeps) o->sweeps = 3;
+    if (!o->sweeps) o->sweeps = 5;
     return CORE_ERR_OK;
 }
 
@@ -177,12 +181,24 @@ static bool asked_already(const struct fetch *f, const struct core_hash *hash)
     return false;
 }
 
+// An answer that is lost must not hold everything up, and one that is only slow must not be asked for by everyone: the
+// wait begins short and doubles. (What comes late still counts.)
+static uint64_t patience_ms(const struct fetch *f, uint32_t item, uint32_t asks)
+{
+    uint64_t ms = f->options.first_ms;
+    if (item != ITEM_INDEX) ms = 4 * f->chunk_ms > 2 * ms ? 4 * f->chunk_ms : 2 * ms;
+    for (uint32_t i = 0; i < asks && ms < f->options.timeout_ms; i++) ms *= 2;
+    return ms < f->options.timeout_ms ? ms : f->options.timeout_ms;
+}
+
 static void ask(struct fetch *f, uint32_t item, uint32_t peer, uint64_t now_ms, struct outbox *out)
 {
     uint32_t free_place = 0;
     while (f->requests[free_place].active) free_place++;
     struct item *it = item_at(f, item);
-    f->requests[free_place] = (struct request){true, item, peer, now_ms + f->options.timeout_ms};
+    f->requests[free_place] = (struct request){true, item, peer, now_ms + patience_ms(f, item, it->asks)};
+    if (it->asks == 0) it->asked_ms = now_ms;
+    if (it->asks < UINT8_MAX) it->asks++;
     it->state = ITEM_ASKED;
     it->tried |= 1ull << peer;
     f->peers[peer].asked++;
@@ -331,7 +347,8 @@ static enum fetch_verdict take_index(struct fetch *f, struct request *r, uint32_
     return FETCH_KEEP_INDEX;
 }
 
-static enum fetch_verdict take_chunk(struct fetch *f, struct request *r, uint32_t from, struct slice bytes)
+static enum fetch_verdict take_chunk(struct fetch *f, struct request *r, uint32_t from, struct slice bytes,
+                                     uint64_t now_ms)
 {
     const struct core_hash asked = f->index.chunks[r->item];
     struct core_hash hash = hash_leaf(bytes.data, bytes.size);
@@ -340,6 +357,8 @@ static enum fetch_verdict take_chunk(struct fetch *f, struct request *r, uint32_
         return FETCH_WRONG;
     }
     f->peers[from].bytes += bytes.size;
+    uint64_t took_ms = now_ms - f->items[r->item].asked_ms;
+    f->chunk_ms = f->chunk_ms ? (7 * f->chunk_ms + took_ms) / 8 : took_ms;
     if (bytes.size != object_chunk_size(&f->index, r->item)) {
         // The root covers the chunks' hashes; the parts' sizes are as good as their bytes.
         uint32_t liar = f->index_from;
@@ -376,7 +395,7 @@ enum fetch_verdict fetch_chunk(struct fetch *f, const struct core_id *from, cons
     if (!r) return FETCH_IGNORED;
     enum fetch_verdict verdict = FETCH_IGNORED;
     if (m->chunk.found) {
-        verdict = r->item == ITEM_INDEX ? take_index(f, r, peer, m->bulk) : take_chunk(f, r, peer, m->bulk);
+        verdict = r->item == ITEM_INDEX ? take_index(f, r, peer, m->bulk) : take_chunk(f, r, peer, m->bulk, now_ms);
     } else if (r->peer == peer) {
         f->peers[peer].refusals++;
         request_failed(f, r);

@@ -16,9 +16,11 @@ struct fetch_options {
     uint64_t size_limit;  // bytes of the object in all; 0 for 32 GiB
     uint32_t in_flight;   // requests at once, over all peers; 0 for 8, at most 64
     uint32_t per_peer;    // requests at once to one peer; 0 for 2
-    uint32_t timeout_ms;  // for one answer; 0 for 10 000
+    uint32_t timeout_ms;  // for one answer, at most; 0 for 10 000
+    uint32_t first_ms;    // for the first answer: an index' peer has so long, doubled with each further one; a chunk's
+                          // twice that, or 4 times what chunks have taken so far; 0 for 1 500
     uint32_t retry_ms;    // pause before every peer is asked once more; 0 for 2 000
-    uint32_t sweeps;      // times that every peer is asked for one chunk before giving up; 0 for 3
+    uint32_t sweeps;      // times that every peer is asked for one chunk before giving up; 0 for 5
     // Whether the caller holds a chunk of this many bytes already (store_has_size): one of another size means that the
     // index lies, which fetching it brings out. NULL: none.
     bool (*have)(void *context, const struct core_hash *hash, uint32_t size);

@@ -331,12 +331,33 @@ static void a_full_disk_ends_it(void **state)
     drop(w);
 }
 
+// A lost answer costs 1.5 s, not the 10 s that a slow one may take; and each further wait is twice as long.
+static void a_lost_answer_is_asked_for_soon(void **state)
+{
+    (void)state;
+    struct world *w = make(1, 3, &(struct fetch_options){.sweeps = 2});
+    w->in_flight = 8;
+    fetch_start(w->fetch, &w->index.root, w->ids, 3, 0, &w->out);
+    static const uint64_t at[] = {1500, 4500, 10500};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(fetch_next_ms(w->fetch), at[i]);
+        outbox_reset(&w->out);
+        fetch_tick(w->fetch, w->now = at[i], &w->out);
+        assert_int_equal(w->out.count, i < 2);
+    }
+    // The first one's answer, when it comes at last, is as good as any.
+    fetch_tick(w->fetch, w->now = fetch_next_ms(w->fetch), &w->out);
+    assert_int_equal(reply(w, 0, w->index.root, true, (struct slice){w->index_bytes, w->index_size}), FETCH_KEEP_INDEX);
+    assert_int_equal(fetch_next_ms(w->fetch), w->now + 3000);  // chunks are larger
+    drop(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_seeds),          cmocka_unit_test(failures_have_reasons),
         cmocka_unit_test(size_limit),          cmocka_unit_test(liars_are_left_and_named),
-        cmocka_unit_test(a_full_disk_ends_it),
+        cmocka_unit_test(a_full_disk_ends_it), cmocka_unit_test(a_lost_answer_is_asked_for_soon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
