@@ -15,7 +15,6 @@
 enum {
     POOL_LEAST = 65536,  // smaller buffers are left to malloc
     POOL_CLASSES = 24,   // powers of two from there
-    HUGE_PAGE = 2 << 20,
     SEALS = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW,
 };
 
@@ -81,14 +80,14 @@ struct buffer *buffer_new_shared(size_t size)
     int fd = memfd_create("mycel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) return NULL;
     void *data = MAP_FAILED;
-    if (ftruncate(fd, (off_t)size) == 0) data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (ftruncate(fd, (off_t)size) == 0)
+        data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     struct buffer *b = data == MAP_FAILED ? NULL : make(BUFFER_MAPPED, data, size);
     if (!b) {
         if (data != MAP_FAILED) munmap(data, size);
         close(fd);
         return NULL;
     }
-    if (size >= HUGE_PAGE) (void)!madvise(data, size, MADV_HUGEPAGE);  // where the system allows it
     b->fd = fd;
     return b;
 }
@@ -105,6 +104,24 @@ enum core_err buffer_seal(struct buffer *b)
     if (at == MAP_FAILED) return CORE_ERR_IO;
     b->sealed = true;
     return CORE_ERR_OK;
+}
+
+struct buffer *buffer_copy_shared(struct slice from)
+{
+    int fd = memfd_create("mycel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0) return NULL;
+    size_t done = 0;
+    for (ssize_t got = 1; done < from.size && got > 0; done += got > 0 ? (size_t)got : 0)
+        got = pwrite(fd, from.data + done, from.size - done, (off_t)done);
+    struct buffer *b = NULL;
+    if (done == from.size && fcntl(fd, F_ADD_SEALS, SEALS) == 0) b = make(BUFFER_MAPPED, NULL, from.size);
+    if (!b) {
+        close(fd);
+        return NULL;
+    }
+    b->fd = fd;
+    b->sealed = true;
+    return b;
 }
 
 int buffer_descriptor(const struct buffer *b)
@@ -235,7 +252,7 @@ void buffer_drop(struct buffer *b)
     case BUFFER_POOLED: pool_take_back(b); break;
     case BUFFER_ADOPTED: b->release(b->context); break;
     case BUFFER_MAPPED:
-        munmap(b->data, b->size);
+        if (b->data) munmap(b->data, b->size);
         if (b->fd >= 0) close(b->fd);
         break;
     }

@@ -34,6 +34,9 @@ struct slice buffer_slice(struct buffer *b);
 // resizing. Before anybody else holds it. CORE_ERR_OK where it is sealed by now, CORE_ERR_UNSUPPORTED where it isn't
 // shared, CORE_ERR_IO (the bytes are lost).
 CORE_MUST_USE enum core_err buffer_seal(struct buffer *b);
+// A copy to be sent only: a sealed memfd without a mapping (buffer_data is NULL). Writing into a memfd by its
+// descriptor costs less than half of what filling a fresh mapping does. NULL as above.
+CORE_MUST_USE struct buffer *buffer_copy_shared(struct slice from);
 // The descriptor of a sealed shared buffer, which the buffer closes; -1 for any other.
 int buffer_descriptor(const struct buffer *b);
 // Maps what another process sent: takes `fd` over in any case. CORE_ERR_MALFORMED unless it is a memfd of exactly

@@ -87,12 +87,7 @@ static struct buffer *shareable(struct item *item)
 {
     bool whole = item->bulk.data == buffer_data(item->buffer) && item->bulk.size == buffer_size(item->buffer);
     if (whole && buffer_descriptor(item->buffer) >= 0) return buffer_keep(item->buffer);
-    struct buffer *copy = buffer_new_shared(item->bulk.size);
-    if (!copy) return NULL;
-    memcpy(buffer_data(copy), item->bulk.data, item->bulk.size);
-    if (buffer_seal(copy) == CORE_ERR_OK) return copy;
-    buffer_drop(copy);
-    return NULL;
+    return buffer_copy_shared(item->bulk);
 }
 
 enum core_err packet_send(struct bulk_lane *lane, struct item *item)
@@ -103,7 +98,7 @@ enum core_err packet_send(struct bulk_lane *lane, struct item *item)
         if (!shared) return CORE_ERR_NO_MEMORY;
         buffer_drop(item->buffer);
         item->buffer = shared;  // a packet that finds no room is not copied twice
-        item->bulk = buffer_slice(shared);
+        item->bulk = (struct slice){buffer_data(shared), buffer_size(shared)};
     }
     uint8_t sizes[PACKET_SIZES];
     struct writer w = writer_over(sizes, sizeof sizes);

@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "mesh/links_internal.h"
+
 static void two_peers_meet_and_talk(void **state)
 {
     (void)state;
@@ -29,6 +31,24 @@ static void two_peers_meet_and_talk(void **state)
     assert_true(a.tx_bytes[LANE_CONTROL] == b.rx_bytes[LANE_CONTROL]);
     assert_true(a.tx_messages[LANE_CONTROL] == 500);
     assert_false(a.bulk_open);  // there was no bulk
+}
+
+// docs/wire-format.md says what an idle link costs: the bytes that TCP carries for one PING.
+static void a_ping_is_as_short_as_the_page_says(void **state)
+{
+    (void)state;
+    enum { COUNT = 50, PING_BYTES = 55 };
+    open_peer(0);
+    open_peer(1);
+    dial(0, 1);
+    until(joined(0, 1));
+    const struct conn *c = peers[1].links->conns;
+    while (c->state != CONN_LANE) c++;
+    uint64_t before = socket_received(c->fd, c->host, c->port), now_us = 0x123456789abc;
+    peers[1].next_nonce = now_us;
+    for (uint64_t i = 0; i < COUNT; i++) assert_int_equal(send_ping(0, 1, now_us + i), CORE_ERR_OK);
+    until(peers[1].messages == COUNT);
+    assert_int_equal(socket_received(c->fd, c->host, c->port) - before, COUNT * PING_BYTES);
 }
 
 static void hangup_ends_both_sides(void **state)
@@ -372,6 +392,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(two_peers_meet_and_talk, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_ping_is_as_short_as_the_page_says, setup, teardown),
         cmocka_unit_test_setup_teardown(hangup_ends_both_sides, setup, teardown),
         cmocka_unit_test_setup_teardown(a_peer_that_goes_is_seen, setup, teardown),
         cmocka_unit_test_setup_teardown(a_killed_process_that_we_dialled_is_seen, setup, teardown),
