@@ -1,19 +1,19 @@
-// Decoders of what others sign: records, accusations, entries, digest pages. Any bytes end in a value or an error, and
-// what is accepted is written back as the same bytes.
+// Decoders of what others sign or compare: records, accusations, entries, nodes, wants. Any bytes end in a value or an
+// error, what is accepted is written back as the same bytes, and the table stays what it says it is.
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/check.h"
-#include "gossip/members.h"
 #include "gossip/sum.h"
+#include "gossip/sync.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void try_record(struct slice bytes)
 {
-    struct record record;
+    struct member_record record;
     if (record_read(&record, bytes) != CORE_ERR_OK) return;
-    (void)record_signed(&record, bytes);
+    (void)record_signed(&record, NULL);
     const struct core_key key = {.id = record.id};
     uint8_t again[RECORD_MAX];
     const size_t size = record_write(again, &record, &key);
@@ -26,26 +26,57 @@ static void try_accusation(struct slice bytes)
     if (accusation_read(&a, bytes) == CORE_ERR_OK) check(!id_equal(&a.accuser, &a.target));
 }
 
+static bool any_valid(void *context, const struct core_id *id, const char *domain, struct slice bytes,
+                      const struct core_sig *sig)
+{
+    (void)context, (void)id, (void)domain;
+    return bytes.size % 7 != 0 || sig->bytes[0] % 2;
+}
+
+// A table of a few members, or a sample of one, and the bytes as every kind of message and as entries.
 static void try_members(struct slice bytes)
 {
-    const struct core_key key = sign_key_from_seed((uint8_t[CORE_SEED_SIZE]){1});
+    static struct outbox out;
+    if (!out.effects && outbox_open(&out, 64, 1 << 20) != CORE_ERR_OK) abort();
+    struct core_key key = {.id = {{1}}};
+    const struct gossip_options options = {
+        .key = key, .members_max = bytes.size % 2 ? 4 : 40, .signatures = {any_valid, NULL}};
+    struct gossip_counts counts = {0};
     struct members m;
-    struct outbox out;
-    if (members_open(&m, &key.id, 8, (struct gossip_callbacks){0}) != CORE_ERR_OK) abort();
-    if (outbox_open(&out, 8, 1 << 19) != CORE_ERR_OK) abort();
-    const struct record self = {.id = key.id, .incarnation = 1, .seq = 1};
-    members_self_put(&m, &self, &key, 1);
-    const struct message_members_digest digest = {.count = 2, .entries = bytes};
-    const struct message_members_want want = {.ids = bytes};
-    if (members_digest_received(&m, &key.id, &digest, &out)) outbox_reset(&out);
-    if (members_want_received(&m, &key.id, &want, &out)) outbox_reset(&out);
-    struct reader r = reader_over(bytes.data, bytes.size);
-    struct slice record, accusation;
+    if (members_open(&m, &options, NULL, &counts, 1) != CORE_ERR_OK) abort();
     struct members_change change;
-    while (members_entry_next(&r, &record, &accusation))
-        if (members_record_put(&m, record, 1, &change) || members_accusation_put(&m, accusation, 1, &change)) continue;
-    check(m.count <= m.capacity);
-    outbox_close(&out);
+    for (uint8_t i = 0; i < 38; i++) {
+        key.id = (struct core_id){{(uint8_t)(i * 7 + 1), i}};
+        const struct member_record r = {.id = key.id, .incarnation = 1, .seq = 1};
+        uint8_t record[RECORD_MAX];
+        const size_t size = record_write(record, &r, &key);
+        if (i == 0)
+            members_self_put(&m, &r, &key, 1);
+        else if (members_record_put(&m, (struct slice){record, size}, 1, &change))
+            continue;
+    }
+    const struct message_members_root root = {.count = bytes.size, .mark = bytes};
+    const struct message_members_nodes nodes = {.nodes = bytes};
+    const struct message_members_want want = {.ids = bytes};
+    const struct core_id peer = {{2}};
+    enum core_err err = sync_root_received(&m, &peer, &root, &out);
+    if (!err) err = sync_nodes_received(&m, &peer, &nodes, &out);
+    if (err) err = sync_want_received(&m, &peer, &want, &out);
+    struct reader r = reader_over(bytes.data, bytes.size);
+    struct slice record, accusations;
+    while (sync_entry_next(&r, &record, &accusations)) {
+        err = members_record_put(&m, record, 1, &change);
+        for (size_t at = 0; at < accusations.size; at += ACCUSATION_SIZE)
+            if (members_accusation_put(&m, (struct slice){accusations.data + at, ACCUSATION_SIZE}, 1, &change)) break;
+    }
+    check(m.count <= options.members_max && out.dropped == 0);
+    struct pool_mark sum = {{0}};
+    for (uint32_t i = 0; i < m.count; i++) {
+        const struct pool_mark mark = digest_mark(members_at(&m, i)->record, members_accusations(members_at(&m, i)));
+        digest_xor(&sum, &mark);
+    }
+    check(digest_equal(&sum, &m.digest.root));
+    outbox_reset(&out);
     members_close(&m);
 }
 
