@@ -256,7 +256,7 @@ enum core_err bulk_send(struct bulk_lane *lane, struct slice head, struct buffer
         lane->last = item;
         lane->items++;
     }
-    bool wake = !full && b->tx_sleeps;
+    bool wake = !full && b->tx_sleeps && lane->writable;  // else room wakes it, or its opening
     pthread_mutex_unlock(&b->mutex);
     if (full) free(item);
     if (wake) bulk_wake(b->tx_wake);
