@@ -202,7 +202,7 @@ static const struct command commands[] = {
     {"lab", "split", "WHICH", 0, 1, false, NULL, 0, "cut hosts off from the others (the first half)",
      "Of a lab with --hosts; WHICH as for 'lab hosts cut'.", command_lab_split},
     {"lab", "heal", "WHICH", 0, 1, false, NULL, 0, "let everything through again", NULL, command_lab_heal},
-    {"lab", "hosts", "", 0, 0, false, NULL, 0, "machines made of network namespaces, to run anything on",
+    {"lab", "hosts", "", 0, 0, false, NULL, 0, "machines made of network namespaces",
      "Host K is the network namespace mycel-TAG-K with the address 10.77.0.K on its device eth0: 'ip netns exec "
      "mycel-TAG-K CMD' runs a program there. Needs root. WHICH is K or A..B: those hosts and everything else; A-B: "
      "between the two, both ways; 'A->B': what the first sends to the second, where each may be a range like 1..4.",

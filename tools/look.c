@@ -50,6 +50,51 @@ static void print_runs(const struct output *out, const json_t *runs)
     }
 }
 
+// Appends "name 3, other 1" for what isn't 0 in `counts`, under the names that JSON has.
+static void add_counts(char *text, size_t size, const json_t *counts)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)counts, key, value)
+    {
+        size_t used = strlen(text);
+        if (!json_is_number(value) || json_number_value(value) <= 0) continue;
+        snprintf(text + used, size - used, "%s%s %.0f", used ? ", " : "", key, json_number_value(value));
+    }
+}
+
+// A line of counts under `name`; nothing when all are 0.
+static void print_counts(const char *name, const json_t *const *lists, size_t count)
+{
+    char text[2048] = "", lead[16];
+    for (size_t i = 0; i < count; i++) add_counts(text, sizeof text, lists[i]);
+    snprintf(lead, sizeof lead, "%-8s ", name);
+    if (text[0]) output_wrapped(stdout, 9, lead, text);
+}
+
+static void print_network(const json_t *s)
+{
+    static const struct {
+        const char *key;
+        const char *name;
+    } others[] = {{"peers_suspect", "suspect"}, {"peers_unreachable", "out of reach"}, {"peers_left", "left"}};
+    printf("%-8s %.0f of %.0f up", "peers", field_number(s, "peers_up", 0), field_number(s, "peers_known", 0));
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (field_number(s, others[i].key, 0) > 0)
+            printf(", %.0f %s", field_number(s, others[i].key, 0), others[i].name);
+    char tx[TEXT_SIZE], rx[TEXT_SIZE];
+    printf("\n%-8s port %.0f, sent %s, received %s, %.0f refused\n", "net", field_number(s, "port", 0),
+           text_bytes(tx, field_number(s, "tx_bytes", 0)), text_bytes(rx, field_number(s, "rx_bytes", 0)),
+           field_number(s, "refused", 0));
+    const json_t *gossip = json_object_get(s, "gossip"), *by = json_object_get(s, "refused_by");
+    const json_t *refused[] = {json_object_get(by, "links"), json_object_get(by, "messages"),
+                               json_object_get(gossip, "refused_by")};
+    const json_t *links = json_object_get(s, "links"), *dropped = json_object_get(s, "dropped");
+    print_counts("links", &links, 1);
+    print_counts("refused", refused, sizeof refused / sizeof refused[0]);
+    print_counts("dropped", &dropped, 1);
+}
+
 int command_status(struct call *call)
 {
     json_t *s;
@@ -61,7 +106,7 @@ int command_status(struct call *call)
     }
     const struct output *out = &call->out;
     bool healthy = field_true(s, "healthy");
-    char used[TEXT_SIZE], budget[TEXT_SIZE], tx[TEXT_SIZE], rx[TEXT_SIZE], uptime[TEXT_SIZE];
+    char used[TEXT_SIZE], budget[TEXT_SIZE], uptime[TEXT_SIZE];
     printf("%s%s%s\n", output_tint(out, healthy ? TINT_GOOD : TINT_BAD), healthy ? "healthy" : "unhealthy",
            output_plain(out));
     print_problems(out, json_object_get(s, "problems"));
@@ -69,15 +114,16 @@ int command_status(struct call *call)
            field_text(s, "role", "member"), field_text(s, "state", "up"),
            text_seconds(uptime, field_number(s, "uptime_s", 0)));
     printf("%-8s %s  %.8s\n", "mesh", field_text(s, "mesh_name", ""), field_text(s, "mesh", ""));
-    printf("%-8s %.0f of %.0f up\n", "peers", field_number(s, "peers_up", 0), field_number(s, "peers_known", 0));
-    printf("%-8s port %.0f, sent %s, received %s, %.0f refused\n", "net", field_number(s, "port", 0),
-           text_bytes(tx, field_number(s, "tx_bytes", 0)), text_bytes(rx, field_number(s, "rx_bytes", 0)),
-           field_number(s, "refused", 0));
+    print_network(s);
     printf("%-8s %s, %.0f thread%s, %s of %s memory\n", "device", field_text(s, "device", "cpu"),
            field_number(s, "cpus", 0), field_number(s, "cpus", 0) == 1 ? "" : "s",
            text_bytes(used, field_number(s, "memory_used_bytes", 0)),
            text_bytes(budget, field_number(s, "memory_bytes", 0)));
-    printf("%-8s %s  (process %.0f)\n", "home", field_text(s, "home", call->home), field_number(s, "pid", 0));
+    const json_t *process = json_object_get(s, "process");
+    if (process)
+        printf("%-8s %.0f, %s resident, %.1f s of processor time\n", "process", field_number(s, "pid", 0),
+               text_bytes(used, field_number(process, "rss_bytes", 0)), field_number(process, "cpu_s", 0));
+    printf("%-8s %s\n", "home", field_text(s, "home", call->home));
     printf("%-8s %.0f decisions in the log\n", "record", field_number(s, "record_height", 0));
     print_runs(out, json_object_get(s, "runs"));
     json_decref(s);
@@ -91,6 +137,36 @@ static char *since(char *out, const char *stamp)
     if (!strptime(stamp, "%Y-%m-%dT%H:%M:%S", &tm)) return snprintf(out, TEXT_SIZE, "-"), out;
     double seconds = difftime(time(NULL), timegm(&tm));
     return text_seconds(out, seconds < 0 ? 0 : seconds);
+}
+
+// How many are in which state, and how near those are that this one has links to.
+static void print_peers_summary(const json_t *peers)
+{
+    static const char *const states[] = {"alive", "suspect", "dead", "left"};
+    double nearest = -1, furthest = -1;
+    unsigned counts[sizeof states / sizeof states[0]] = {0}, linked = 0;
+    size_t i;
+    json_t *peer;
+    json_array_foreach((json_t *)peers, i, peer)
+    {
+        const char *state = field_text(peer, "state", "");
+        for (size_t k = 0; k < sizeof states / sizeof states[0]; k++) counts[k] += strcmp(state, states[k]) == 0;
+        linked += strcmp(field_text(peer, "path", ""), "direct") == 0;
+        double rtt = field_number(peer, "rtt_ms", -1);
+        if (rtt < 0) continue;
+        if (nearest < 0 || rtt < nearest) nearest = rtt;
+        if (rtt > furthest) furthest = rtt;
+    }
+    printf("\n%zu peers: ", json_array_size(peers));
+    const char *gap = "";
+    for (size_t k = 0; k < sizeof states / sizeof states[0]; k++) {
+        if (counts[k] == 0) continue;
+        printf("%s%u %s", gap, counts[k], states[k]);
+        gap = ", ";
+    }
+    printf("; %u direct", linked);
+    if (nearest >= 0) printf(", round trips %.1f to %.1f ms", nearest, furthest);
+    printf("\n");
 }
 
 int command_peers(struct call *call)
@@ -131,6 +207,7 @@ int command_peers(struct call *call)
         table_add(&table, TINT_NONE, "%s", self ? "now" : since(text, field_text(peer, "seen", "")));
     }
     table_print(&table, &call->out);
+    if (json_array_size(json_object_get(answer, "peers")) > 8) print_peers_summary(json_object_get(answer, "peers"));
     json_decref(answer);
     return status;
 }

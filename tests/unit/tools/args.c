@@ -58,6 +58,9 @@ static void finds_verbs_and_sub_verbs(void **state)
     accepts("runs show ab", "runs", "show");
     accepts("lab up 4", "lab", "up");
     accepts("--json lab status", "lab", "status");
+    accepts("lab hosts up 3 --rate 100mbit", "lab", "hosts up");
+    accepts("--json lab hosts cut 3->5 --tag x", "lab", "hosts cut");
+    accepts("lab hosts --help", "lab", "hosts");
     accepts("join -", "join", NULL);
     accepts("--help", "mycel", NULL);
     accepts("train --help", "train", NULL);
@@ -86,6 +89,11 @@ static void refuses_with_a_next_step(void **state)
     refuses("up --listen ::1:6173", "HOST:PORT");
     refuses("invite --ttl soon", "not a duration");
     refuses("lab run --peer 1", "command after --");
+    refuses("lab hosts", "needs one of its commands");
+    refuses("lab hosts upp", "did you mean 'mycel lab hosts up'");
+    refuses("lab hosts up 3 --delay 20", "20ms, 500us or 1s");
+    refuses("lab hosts up 3 --loss 101%", "0% to 100%");
+    refuses("lab hosts up 3 --rate fast", "100mbit");
     refuses("status -qz", "takes no flag -qz");
 }
 
