@@ -86,6 +86,8 @@ static void say_bye(struct links *l, struct link *link)
 {
     struct message bye = {.type = MESSAGE_BYE};
     struct frame f;
+    const struct lane *lane = &link->lanes[LANE_CONTROL];
+    if (!lane->dealer && lane->conn == NO_CONN) return;  // its connection is what ended
     if (frame_make(l, &bye, NULL, &f) == CORE_ERR_OK) (void)!lane_send(l, link, LINK_CLASS_CONTROL, &f);
 }
 
