@@ -23,7 +23,7 @@ static const struct flag up_flags[] = {
     {"detach", 0, FLAG_SWITCH, NULL, "run in the background; prints its process id", false},
     {"listen", 0, FLAG_ADDRESS, "HOST:PORT", "listen here from now on", false},
     {"advertise", 0, FLAG_ADDRESS, "HOST:PORT", "tell others this address (again for more)", true},
-    {"site", 0, FLAG_TEXT, "NAME", "where it stands, for plans and maps; kept in the home's settings", false},
+    {"site", 0, FLAG_TEXT, "NAME", "where it stands; kept in the home's settings", false},
     {"cpus", 0, FLAG_COUNT, "N", "threads to compute with (all, fairly shared)", false},
     {"log-format", 0, FLAG_CHOICE, "text|json", "form of the log's lines", false},
 };
@@ -33,7 +33,7 @@ static const struct flag join_flags[] = {
     {"detach", 0, FLAG_SWITCH, NULL, "run in the background; prints its process id", false},
     {"listen", 0, FLAG_ADDRESS, "HOST:PORT", "where this peer will listen (0.0.0.0:6173)", false},
     {"advertise", 0, FLAG_ADDRESS, "HOST:PORT", "tell others this address (again for more)", true},
-    {"site", 0, FLAG_TEXT, "NAME", "where it stands, for plans and maps; kept in the home's settings", false},
+    {"site", 0, FLAG_TEXT, "NAME", "where it stands; kept in the home's settings", false},
     {"cpus", 0, FLAG_COUNT, "N", "threads to compute with (all, fairly shared)", false},
     {"log-format", 0, FLAG_CHOICE, "text|json", "form of the log's lines", false},
 };
