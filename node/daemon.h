@@ -121,7 +121,7 @@ struct node {
     bool disk_full;
     enum core_err disk_err;
     uint64_t disk_retry_ms, second_ms, members_saved_ms, sponsor_dial_ms, trim_ms;
-    bool members_changed;
+    bool members_changed, members_saving;
     enum { NODE_UP, NODE_LEAVING, NODE_STOPPING } state;
     uint64_t leave_since_ms, leave_session;
     bool left_for_good;

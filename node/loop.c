@@ -9,14 +9,24 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 #include <zmq.h>
 
+#include "node/members_file.h"
 #include "node/verbs.h"
 
-enum { BUSY_MS = 100, SECOND_MS = 1000, MEMBERS_SAVE_MS = 3000, LEAVE_LIMIT_MS = 15000, TRIM_MS = 60000 };
+enum {
+    BUSY_MS = 100,
+    SECOND_MS = 1000,
+    LEAVE_LIMIT_MS = 15000,
+    TRIM_MS = 60000,
+    BEHIND_JOBS = 256,  // sums and writes that wait: no more bulk until they are fewer
+    PAGE = 4096,
+    OUTBOX_SMALL = 256 << 10,
+};
 
 uint64_t node_clock_us(void)
 {
@@ -60,42 +70,22 @@ static void share_machine(struct node *n)
     free(share);
 }
 
-// Who is in the mesh, so that a restart finds it. Losing the newest is no loss: gossip tells again.
-static void save_members(struct node *n)
+static uint32_t jobs_waiting(struct node *n)
 {
-    const struct gossip *g = peer_gossip(n->peer);
-    uint64_t incarnation = gossip_incarnation(g);
-    if (incarnation != n->saved_incarnation) {
-        uint8_t bytes[8];
-        struct writer w = writer_over(bytes, sizeof bytes);
-        write_u64(&w, incarnation);
-        if (home_write(&n->home, "incarnation", (struct slice){bytes, 8}) == CORE_ERR_OK) {
-            n->saved_incarnation = incarnation;
-            links_set_incarnation(n->links, incarnation);
-        }
-    }
-    if (!n->members_changed || n->now_ms < n->members_saved_ms + MEMBERS_SAVE_MS || n->disk_full) return;
-    uint32_t count = gossip_member_count(g);
-    size_t capacity = (size_t)count * (4 + GOSSIP_ENTRY_MAX);
-    uint8_t *bytes = malloc(capacity + 1), *entry = malloc(GOSSIP_ENTRY_MAX);
-    if (bytes && entry) {
-        struct writer w = writer_over(bytes, capacity);
-        for (uint32_t i = 0; i < count; i++) write_slice(&w, (struct slice){entry, gossip_entry_save(g, i, entry)});
-        enum core_err err = home_write(&n->home, "members", (struct slice){bytes, w.size});
-        if (err) node_disk_failed(n, err, "members");
-        n->members_saved_ms = n->now_ms;
-        n->members_changed = false;
-    }
-    free(bytes);
-    free(entry);
+    return worker_load(&n->compute_worker) + worker_load(&n->sums_worker) + worker_load(&n->io_worker);
 }
 
-// Gives back what the heap holds free: a peer that has joined, or has trained, idles small.
+// Gives back what the heap holds free, and the pages of an outbox that once was full: a peer that has joined, or has
+// trained, idles small.
 static void trim_memory(struct node *n)
 {
-    if (n->now_ms < n->trim_ms || peer_run_count(n->peer) > 0) return;
+    if (n->now_ms < n->trim_ms || jobs_waiting(n) > 0) return;
     n->trim_ms = n->now_ms + TRIM_MS;
     malloc_trim(0);
+    uintptr_t from = ((uintptr_t)n->out.arena.base + PAGE) & ~(uintptr_t)(PAGE - 1);
+    size_t used = n->out.arena.peak & ~(size_t)(PAGE - 1);
+    if (n->out.arena.used == 0 && used > OUTBOX_SMALL && !madvise((void *)from, used - PAGE, MADV_DONTNEED))
+        n->out.arena.peak = 0;
 }
 
 static void each_second(struct node *n)
@@ -104,7 +94,7 @@ static void each_second(struct node *n)
     n->second_ms = n->now_ms + SECOND_MS;
     trim_memory(n);
     if (n->members_changed) share_machine(n);
-    save_members(n);
+    members_file_tick(n);
     record_tick(n);
     node_links_tick(n);
 }
@@ -199,6 +189,7 @@ enum core_err node_loop(struct node *n, int signals)
         size_t count = 0;
         items[count++] = (zmq_pollitem_t){.fd = n->inbox.fd, .events = ZMQ_POLLIN};
         items[count++] = (zmq_pollitem_t){.fd = signals, .events = ZMQ_POLLIN};
+        links_bulk_hold(n->links, worker_load(&n->sums_worker) + worker_load(&n->io_worker) > BEHIND_JOBS);
         count += links_pollitems(n->links, items + count, links_max);
         size_t control = count;
         count += control_server_pollitems(&n->control, items + count, capacity - count);

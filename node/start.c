@@ -18,9 +18,17 @@
 #include "core/check.h"
 #include "mesh/identity.h"
 #include "node/loop.h"
+#include "node/members_file.h"
 #include "node/verbs.h"
 
-enum { OUTBOX_EFFECTS = 8192, OUTBOX_BYTES = 32 << 20, BLOBS_MAX = 8192, SIDE_NICE = 10, DESCRIPTORS = 4096 };
+enum {
+    OUTBOX_EFFECTS = 8192,
+    OUTBOX_BYTES = 32 << 20,
+    BLOBS_MAX = 8192,
+    SIDE_NICE = 10,
+    DESCRIPTORS = 4096,
+    JOIN_MS = 10000
+};
 
 static enum core_err fail(struct node_failure *why, enum core_err err, const char *what, const char *remedy)
 {
@@ -215,21 +223,6 @@ static bool payload_valid(void *context, const struct core_id *origin, enum cast
     return revocation_verify(payload, &n->charter, &n->revoked, node_wall_s(), &revocation) == CORE_ERR_OK;
 }
 
-static void restore_members(struct node *n)
-{
-    uint8_t *bytes;
-    size_t size;
-    if (home_read(&n->home, "members", (size_t)64 << 20, &bytes, &size)) return;
-    struct reader r = reader_over(bytes, size);
-    uint32_t refused = 0;
-    while (!r.failed && r.at < r.size) {
-        struct slice entry = read_slice(&r, GOSSIP_ENTRY_MAX);
-        if (!r.failed && peer_restore_member(n->peer, entry, n->now_ms)) refused++;
-    }
-    if (refused) event_emit(&n->events, "problem.members", EV_U64("refused", refused));
-    free(bytes);
-}
-
 static enum core_err open_peer(struct node *n, struct node_failure *why)
 {
     uint64_t seed;
@@ -248,7 +241,7 @@ static enum core_err open_peer(struct node *n, struct node_failure *why)
         .runs_max = RUNS_MAX};
     enum core_err err = peer_open(&n->peer, &options, n->now_ms);
     if (err) return fail(why, err, "cannot start the protocol", "give it more memory");
-    restore_members(n);
+    members_file_restore(n);
     n->members_changed = true;
     record_open(n);
     runs_restore(n);
@@ -393,6 +386,7 @@ static enum core_err run_here(const struct node_options *o, struct node_failure 
     n->events = events_log_sink(&n->log);
     n->now_ms = n->started_ms = node_clock_ms();
     n->started_s = node_wall_s();
+    n->trim_ms = n->started_ms + JOIN_MS;
     for (int i = 0; i < CONTROL_SESSIONS_MAX; i++) n->control.sessions[i].fd = -1;
     // hwloc's plugins find graphics cards and such, which nothing here asks for, through 3 MiB of X11 and XML
     // libraries.
