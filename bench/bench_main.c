@@ -157,6 +157,7 @@ int bench_main(int argc, char **argv)
         b.rows = json_array();
     else
         printf("%s\n", hardware);
+    if (b.table && !json) printf("\n| figure | here | beside it | ratio |\n|---|---|---|---|\n");
     status = 0;
     for (size_t i = 0; i < ENTRIES; i++) {
         if (!wanted(argc, argv, table + i)) continue;

@@ -179,6 +179,24 @@ void fleet_tell(struct fleet *f, uint32_t index, const char *format, ...)
     if (f->nodes[index].alive && write(f->nodes[index].in, line, (size_t)size) != size) f->errors++;
 }
 
+// A process that ended by itself: how.
+static void take_end(struct fleet *f, uint32_t index)
+{
+    struct fleet_node *node = &f->nodes[index];
+    int status = 0;
+    close(node->out);
+    node->out = -1;
+    node->alive = false;
+    if (node->pid > 0) waitpid(node->pid, &status, 0);
+    node->pid = 0;
+    f->errors++;
+    if (*f->error) return;
+    if (WIFSIGNALED(status))
+        snprintf(f->error, sizeof f->error, "process %u was ended by %s", index, strsignal(WTERMSIG(status)));
+    else
+        snprintf(f->error, sizeof f->error, "process %u ended with status %d", index, WEXITSTATUS(status));
+}
+
 static void read_node(struct fleet *f, uint32_t index)
 {
     struct fleet_node *node = &f->nodes[index];
@@ -190,13 +208,7 @@ static void read_node(struct fleet *f, uint32_t index)
         }
         ssize_t got = read(node->out, node->text + node->text_size, READ_SIZE - 1);
         if (got <= 0) {
-            if (got == 0) {  // it ended by itself
-                node->alive = false;
-                f->errors++;
-                if (!*f->error) snprintf(f->error, sizeof f->error, "process %u ended", index);
-                close(node->out);
-                node->out = -1;
-            }
+            if (got == 0) take_end(f, index);
             break;
         }
         node->text_size += (size_t)got;

@@ -11,7 +11,7 @@ enum {
     STOP_MS = 15000,
     BACK_LIMIT_MS = 30000,
     SPLIT_MS = 60000,
-    HEAL_LIMIT_MS = 30000,
+    HEAL_LIMIT_MS = 20000,
     HEAL_GOAL_MS = 10000,
 };
 
@@ -89,27 +89,26 @@ void mesh_kill(struct mesh_bench *m)
 
 // ---- silence ----
 
-static void silence_some(struct mesh_bench *m, const struct fleet_program *program, uint32_t nodes, uint32_t runs,
-                         struct series *s)
+static void silence_some(struct fleet *f, uint32_t runs, struct series *s)
 {
-    struct fleet f;
-    if (!mesh_start(m, &f, program, nodes)) return;
-    mesh_settle(&f);
-    fleet_clear(&f);
-    for (uint32_t r = 0; r < runs && f.ns.fd >= 0; r++) {
-        uint32_t victim = mesh_random_living(&f);
+    fleet_clear(f);
+    if (f->ns.fd < 0) {
+        series_note(s, "needs a private network");
+        return;
+    }
+    for (uint32_t r = 0; r < runs; r++) {
+        uint32_t victim = mesh_random_living(f);
         uint64_t from_us = fleet_wall_us();
-        if (!netns_cut_one(&f.ns, victim)) {
+        if (!netns_cut_one(&f->ns, victim)) {
             series_note(s, "nft cannot drop packets here");
             break;
         }
-        await_loss(&f, victim, from_us, s);
-        fleet_kill(&f, victim);  // what it thinks of the others is its own affair
-        (void)netns_heal(&f.ns);
-        fleet_wait(&f, BETWEEN_MS);
+        await_loss(f, victim, from_us, s);
+        fleet_kill(f, victim);  // what it thinks of the others is its own affair
+        (void)netns_heal(&f->ns);
+        fleet_wait(f, BETWEEN_MS);
     }
-    note_false(s, fleet_false_losses(&f, UINT32_MAX), fleet_false_doubts(&f, UINT32_MAX));
-    fleet_close(&f);
+    note_false(s, fleet_false_losses(f, UINT32_MAX), fleet_false_doubts(f, UINT32_MAX));
 }
 
 static bool whole(struct fleet *f, void *context)
@@ -119,56 +118,62 @@ static bool whole(struct fleet *f, void *context)
 }
 
 // `found`: until everyone knows of the stopped one; `back`: from its going on until all see all.
-static void stop_one(struct mesh_bench *m, const struct fleet_program *program, uint32_t nodes, struct series *found,
-                     struct series *back)
+static void stop_one(struct fleet *f, struct series *found, struct series *back)
 {
-    struct fleet f;
-    if (!mesh_start(m, &f, program, nodes)) return;
-    mesh_settle(&f);
-    fleet_clear(&f);
-    uint32_t victim = mesh_random_living(&f);
+    fleet_clear(f);
+    uint32_t victim = mesh_random_living(f);
     uint64_t from_us = fleet_wall_us();
-    kill(f.nodes[victim].pid, SIGSTOP);
-    fleet_wait(&f, STOP_MS);
+    kill(f->nodes[victim].pid, SIGSTOP);
+    fleet_wait(f, STOP_MS);
     uint64_t last_us;
-    uint32_t still = fleet_still_see(&f, victim, &last_us);
+    uint32_t still = fleet_still_see(f, victim, &last_us);
     if (still == 0)
         series_add(found, (double)(last_us - from_us) * 1e-6);
     else
         series_note(found, "still seen by %u after %d s", still, STOP_MS / 1000);
     uint64_t goes_us = fleet_wall_us();
-    kill(f.nodes[victim].pid, SIGCONT);
-    fleet_wait(&f, BETWEEN_MS);  // it may accuse others when it wakes
-    if (fleet_until(&f, whole, NULL, BACK_LIMIT_MS)) {
+    kill(f->nodes[victim].pid, SIGCONT);
+    fleet_wait(f, BETWEEN_MS);  // it may accuse others when it wakes
+    if (fleet_until(f, whole, NULL, BACK_LIMIT_MS)) {
         uint64_t latest_us = goes_us;
-        for (size_t i = 0; i < (size_t)f.count * f.count; i++)
-            if (f.changed_us[i] > latest_us) latest_us = f.changed_us[i];
+        for (size_t i = 0; i < (size_t)f->count * f->count; i++)
+            if (f->changed_us[i] > latest_us) latest_us = f->changed_us[i];
         series_add(back, (double)(latest_us - goes_us) * 1e-6);
     } else {
-        series_note(back, "%u pairs not back after %d s", fleet_unseen(&f), BACK_LIMIT_MS / 1000);
+        series_note(back, "%u pairs not back after %d s", fleet_unseen(f), BACK_LIMIT_MS / 1000);
     }
-    note_false(found, fleet_false_losses(&f, victim), fleet_false_doubts(&f, victim));
+    note_false(found, fleet_false_losses(f, victim), fleet_false_doubts(f, victim));
+}
+
+struct silent {
+    struct series hole, found, back;
+};
+
+static void silent_some(struct mesh_bench *m, const struct fleet_program *program, uint32_t nodes, uint32_t runs,
+                        struct silent *out)
+{
+    struct fleet f;
+    if (!mesh_start(m, &f, program, nodes)) return;
+    mesh_settle(&f);
+    stop_one(&f, &out->found, &out->back);
+    silence_some(&f, runs, &out->hole);
     fleet_close(&f);
 }
 
 void mesh_silent(struct mesh_bench *m)
 {
-    uint32_t nodes = mesh_nodes(m, 32), runs = mesh_runs(m, 3);
+    uint32_t nodes = mesh_nodes(m, 32);
     const struct fleet_program *peer = m->has_memberlist ? &m->memberlist : NULL;
-    struct series hole = {0}, found = {0}, back = {0}, their_hole = {0}, their_found = {0}, their_back = {0};
-    silence_some(m, &m->ours, nodes, runs, &hole);
-    stop_one(m, &m->ours, nodes, &found, &back);
-    if (peer) {
-        silence_some(m, peer, nodes, 1, &their_hole);
-        stop_one(m, peer, nodes, &their_found, &their_back);
-    }
+    struct silent ours = {0}, theirs = {0};
+    silent_some(m, &m->ours, nodes, mesh_runs(m, 3), &ours);
+    if (peer) silent_some(m, peer, nodes, 1, &theirs);
     char name[96];
     snprintf(name, sizeof name, "silent: black-holed peer seen by all, %u peers", nodes);
-    mesh_report(m, name, "s", &hole, peer, &their_hole);
+    mesh_report(m, name, "s", &ours.hole, peer, &theirs.hole);
     snprintf(name, sizeof name, "silent: peer stopped for 15 s seen by all, %u peers", nodes);
-    mesh_report(m, name, "s", &found, peer, &their_found);
+    mesh_report(m, name, "s", &ours.found, peer, &theirs.found);
     snprintf(name, sizeof name, "silent: and all see all after it goes on, %u peers", nodes);
-    mesh_report(m, name, "s", &back, peer, &their_back);
+    mesh_report(m, name, "s", &ours.back, peer, &theirs.back);
 }
 
 // ---- split ----
