@@ -61,6 +61,7 @@ struct bulk_lane {
     // The receiving thread's.
     uint64_t deadline_ms;
     struct record_reader reader;
+    int least;  // bytes that it is woken for
     uint8_t *packet;
 
     // The sending thread's.

@@ -16,7 +16,14 @@
 #include "core/check.h"
 #include "mesh/bulk_internal.h"
 
-enum { EVENTS = 32, BACKLOG = 64, NAME_RANDOM = 12, LOCAL_BUFFER = 1 << 20, POOL_IDLE_MS = 2000 };
+enum {
+    EVENTS = 32,
+    BACKLOG = 64,
+    NAME_RANDOM = 12,
+    LOCAL_BUFFER = 1 << 20,
+    POOL_IDLE_MS = 2000,
+    RECEIVE_LEAST = 262144
+};
 
 // ---- listeners ----
 
@@ -286,6 +293,16 @@ static void lane_proved(struct bulk_lane *lane)
 
 // ---- open lanes ----
 
+// A wake-up costs about as much as copying 64 KiB: sleep until a good part of what must come is there.
+static void wait_for_more(struct bulk_lane *lane)
+{
+    size_t wants = record_reader_wants(&lane->reader);
+    int least = (int)(wants < RECEIVE_LEAST ? wants : RECEIVE_LEAST);
+    if (least == lane->least) return;
+    lane->least = least;
+    (void)!setsockopt(lane->fd, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least);
+}
+
 static enum core_err receive_records(struct bulk_lane *lane)
 {
     for (int i = 0; i < TURN; i++) {
@@ -293,6 +310,7 @@ static enum core_err receive_records(struct bulk_lane *lane)
         uint8_t *room = record_reader_room(&lane->reader, &size);
         ssize_t got = recv(lane->fd, room, size, MSG_DONTWAIT);
         if (got == 0) return CORE_ERR_NOT_FOUND;
+        if (got < 0 && errno == EAGAIN) wait_for_more(lane);
         if (got < 0) return errno == EAGAIN || errno == EINTR ? CORE_ERR_WOULD_BLOCK : CORE_ERR_NOT_FOUND;
         enum core_err err = record_reader_put(&lane->reader, (size_t)got);
         struct slice head;

@@ -104,6 +104,15 @@ static size_t bulk_left(const struct record_reader *r)
     return r->bulk ? buffer_size(r->bulk) - r->bulk_at : 0;
 }
 
+size_t record_reader_wants(const struct record_reader *r)
+{
+    size_t wants = r->need - r->have, left = bulk_left(r);
+    if (r->need > SEAL_SIZE_SIZE && left) left -= r->need - SEAL_OVERHEAD;  // this record is a part of it
+    size_t records = (left + RECORD_BULK_MAX - 1) / RECORD_BULK_MAX;
+    // With a record's size read but not its first bytes, as at the beginning of a message, only it is sure.
+    return wants + left + records * SEAL_OVERHEAD - (r->need == SEAL_SIZE_SIZE && left ? SEAL_SIZE_SIZE : 0);
+}
+
 // How long the record is that begins now; a size that cannot be is found before its bytes come.
 static enum core_err take_size(struct record_reader *r)
 {

@@ -63,6 +63,8 @@ CORE_MUST_USE bool record_reader_open(struct record_reader *r, enum seal_cipher 
 void record_reader_close(struct record_reader *r);
 // Where the next bytes of the stream go, and how many at most (never 0).
 uint8_t *record_reader_room(struct record_reader *r, size_t *size);
+// How many bytes are surely still to come for what has begun, 1 at least: no use to be woken for fewer.
+size_t record_reader_wants(const struct record_reader *r);
 // So many were put there. CORE_ERR_VERIFY_FAILED (a record does not open), CORE_ERR_MALFORMED, CORE_ERR_TOO_LARGE or
 // another of wire_header_decode, CORE_ERR_LIMIT (not allowed), CORE_ERR_NO_MEMORY; after an error the stream is over.
 CORE_MUST_USE enum core_err record_reader_put(struct record_reader *r, size_t size);
