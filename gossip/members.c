@@ -7,6 +7,8 @@
 
 enum { CAPACITY_FIRST = 16, TOMBSTONES_FIRST = 8 };
 
+// Thousands of peers with thousands of members each fit one simulator's process.
+_Static_assert(sizeof(struct member) <= 64, "a member is small");
 _Static_assert(4 + RECORD_MAX + 4 + MEMBERS_ACCUSATIONS_MAX <= GOSSIP_ENTRY_MAX, "an entry fits its bound");
 
 static uint64_t prefix_of(const struct core_id *id)
@@ -62,17 +64,26 @@ void members_close(struct members *m)
     free(m->tombstones);
     free(m->items);
     free(m->order);
+    free(m->prefixes);
     *m = (struct members){0};
 }
 
 // ---- looking ----
 
+// Ids are keys' bytes, spread evenly: the search begins near where the id would lie, and widens from there.
 uint32_t members_from(const struct members *m, uint64_t prefix)
 {
     uint32_t low = 0, high = m->count;
+    uint32_t at = (uint32_t)((prefix >> 32) * high >> 32);
+    for (uint32_t step = 8; at < high && m->prefixes[at] < prefix; step *= 4) {
+        low = at + 1;
+        at = high - low > step ? low + step : high;
+    }
+    if (at < high) high = at;
+    for (uint32_t step = 8; high > low + step && m->prefixes[high - step] >= prefix; step *= 4) high -= step;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
-        if (m->items[m->order[middle]].prefix < prefix)
+        if (m->prefixes[middle] < prefix)
             low = middle + 1;
         else
             high = middle;
@@ -85,8 +96,7 @@ static uint32_t lower_bound(const struct members *m, const struct core_id *id)
 {
     const uint64_t prefix = prefix_of(id);
     uint32_t at = members_from(m, prefix);
-    while (at < m->count && members_at(m, at)->prefix == prefix && id_compare(&members_at(m, at)->record->id, id) < 0)
-        at++;
+    while (at < m->count && m->prefixes[at] == prefix && id_compare(&members_at(m, at)->record->id, id) < 0) at++;
     return at;
 }
 
@@ -99,7 +109,7 @@ struct member *members_at(const struct members *m, uint32_t index)
 struct member *members_find(const struct members *m, const struct core_id *id)
 {
     const uint32_t at = lower_bound(m, id);
-    if (at == m->count) return NULL;
+    if (at == m->count || m->prefixes[at] != prefix_of(id)) return NULL;
     struct member *member = members_at(m, at);
     return id_equal(&member->record->id, id) ? member : NULL;
 }
@@ -217,7 +227,9 @@ static void remove_at(struct members *m, uint32_t index, bool bury)
     else
         record_pool_release_record(m->pool, member->record);
     *member = (struct member){0};
-    memmove(&m->order[index], &m->order[index + 1], (m->count - index - 1) * sizeof *m->order);
+    const uint32_t behind = m->count - index - 1;
+    memmove(&m->order[index], &m->order[index + 1], behind * sizeof *m->order);
+    memmove(&m->prefixes[index], &m->prefixes[index + 1], behind * sizeof *m->prefixes);
     m->order[--m->count] = place;
 }
 
@@ -308,7 +320,9 @@ static bool grow(struct members *m)
     if (items) m->items = items;
     uint32_t *order = realloc(m->order, capacity * sizeof *order);
     if (order) m->order = order;
-    if (!items || !order) return false;
+    uint64_t *prefixes = realloc(m->prefixes, capacity * sizeof *prefixes);
+    if (prefixes) m->prefixes = prefixes;
+    if (!items || !order || !prefixes) return false;
     for (uint32_t i = m->capacity; i < capacity; i++) m->order[i] = i;
     m->capacity = capacity;
     return true;
@@ -320,7 +334,9 @@ static struct member *insert(struct members *m, const struct core_id *id)
     if (!make_room(m, id) || !grow(m)) return NULL;
     const uint32_t at = lower_bound(m, id), place = m->order[m->count];
     memmove(&m->order[at + 1], &m->order[at], (m->count - at) * sizeof *m->order);
+    memmove(&m->prefixes[at + 1], &m->prefixes[at], (m->count - at) * sizeof *m->prefixes);
     m->order[at] = place;
+    m->prefixes[at] = prefix_of(id);
     m->count++;
     struct member *member = &m->items[place];
     *member = (struct member){.prefix = prefix_of(id)};

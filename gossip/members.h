@@ -49,8 +49,6 @@ struct member {
     uint64_t prefix;                                         // first 8 bytes of the id, big-endian
     uint64_t since_ms;                                       // its state's last change here
     uint64_t heard_ms;                                       // over a link; 0: never
-    uint64_t retry_ms;                                       // gossip/view: the next try of a dead member,
-    uint32_t retry_wait_ms;                                  // and the wait after it
     bool dead;                                               // the accusations stood for long enough
     bool quiet;                                              // not in the digest any more
 };
@@ -69,6 +67,7 @@ struct members {
     bool pool_is_own;
     struct member *items;  // a pointer to one is good until the next record is put
     uint32_t *order;       // places in `items`, ascending by id; behind the first `count` the free ones
+    uint64_t *prefixes;    // of order's members, side by side for the search
     uint32_t count;
     uint32_t capacity;   // taken; at most options->members_max
     uint32_t states[4];  // members in each enum gossip_state
