@@ -261,8 +261,10 @@ void mesh_tables_load(struct mesh_world *w)
     const uint32_t count = all ? nodes : w->options.members_max - w->options.members_max / 8;
     for (uint32_t i = 0; i < nodes; i++) {
         struct mesh_node *n = &w->nodes[i];
+        // A sample: every so manieth, from anywhere.
+        const uint32_t step = all ? 1 : 1 + mesh_chance(w, nodes / count), first = all ? 0 : mesh_chance(w, nodes);
         for (uint32_t k = 0; k < count; k++) {
-            const uint32_t other = all ? k : mesh_chance(w, nodes);
+            const uint32_t other = (uint32_t)((first + (uint64_t)k * step) % nodes);
             if (other == i) continue;
             const enum core_err err =
                 gossip_entry_load(n->gossip, (struct slice){entries[other], sizes[other]}, mesh_clock(w, n));

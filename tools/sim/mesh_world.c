@@ -14,9 +14,9 @@ enum {
     SETTLE_MS = 8000,         // a formed mesh takes so long to link up
     QUIET_MS = 3000,          // then it is left alone for so long
     HUSHED = 256,             // peers from which on a formed mesh forms hushed,
+    HUGE_MESH = 4096,         // peers from which on all that is shorter
     HUSHED_HEAR_MS = 30000,   // until coordinates have settled: all hear of all once more
     HUSHED_MS = 90000,        // so long
-    SKIP_MS = 3600000,        // and stands for an hour
     CALM_LIMIT_MS = 240000,   // after faults, all is whole by then
     REST_MS = 20000,          // the idle window at the end
     MANY = 1024,
@@ -275,13 +275,17 @@ static void handle(struct mesh_world *w, struct mesh_event *e)
     }
 }
 
+static uint64_t scaled(const struct mesh_world *w, uint64_t ms)
+{
+    return w->options.nodes > HUGE_MESH ? ms / 3 : ms;
+}
+
 // A large mesh that has stood for long: its links are made and its coordinates settle while nobody's words about itself
-// are passed on (every peer enters at once, which no mesh does); then all have heard all, and an hour goes by.
+// are passed on (every peer enters at once, which no mesh does); then all have heard all.
 static void end_hush(struct mesh_world *w)
 {
     w->hushed = false;
     mesh_tables_load(w);
-    for (uint32_t i = 0; i < w->options.nodes; i++) w->nodes[i].clock_ms += SKIP_MS;
 }
 
 static uint32_t acting_seconds(const struct mesh_options *o)
@@ -304,11 +308,11 @@ static bool advance(struct mesh_world *w, uint64_t *formed_us, uint64_t *whole_u
     struct mesh_report *r = w->report;
     char why[160];
     if (!w->acting) {
-        if (w->hushed && !w->heard_all && w->now_us > HUSHED_HEAR_MS * 1000ull) {
+        if (w->hushed && !w->heard_all && w->now_us > scaled(w, HUSHED_HEAR_MS) * 1000) {
             w->heard_all = true;
             mesh_tables_load(w);
         }
-        if (w->hushed && w->now_us > HUSHED_MS * 1000ull) end_hush(w);
+        if (w->hushed && w->now_us > scaled(w, HUSHED_MS) * 1000) end_hush(w);
         if (w->hushed) return true;
         if (!*formed_us && (!w->options.storm || w->now_us > MESH_STORM_US + 10000) &&
             measure_whole(w, why, sizeof why)) {
@@ -316,7 +320,7 @@ static bool advance(struct mesh_world *w, uint64_t *formed_us, uint64_t *whole_u
             r->formed_ms = (w->now_us - (w->options.storm ? MESH_STORM_US : 0)) / 1000;
         }
         const uint64_t settle_ms =
-            w->options.storm ? SETTLE_STORM_MS : SETTLE_MS + (w->options.nodes > HUSHED ? HUSHED_MS : 0);
+            w->options.storm ? SETTLE_STORM_MS : SETTLE_MS + (w->options.nodes > HUSHED ? scaled(w, HUSHED_MS) : 0);
         if (*formed_us ? w->now_us > *formed_us + QUIET_MS * 1000ull : w->now_us > settle_ms * 1000) begin_acting(w);
         return true;
     }
@@ -338,7 +342,7 @@ static bool advance(struct mesh_world *w, uint64_t *formed_us, uint64_t *whole_u
         }
         return true;
     }
-    return w->now_us < *whole_us + REST_MS * 1000ull;
+    return w->now_us < *whole_us + scaled(w, REST_MS) * 1000;
 }
 
 bool mesh_run(const struct mesh_options *options, struct mesh_report *report)

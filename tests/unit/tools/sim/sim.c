@@ -111,6 +111,38 @@ static void other_updates_after_a_restart_are_caught(void **state)
     is_caught(BREAK_TRAINING, FAULT_RESTART, 20, "restart:");
 }
 
+// Without its record a trainer that lost the state of its inner optimizer announces a second update for the round.
+static void commits_without_persist_are_caught(void **state)
+{
+    (void)state;
+    is_caught(BREAK_COMMIT, FAULT_RESTART | FAULT_LOSS, 40, "restart:");
+}
+
+// Nothing that a stranger sends is believed: forged votes and commits, garbage shards, others' messages once more.
+static void a_hostile_stranger_changes_nothing(void **state)
+{
+    (void)state;
+    uint64_t refused = 0;
+    for (uint64_t seed = 1; seed <= 5; seed++) {
+        struct sim_report report;
+        const struct sim_options options = {.nodes = 6, .rounds = 5, .seed = seed, .hostile = true};
+        if (!sim_run(&options, &report)) print_error("seed %llu: %s\n", (unsigned long long)seed, report.what);
+        assert_false(report.failed);
+        refused += report.refused;
+    }
+    assert_true(refused > 0);
+}
+
+static void varied_seeds_hold(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 5000; seed < 5020; seed++) {
+        struct sim_options options = {0};
+        sim_vary(&options, seed);
+        holds(&options);
+    }
+}
+
 static void a_stalled_run_is_caught(void **state)
 {
     (void)state;
@@ -148,6 +180,9 @@ int main(void)
         cmocka_unit_test(votes_without_persist_are_caught),
         cmocka_unit_test(votes_forgotten_in_a_restart_are_caught),
         cmocka_unit_test(other_updates_after_a_restart_are_caught),
+        cmocka_unit_test(commits_without_persist_are_caught),
+        cmocka_unit_test(a_hostile_stranger_changes_nothing),
+        cmocka_unit_test(varied_seeds_hold),
         cmocka_unit_test(a_stalled_run_is_caught),
         cmocka_unit_test(a_changed_record_is_caught),
         cmocka_unit_test(shards_on_one_peer_are_caught),
