@@ -40,13 +40,15 @@ class Mesh:
         states = peer.states()
         return all(states.get(f"p{k + 1}") == "alive" for k in range(len(self.peers)))
 
-    def bad_member(self, name):
-        """A member that was admitted and then fell into wrong hands: its home."""
-        peer = self.world.member(name, self.peers[0])
-        until(lambda: all(name in p.states() for p in self.peers), f"{name} is known")
-        peer.run("down")
-        until(lambda: all(p.states()[name] != "alive" for p in self.peers), f"{name} is seen to be gone")
-        return peer
+    def bad_members(self, count):
+        """Homes of members that were admitted and then fell into wrong hands."""
+        members = [self.world.member(f"bad{k}", self.peers[0]) for k in range(count)]
+        for member in members:
+            member.run("down")
+        names = [f"bad{k}" for k in range(count)]
+        until(lambda: all(states.get(name) in ("dead", "left") for states in (p.states() for p in self.peers) for name in names),
+              lambda: f"{names} are seen to be gone: {self.peers[0].states()}")
+        return members
 
     def start(self, attack, victim=0, home=None, about=None, **options):
         status = self.status(self.peers[victim])
@@ -141,7 +143,7 @@ def strangers_past_the_handshake(world):
     equal(mesh.attack("overfeed", count=512, seconds=20, **{"from": "127.0.0.10"})["closed"], 1, "who pours is cut off")
     equal(mesh.attack("hello-of-another-mesh", seconds=10)["closed"], 1, "another mesh's HELLO")
     mesh.counted("WRONG_MESH")
-    bad = mesh.bad_member("bad")
+    bad = mesh.bad_members(1)[0]
     equal(mesh.attack("hello-stolen", home=bad, seconds=10)["closed"], 1, "a member's HELLO over another key")
     mesh.counted("WRONG_KEY")
     for name in ("hello-for-another", "hello-forged"):
@@ -168,7 +170,7 @@ def handshakes_by_the_hundred(world):
 def nonsense_from_a_member(world):
     """Every message of the table with nothing, extremes and noise in it; garbage bodies, unknown types, too much."""
     mesh = Mesh(world)
-    members = [mesh.bad_member(f"bad{k}") for k in range(4)]
+    members = mesh.bad_members(4)
     processes = [mesh.start("fields", home=m, victim=k % 3, seed=k, count=4, seconds=30) for k, m in enumerate(members)]
     for process in processes:
         result = mesh.end(process)
@@ -186,7 +188,7 @@ def nonsense_from_a_member(world):
 def lies_about_members(world):
     """Forged records, another's accusation, equivocation, replays: refused by reason; nobody healthy is accused by them."""
     mesh = Mesh(world)
-    bad = mesh.bad_member("bad")
+    bad = mesh.bad_members(1)[0]
     other = mesh.status(mesh.peers[1])["id"]
     mesh.attack("forged-records", home=bad, about=other, count=3)
     mesh.counted("BAD_SIGNATURE", "signature")
@@ -202,7 +204,7 @@ def lies_about_members(world):
 def false_accusations(world):
     """A member says of an honest one that it is silent, again and again: contradicted each time, nobody thinks it dead."""
     mesh = Mesh(world)
-    bad = mesh.bad_member("bad")
+    bad = mesh.bad_members(1)[0]
     target = mesh.status(mesh.peers[1])
     process = mesh.start("accuse", home=bad, about=target["id"], count=20, seconds=6)
     seen = set()
@@ -220,7 +222,7 @@ def false_accusations(world):
 def floods_from_a_member(world):
     """Casts, pings and shuffles of made-up peers without end, while a run goes on: dropped, counted, the run completes."""
     mesh = Mesh(world)
-    members = [mesh.bad_member(f"bad{k}") for k in range(3)]
+    members = mesh.bad_members(3)
     run = tiny_run(world, mesh.peers[0], 5000)
     wait_for_round(mesh.peers, run, 2)
     before = mesh.peers[1].round(run)
@@ -240,7 +242,7 @@ def floods_from_a_member(world):
 def bulk_without_measure(world):
     """Chunks that nobody asked for, too large ones, thousands asked for and not taken, a member that reads nothing."""
     mesh = Mesh(world)
-    members = [mesh.bad_member(f"bad{k}") for k in range(4)]
+    members = mesh.bad_members(4)
     data = world.file("large.txt", os.urandom(12 << 20).hex()[:20 << 20])
     model = world.file("tiny.model", "layers = 1\nwidth = 32\nheads = 2\ninner = 64\ncontext = 32\nbatch = 1\ntied = yes\n")
     run = mesh.peers[0].json("train", "--data", data, "--model", model, "--rounds", "1", "--inner-steps", "1", "--seed", "99",
@@ -264,7 +266,7 @@ def bulk_without_measure(world):
 def bulk_lanes_that_lie(world):
     """A bulk lane without its proof or ticket, records that do not open, memory that is open, short or missing."""
     mesh = Mesh(world)
-    members = [mesh.bad_member(f"bad{k}") for k in range(4)]
+    members = mesh.bad_members(4)
     for k, name in enumerate(("lane-wrong-proof", "lane-tampered", "lane-too-large", "lane-unsealed", "memory-unsealed",
                               "memory-truncated", "memory-missing")):
         result = mesh.attack(name, home=members[k % 4], victim=k % 3, seconds=15)
