@@ -7,6 +7,7 @@
 
 #include "core/bytes.h"
 #include "core/hash.h"
+#include "tools/client.h"
 #include "tools/hosts_state.h"
 #include "tools/hosts_verbs.h"
 #include "tools/relay.h"
@@ -168,19 +169,37 @@ int command_hosts_down(struct call *call)
     return 0;
 }
 
-static void print_tag(void *context, const char *tag)
+static void add_tag(void *context, const char *tag)
 {
-    const struct call *call = context;
-    if (!call->out.json) printf("%s  %u hosts\n", tag, hosts_count(tag));
+    json_array_append_new(context, json_pack("{s:s,s:i}", "tag", tag, "hosts", (int)hosts_count(tag)));
+}
+
+static int list_tags(const struct call *call)
+{
+    json_t *tags = json_array(), *tag;
+    size_t i;
+    hosts_state_tags(add_tag, tags);
+    if (call->out.json) {
+        output_json(json_pack("{s:o}", "tags", tags));
+        return 0;
+    }
+    static const struct table_column columns[] = {{"TAG", false, 0}, {"HOSTS", true, 0}};
+    struct table table;
+    table_open(&table, columns, sizeof columns / sizeof columns[0]);
+    json_array_foreach(tags, i, tag)
+    {
+        table_add(&table, TINT_BOLD, "%s", field_text(tag, "tag", ""));
+        table_add(&table, TINT_NONE, "%.0f", field_number(tag, "hosts", 0));
+    }
+    table_print(&table, &call->out);
+    json_decref(tags);
+    return 0;
 }
 
 int command_hosts_list(struct call *call)
 {
     char tag[HOSTS_TAG_SIZE];
-    if (args_has(&call->args, "all")) {
-        hosts_state_tags(print_tag, call);
-        return 0;
-    }
+    if (args_has(&call->args, "all")) return list_tags(call);
     return show(call, hosts_tag_of(call, tag));
 }
 

@@ -18,6 +18,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 GUARD = 60  # seconds, for anything that has no limit of its own
 CASES = []
+NO_HOSTS = []  # why network namespaces cannot be made here, once that is known
 
 
 class Failed(Exception):
@@ -228,9 +229,13 @@ class World:
         return [self.peer(f"{home}/lab/{k}") for k in range(1, count + 1)]
 
     def need_hosts(self):
+        """Skips the case where network namespaces with all their limits cannot be made; the reason is told once."""
+        if NO_HOSTS:
+            raise Skipped("no network namespaces, as said above")
         tried = self.run("--home", self.path("probe"), "lab", "hosts", "up", "1", "--rate", "1gbit", "--delay", "1ms", "--loss", "1%")
         self.run("--home", self.path("probe"), "lab", "hosts", "down")
         if tried.status:
+            NO_HOSTS.append(tried.err.strip())
             raise Skipped(f"NO NETWORK NAMESPACES HERE: {tried.err.strip()}")
 
     def homes(self):
