@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,6 +149,52 @@ static void an_accusation_has_its_documented_bytes(void **state)
         assert_false(accepted);
         o.bytes[i] ^= 4;
     }
+}
+
+// The block "```hex NAME" of docs/wire-format.md.
+static size_t example(const char *name, uint8_t *out, size_t capacity)
+{
+    static char page[1 << 17];
+    FILE *f = fopen("docs/wire-format.md", "rb");
+    assert_non_null(f);
+    page[fread(page, 1, sizeof page - 1, f)] = 0;
+    fclose(f);
+    char head[64], digits[2 * RECORD_MAX];
+    snprintf(head, sizeof head, "```hex %s\n", name);
+    const char *at = strstr(page, head);
+    assert_non_null(at);
+    size_t count = 0;
+    for (at += strlen(head); *at != '`'; at++) {
+        assert_true(count < sizeof digits - 1);
+        if (*at != '\n') digits[count++] = *at;
+    }
+    digits[count] = 0;
+    assert_true(count / 2 <= capacity && hex_decode(out, count / 2, digits));
+    return count / 2;
+}
+
+// They were made by Python's struct, hashlib and cryptography.
+static void the_documented_examples_are_read(void **state)
+{
+    (void)state;
+    const struct core_key founder = sign_key_from_seed((uint8_t[CORE_SEED_SIZE]){
+        1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1});
+    uint8_t bytes[RECORD_MAX];
+    struct member_record r;
+    size_t size = example("member record", bytes, sizeof bytes);
+    assert_int_equal(record_read(&r, (struct slice){bytes, size}), CORE_ERR_OK);
+    assert_true(record_signed(&r, NULL));
+    assert_true(r.incarnation == 3 && r.seq == 1 && r.session == 0x1122334455667788 && r.located && !r.left);
+    assert_true(r.name.size == 3 && memcmp(r.name.data, "bob", 3) == 0);
+    assert_true(r.site.size == 5 && memcmp(r.site.data, "attic", 5) == 0);
+    assert_true(r.coordinates.at_us[1] == -2000 && r.coordinates.height_us == 500 && r.coordinates.error == 200);
+    assert_true(r.watcher_count == 1 && id_equal(&r.watchers[0], &founder.id));
+    struct accusation a;
+    uint8_t statement[ACCUSATION_SIZE];
+    size = example("accusation", statement, sizeof statement);
+    assert_int_equal(accusation_read(&a, (struct slice){statement, size}), CORE_ERR_OK);
+    assert_true(accusation_signed(&a, NULL) && a.incarnation == 3);
+    assert_true(id_equal(&a.target, &r.id) && id_equal(&a.accuser, &founder.id));
 }
 
 static void a_name_cannot_drive_a_terminal(void **state)
@@ -513,6 +560,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_record_has_its_documented_bytes),
         cmocka_unit_test(an_accusation_has_its_documented_bytes),
+        cmocka_unit_test(the_documented_examples_are_read),
         cmocka_unit_test(a_name_cannot_drive_a_terminal),
         cmocka_unit_test(forgeries_are_refused),
         cmocka_unit_test(states_follow_incarnation_and_accusers),
