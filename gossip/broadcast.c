@@ -7,19 +7,20 @@
 
 enum {
     ANNOUNCE_MS = 100,  // announcements are gathered so long
-    PATIENCE_MAX_MS = 2000,
+    PATIENCE_MAX_MS = 1000,
     PATIENCE_PARTS = 1024,
     BUSY_MS = 50,         // broadcasts that come closer than this may be on their way together
     DUPLICATES_MS = 200,  // duplicates that come closer than this are of one cycle
     PRUNE_MS = 1000,
-    RECENT_MS = 1000,
-    RECENT_FOR_MS = 10000,  // what is older has been told of often enough
+    RECENT_MS = 500,
+    RECENT_FOR_MS = 30000,  // what is older has been told of often enough
     RECENT_AGE_MS = 300,    // what is younger is still on its way
     BULK_WAIT_MS = 1000,    // for an answer to a graft of a large payload, and
     BULK_WAIT_RATE = 1024,  // bytes in a millisecond
     HAVE_ITEM = 1 + CAST_KEY_SIZE,
-    HAVE_MAX = 1024,          // items of one CAST_HAVE
-    RECENT_MAX = 4096,        // keys of one CAST_RECENT
+    HAVE_MAX = 1024,    // items of one CAST_HAVE
+    RECENT_MAX = 4096,  // keys of one CAST_RECENT
+    TRIES_MAX = 8,
     GRAFT_MAX = 64,           // keys of one CAST_GRAFT
     ANNOUNCED_MAX = 2048,     // missing rows that one neighbour can open
     SHORTER_BY = 3,           // hops that make another parent worth while
@@ -291,22 +292,35 @@ static bool is_edge(struct broadcast *b, const struct link *link, const struct b
     return true;
 }
 
-// Asks the next who announced it. False when nobody is left: it is forgotten, until it is announced again.
+// Everyone who announced it, once more: what was asked for, or its answer, may be lost.
+static void ask_again(struct broadcast *b, struct broadcast_missing *row)
+{
+    for (uint32_t i = 0; i < b->links->count && row->count < BROADCAST_ANNOUNCERS; i++) {
+        const uint32_t bit = b->links->items[i].cast_bit;
+        if (bit & row->announced) row->announcers[row->count++] = bit;
+    }
+}
+
+// Asks the next who announced it. False when it was asked for often enough: it is forgotten, until it is announced
+// again.
 static bool ask_next(struct broadcast *b, struct broadcast_missing *row, struct graft *graft, uint64_t now_ms,
                      struct outbox *out)
 {
-    while (row->count > 0) {
-        struct link *link = link_of_bit(b, row->announcers[0]);
+    if (row->count == 0 && row->tries < TRIES_MAX) ask_again(b, row);
+    struct link *link = NULL;
+    while (!link && row->count > 0) {
+        link = link_of_bit(b, row->announcers[0]);
         row->count--;
         memmove(&row->announcers[0], &row->announcers[1], row->count * sizeof row->announcers[0]);
-        if (!link) continue;
-        row->asked = true;
-        row->asked_of = link->cast_bit;
-        row->ask_ms = now_ms + (row->size ? BULK_WAIT_MS + row->size / BULK_WAIT_RATE : patience_ms(b));
-        graft_add(b, graft, link, is_edge(b, link, row, now_ms), row->key, out);
-        return true;
     }
-    return false;
+    if (!link) return false;
+    row->asked = true;
+    row->asked_of = link->cast_bit;
+    row->tries++;
+    const uint64_t bulk_ms = row->size ? BULK_WAIT_MS + row->size / BULK_WAIT_RATE : 0;
+    row->ask_ms = now_ms + b->options->graft_ms + 4 * link->rtt_us / 1000 + bulk_ms;
+    graft_add(b, graft, link, is_edge(b, link, row, now_ms), row->key, out);
+    return true;
 }
 
 // One announced key: `size` and `repair` as in the row.
@@ -520,6 +534,15 @@ bool broadcast_message(struct broadcast *b, const struct core_id *from, const st
 
 // ---- neighbours ----
 
+// Thrice at most, and nobody who is known to have it. Counts.
+static bool is_worth_telling(struct cast_entry *e, uint32_t bit)
+{
+    if ((e->has & bit) || (e->told[0] & e->told[1] & bit)) return false;
+    e->told[1] ^= e->told[0] & bit;
+    e->told[0] ^= bit;
+    return true;
+}
+
 // Keys of what is kept that `link` is not known to have, the newest first; large ones are announced as such.
 static void tell_recent(struct broadcast *b, const struct link *link, uint64_t age_min_ms, uint64_t age_max_ms,
                         uint32_t max, uint64_t now_ms, struct outbox *out)
@@ -528,10 +551,10 @@ static void tell_recent(struct broadcast *b, const struct link *link, uint64_t a
     list_begin(&list, &link->id, out);
     uint32_t told = 0;
     for (uint64_t number = b->store.next; number-- > b->store.first && told < max;) {
-        const struct cast_entry *e = cast_store_at(&b->store, number);
+        struct cast_entry *e = cast_store_at(&b->store, number);
         const uint64_t age_ms = now_ms - e->at_ms;
         if (age_ms > age_max_ms) break;
-        if (age_ms < age_min_ms || (e->has & link->cast_bit) || !is_repaired_here(e)) continue;
+        if (age_ms < age_min_ms || !is_repaired_here(e) || !is_worth_telling(e, link->cast_bit)) continue;
         told++;
         if (is_large(e->payload.size))
             announce_large(e, &link->id, out);

@@ -8,20 +8,26 @@
 //
 //   (unknown) --CAST, CAST_BULK--> known, kept, sent on
 //       '--CAST_HAVE, CAST_RECENT--> missing --CAST, CAST_BULK--> known
-//                                       '--its time is up--> asked of the first announcer, then of the next, then
-//                                          forgotten until it is announced again
+//                                       '--its time is up--> asked of the first announcer, then of the next, and
+//                                          again, then forgotten until it is announced again
 //
 // Where we go beyond the paper:
 //   large payloads (above GOSSIP_PUSH_MAX) are never pushed: they are announced at once, one by one, and pulled from
 //     the first who announced them. Nobody who announced one is sent it or told of it, as with gossipsub's IDONTWANT.
-//   prunes only while the edge to the parent, over which the broadcast came first, is eager: two broadcasts on their
-//     way at once would otherwise each prune the other's edge and cut a subtree off.
+//   prunes only while the edge to the parent, over which the broadcast came first, is eager; and while many broadcasts
+//     are on their way at once, only after a time that each peer draws for itself: otherwise several peers would cut
+//     one cycle, each at another edge, and a subtree would be off.
 //   patience: an announced broadcast is waited for as long as broadcasts usually come after their announcement.
-//   a shorter way: who announces with far fewer hops than the parent's takes the parent's place (the paper's own
-//     optimisation).
-//   repair: while there are recent broadcasts, one neighbour a second, in turn, is told the keys of those that it is
-//     not known to have (CAST_RECENT), and a new neighbour those of all that are kept. This costs nothing where nothing
-//     was broadcast. Members' records are left out: their digests repair them (gossip/members).
+//     Of a subtree that was cut off one peer grafts, the others get it through that one: each waits a little longer by
+//     chance, and makes no edge where the same neighbour's later announcements came true by themselves.
+//   a shorter way: who announces with far fewer hops than the parent's becomes eager too (the paper's optimisation
+//     prunes the parent at once, which senders in different places make each other undo); the cycle that this makes is
+//     cut where it is longest. Rarer each time.
+//   a lost eager edge is replaced by a lazy one at once, before anything is missed.
+//   repair: while there are recent broadcasts, one neighbour after the other is told the keys of those that it is not
+//     known to have (CAST_RECENT), each key thrice in half a minute, and a new neighbour those of all that are kept.
+//     This costs nothing where nothing was broadcast. Members' records are left out: their digests repair them
+//     (gossip/members).
 //
 // Invariants: a broadcast is delivered once while its key is remembered; no payload goes to a neighbour that is known
 // to have it; what answers to one neighbour's grafts cost is bounded (BROADCAST_SERVE_*). Memory: gossip/cast_store,
@@ -55,6 +61,7 @@ struct broadcast_missing {
     uint32_t announced;  // bits of all who announced it
     uint32_t opener;     // bit of the first
     uint32_t asked_of;   // bit of whom it was asked last
+    uint32_t tries;      // times it was asked for
     bool asked;
     bool repair;        // found by anti-entropy
     uint32_t size;      // 0, or of a large payload

@@ -115,6 +115,8 @@ void cast_store_bit_reuse(struct cast_store *s, uint32_t bit)
         struct cast_entry *e = cast_store_at(s, number);
         e->has &= ~bit;
         e->sent &= ~bit;
+        e->told[0] &= ~bit;
+        e->told[1] &= ~bit;
     }
     for (uint32_t i = 0; i < s->seen_count; i++) s->seen[i].parent &= ~bit;
 }

@@ -31,6 +31,7 @@ struct cast_entry {
     uint64_t at_ms;        // when it came
     uint32_t has;          // neighbours that are known to have it: they sent or announced it
     uint32_t sent;         // neighbours that it was sent or announced to
+    uint32_t told[2];      // the bits of a count for each neighbour: of CAST_RECENT that told of it
     bool answer;           // came because it was asked for
     struct slice payload;  // malloc'ed
 };

@@ -75,7 +75,7 @@ struct gossip_options {
     uint32_t passive_size;     // 30  and passive view
     uint32_t walk_active;      // 6   ARWL
     uint32_t walk_passive;     // 3   PRWL
-    uint32_t random_size;      // 2   neighbours that are never exchanged for nearer ones
+    uint32_t random_size;      // 2   neighbours at least that are never exchanged for nearer ones
     uint32_t near_ms;          // 10000  how often a nearer neighbour is looked for
     uint32_t shuffle_ms;       // 30000
     uint32_t dial_timeout_ms;  // 4000

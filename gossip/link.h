@@ -21,20 +21,22 @@ struct link {
     bool dialed;          // by the view: hung up when it is not wanted
     bool chosen;          // this peer asked it to be a neighbour, not the other way round
     bool near;            // a neighbour in a farther one's place
+    bool anchor;          // found at random and never exchanged; while asked: wished as one
     uint64_t number;      // neighbours are numbered as they come
     struct bucket views;  // VIEW_* messages that are taken from it
     // gossip/broadcast.c
-    bool lazy;             // is told of broadcasts, not sent them
+    bool lazy;              // is told of broadcasts, not sent them
     uint64_t duplicate_ms;  // the last duplicate of several
     uint64_t prune_ms;      // when they are enough
     uint64_t through_ms;    // when something that it announced had come, or came, by itself
-    uint32_t cast_bit;     // this neighbour in sets of neighbours; 0: none yet, or no neighbour
-    uint32_t cast_rows;    // missing broadcasts that it was the first to announce
-    struct bucket served;  // bytes that its grafts were answered with
+    uint32_t cast_bit;      // this neighbour in sets of neighbours; 0: none yet, or no neighbour
+    uint32_t cast_rows;     // missing broadcasts that it was the first to announce
+    struct bucket served;   // bytes that its grafts were answered with
     // gossip/monitor.c
-    uint64_t heard_ms;   // anything came over the link
+    uint64_t heard_ms;     // anything came over the link
     uint64_t watched_ms;   // since when it is a neighbour
-    uint64_t due_ms;       // the next ping, where this end pings
+    bool turn;             // this end sends the next ping: the ends take turns, the lower id first
+    uint64_t due_ms;       // that ping
     uint64_t waiting_ms;   // the first ping since which nothing came; 0: none
     bool pinged_again;     // since that one
     uint32_t vouched;      // silences in a row that others contradicted

@@ -9,7 +9,7 @@
 enum {
     MASS_SILENCE_HEALTH = 2,  // no worse for it alone: a real split is to be seen too
     NEIGHBORS_LEAST = 2,
-    PROBES_RATE = 8,          // questions a second that one peer may put
+    PROBES_RATE = 8,  // questions a second that one peer may put
     PROBES_BURST = 64,
 };
 
@@ -90,6 +90,7 @@ void monitor_neighbor_up(struct monitor *m, struct link *link, uint64_t now_ms)
 {
     m->neighbors = link_table_neighbors(m->links);
     link->watched_ms = now_ms;
+    link->turn = id_compare(&m->members->self, &link->id) < 0;
     link->due_ms = now_ms + rng_below(&m->rng, ping_every_ms(m));  // a peer's watchers don't all look at one time
     link->waiting_ms = 0;
 }
@@ -115,14 +116,15 @@ void monitor_ping(struct monitor *m, const struct core_id *peer, struct outbox *
     outbox_send(out, peer, &message);
 }
 
-static bool is_pinger(const struct monitor *m, const struct link *link)
+static uint64_t next_ping_ms(struct monitor *m, uint64_t now_ms)
 {
-    return id_compare(&m->members->self, &link->id) < 0;
+    const uint64_t every = ping_every_ms(m);
+    return now_ms + every - every / 16 + rng_below(&m->rng, every / 8 + 1);
 }
 
 static uint64_t ping_due_ms(const struct monitor *m, const struct link *link)
 {
-    if (is_pinger(m, link)) return link->due_ms;
+    if (link->turn) return link->due_ms;
     const uint64_t every = ping_every_ms(m);
     const uint64_t from_ms = link->heard_ms > link->watched_ms ? link->heard_ms : link->watched_ms;
     return from_ms + every + every / 8;
@@ -147,8 +149,8 @@ static bool link_tick(struct monitor *m, struct link *link, uint64_t now_ms, str
     if (link->waiting_ms != 0 && link->pinged_again) return true;
     link->pinged_again = link->waiting_ms != 0;
     if (link->waiting_ms == 0) link->waiting_ms = now_ms;
-    const uint64_t every = ping_every_ms(m);
-    link->due_ms = now_ms + every - every / 16 + rng_below(&m->rng, every / 8 + 1);
+    link->due_ms = next_ping_ms(m, now_ms);
+    link->turn = false;
     monitor_ping(m, &link->id, out);
     return false;
 }
@@ -202,18 +204,20 @@ uint64_t monitor_next_ms(const struct monitor *m)
 
 // ---- messages ----
 
-static void ping_received(struct monitor *m, const struct core_id *from, uint64_t nonce, struct outbox *out)
+static void ping_received(struct monitor *m, struct link *link, uint64_t nonce, uint64_t now_ms, struct outbox *out)
 {
+    if (nonce != 0) {
+        link->turn = true;  // both ends measure
+        link->due_ms = next_ping_ms(m, now_ms);
+    }
     uint8_t point[COORDINATES_SIZE];
     struct message pong = {.type = MESSAGE_PONG};
     pong.pong.nonce = nonce;
     pong.pong.members = sync_root(m->members);
-    if (m->coordinates->samples > 0) {
-        const struct coordinates_point own = coordinates_rounded(m->coordinates);
-        coordinates_write(point, &own);
-        pong.pong.coordinates = (struct slice){point, sizeof point};
-    }
-    outbox_send(out, from, &pong);
+    const struct coordinates_point own = coordinates_rounded(m->coordinates);
+    coordinates_write(point, &own);
+    pong.pong.coordinates = (struct slice){point, sizeof point};
+    outbox_send(out, &link->id, &pong);
 }
 
 static enum core_err pong_received(struct link *link, const struct message_pong *pong)
@@ -231,7 +235,7 @@ bool monitor_message(struct monitor *m, const struct core_id *from, const struct
     struct link *link = link_table_find(m->links, from);
     check(link);
     switch (message->type) {
-    case MESSAGE_PING: ping_received(m, from, message->ping.nonce, out); return true;
+    case MESSAGE_PING: ping_received(m, link, message->ping.nonce, now_ms, out); return true;
     case MESSAGE_PONG: *err = pong_received(link, &message->pong); return true;
     case MESSAGE_PROBE:
         if (bucket_take(&link->probes, 1, PROBES_RATE, PROBES_BURST, now_ms))

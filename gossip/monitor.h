@@ -1,10 +1,10 @@
 // Who is alive: neighbours watch each other over their links. SWIM's suspicion and refutation (Das, Gupta, Motivala,
 // DSN 2002) with Lifeguard's local health (Dadgar, Phillips, Currey, 2018), but over links, not by probing at random.
 //
-// Of a link's ends the one with the lower id pings, once in ping_ms (more often, where a peer has fewer than active_size
-// neighbours); the other pings when it has heard nothing for an eighth longer. A ping that nothing answers is repeated
-// at half of silent_ms; at silent_ms (and four round trips) the neighbour is doubted. Any message answers. A doubt about
-// member X, as this peer goes through it:
+// A link's ends take turns to ping, once in ping_ms (more often, where a peer has fewer than active_size neighbours), so
+// that both measure it; whoever's turn it is not pings when it has heard nothing for an eighth longer. A ping that nothing
+// answers is repeated at half of silent_ms; at silent_ms (and four round trips) the neighbour is doubted. Any message
+// answers. A doubt about member X, as this peer goes through it:
 //
 //   (none) --silent neighbour | link closed | dial failed | another accuses it | nobody watches it-->
 //   PROBING: up to three of X's other watchers are asked, or, where none is known, who comes first in rendezvous order

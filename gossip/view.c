@@ -86,7 +86,7 @@ bool view_is_small(const struct view *v)
 
 static void drop_neighbor(struct view *v, struct link *link, uint64_t not_before_ms, uint64_t now_ms)
 {
-    link->neighbor = link->near = false;
+    link->neighbor = link->near = link->anchor = false;
     v->changed = true;
     view_fill_soon(v, now_ms);
     passive_add_met(&v->passive, &link->id, not_before_ms);
@@ -195,12 +195,20 @@ static void expect(struct view *v, uint64_t until_ms)
     if (until_ms < v->expire_ms) v->expire_ms = until_ms;
 }
 
+static uint32_t anchors(const struct view *v)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < v->links->count; i++) count += v->links->items[i].neighbor && v->links->items[i].anchor;
+    return count;
+}
+
 static void ask(struct view *v, struct link *link, enum view_wish wish, uint64_t now_ms, struct outbox *out)
 {
     if (link->neighbor || link->asked) return;
     struct message m = {.type = MESSAGE_VIEW_NEIGHBOR};
     if (link_table_neighbors(v->links) == 0) wish = VIEW_URGENT;
-    m.view_neighbor.urgent = wish;
+    link->anchor = wish != VIEW_NEARER && anchors(v) < v->options->random_size;
+    m.view_neighbor.urgent = wish | (link->anchor ? VIEW_ANCHOR : 0);
     link->asked = true;
     link->asked_ms = now_ms;
     link->wish = wish;
@@ -234,16 +242,17 @@ void view_link_up(struct view *v, const struct core_id *peer, uint64_t now_ms, s
     struct view_pending was;
     const bool pending = pending_remove(v, peer, &was);
     if (pending) link->dialed = true;
-    if (link_table_neighbors(v->links) == 0 && !link->asked) {
+    if (pending) {
+        ask(v, link, was.wish, now_ms, out);
+    } else if (link_table_neighbors(v->links) == 0 && !link->asked) {
         struct message m = {.type = MESSAGE_VIEW_JOIN};
         m.view_join.addresses = view_own_addresses(v);
         outbox_send(out, peer, &m);
         link->asked = true;
         link->asked_ms = now_ms;
         link->wish = VIEW_URGENT;
+        link->anchor = true;
         expect(v, now_ms + v->options->dial_timeout_ms);
-    } else if (pending) {
-        ask(v, link, was.wish, now_ms, out);
     } else if (view_has_room(v) && view_is_small(v)) {
         ask(v, link, VIEW_IF_ROOM, now_ms, out);
     }
@@ -321,10 +330,12 @@ static void join_received(struct view *v, struct link *link, const struct messag
     const bool known = link->neighbor, accepted = !v->quiet && (known || view_has_room(v));
     answer_send(&link->id, accepted, out);
     sample_send(v, &link->id, out);
-    if (accepted)
+    if (accepted) {
         add_neighbor(v, link, false, now_ms, out);
-    else
+        link->anchor = true;
+    } else {
         outbox_hangup(out, &link->id);
+    }
     struct message forward = {.type = MESSAGE_VIEW_FORWARD};
     forward.view_forward.joiner = link->id;
     forward.view_forward.addresses = m->view_join.addresses;
@@ -374,19 +385,20 @@ static void forward_received(struct view *v, const struct core_id *from, const s
 static void neighbor_received(struct view *v, struct link *link, const struct message *m, uint64_t now_ms,
                               struct outbox *out)
 {
-    const uint64_t wish = m->view_neighbor.urgent;
+    const uint64_t wish = m->view_neighbor.urgent & ~(uint64_t)VIEW_ANCHOR;
     struct link *worst = NULL;
-    bool accepted = !v->quiet && (link->neighbor || view_has_room(v));
+    const bool nearer = !v->quiet && !link->neighbor && wish == VIEW_NEARER && view_near_accepts(v, link, &worst);
+    bool accepted = !v->quiet && (link->neighbor || (wish != VIEW_NEARER && view_has_room(v)));
     if (!accepted && !v->quiet && wish == VIEW_URGENT)
         accepted = bucket_take(&v->evictions, 1, VIEW_EVICTIONS_RATE, VIEW_EVICTIONS_BURST, now_ms);
-    const bool nearer = !accepted && !v->quiet && wish == VIEW_NEARER && view_near_accepts(v, link, &worst);
     answer_send(&link->id, accepted || nearer, out);
-    if (nearer) {
+    if (worst && nearer) {
         view_give_up(v, worst, now_ms, out);
         v->counts->exchanges++;
     }
     if (accepted || nearer) add_neighbor(v, link, false, now_ms, out);
     if (nearer) link->near = true;
+    if (accepted && (m->view_neighbor.urgent & VIEW_ANCHOR)) link->anchor = true;
     if (!accepted && !nearer && wish == VIEW_URGENT) sample_send(v, &link->id, out);
 }
 

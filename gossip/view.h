@@ -4,13 +4,14 @@
 // A link's states, as the view sees them:
 //
 //   none --connect--> pending --link_up--> asked --ANSWER yes--> neighbour --DISCONNECT, link_down, death--> passive
-//                        |         |          '---ANSWER no----> linked only (hung up if the view dialled it)
-//                        |         '--alone--> JOIN, which is a question too
+//                        |                    '---ANSWER no----> linked only (hung up if the view dialled it)
 //                        '--dial failed, timeout--> passive, not tried again for a while
 //
+// A peer without neighbours asks whoever else links with it by JOIN, which is VIEW_NEIGHBOR with help.
+//
 // Invariants: at most active_size neighbours; a neighbour is linked; nobody without addresses is dialled or named in a
-// walk or shuffle; random_size neighbours are neither exchanged for nearer ones nor, of those that this peer chose
-// itself, evicted by a stranger's wish.
+// walk or shuffle; the random_size oldest of the neighbours that this peer chose itself are evicted for nobody while
+// there are others.
 //
 // Where we leave the paper:
 //   joining       a contact that is full does not evict: it answers no, with a sample of members to dial, and sends two
@@ -43,12 +44,12 @@
 
 enum { VIEW_PENDING_MAX = 8 };
 
-// What VIEW_NEIGHBOR wishes.
+// What VIEW_NEIGHBOR wishes; VIEW_ANCHOR on top: as an anchor (gossip/view_near).
+enum { VIEW_ANCHOR = 4 };
 enum view_wish {
     VIEW_IF_ROOM,
     VIEW_URGENT,  // also in another's place
     VIEW_NEARER,  // in a farther one's place
-    VIEW_WISHES,
 };
 
 // A dial under way, made to become neighbours.

@@ -1,7 +1,8 @@
 // Nearness without losing connectivity, after X-BOT (Leitão, Marques, Pereira, Rodrigues, SRDS 2009): now and then the
 // farthest neighbour is exchanged for a member that coordinates say is much nearer; that one takes part if it has room
-// or gains likewise. random_size neighbours are never exchanged: chosen at random, they keep the mesh in one piece and
-// its diameter small, as the long links of a small world do.
+// or gains likewise. *Anchors* are never exchanged: chosen at random, they keep the mesh in one piece and its diameter
+// small, as the long links of a small world do. A peer that has fewer than random_size of them makes the next neighbour
+// that it finds at random one, for both ends: were it one for this end alone, far links would die at their other ends.
 //
 // A gain counts from a third of the round trip and NEAR_GAIN_US on: on one machine or in one room nothing moves. Looks
 // that lead to nothing become rarer.
@@ -19,16 +20,25 @@ static bool is_gain(uint64_t from_us, uint64_t to_us)
     return from_us > 0 && to_us + NEAR_GAIN_US <= from_us && 3 * to_us <= 2 * from_us;
 }
 
-// The farthest neighbour that may be exchanged: of the near ones, and of the others those beyond random_size.
+// Whether one more neighbour may be there for its nearness.
+static bool has_near_room(const struct view *v)
+{
+    uint32_t near = 0;
+    for (uint32_t i = 0; i < v->links->count; i++) near += v->links->items[i].neighbor && v->links->items[i].near;
+    return near + v->options->random_size < v->options->active_size;
+}
+
+static bool is_exchangeable(const struct view *v, const struct link *link)
+{
+    return link->neighbor && link->rtt_us > 0 && !link->anchor && (link->near || has_near_room(v));
+}
+
 static struct link *farthest(const struct view *v)
 {
-    uint32_t random = 0;
-    for (uint32_t i = 0; i < v->links->count; i++) random += v->links->items[i].neighbor && !v->links->items[i].near;
     struct link *worst = NULL;
     for (uint32_t i = 0; i < v->links->count; i++) {
         struct link *link = &v->links->items[i];
-        if (!link->neighbor || link->rtt_us == 0 || (!link->near && random <= v->options->random_size)) continue;
-        if (!worst || link->rtt_us > worst->rtt_us) worst = link;
+        if (is_exchangeable(v, link) && (!worst || link->rtt_us > worst->rtt_us)) worst = link;
     }
     return worst;
 }
@@ -44,6 +54,8 @@ static bool predicted(const struct view *v, const struct member *member, uint64_
 
 bool view_near_accepts(struct view *v, const struct link *asker, struct link **worst)
 {
+    *worst = NULL;
+    if (view_has_room(v)) return has_near_room(v);
     *worst = farthest(v);
     uint64_t us = asker->rtt_us;
     const struct member *member = members_find(v->members, &asker->id);

@@ -40,8 +40,8 @@ void view_mix(struct view *v, uint64_t now_ms, struct outbox *out);
 // ---- view_near.c ----
 // Looks for somebody nearer than the farthest neighbour that may be exchanged, and asks.
 void view_near_round(struct view *v, uint64_t now_ms, struct outbox *out);
-// Whether the asker is so much nearer than the farthest exchangeable neighbour that it is taken in its place; `worst`
-// is that one.
+// Whether the asker is taken for its nearness: where there is room, or it is so much nearer than the farthest
+// exchangeable neighbour, `worst` (NULL where there is room), that it takes its place.
 bool view_near_accepts(struct view *v, const struct link *asker, struct link **worst);
 
 #endif

@@ -69,6 +69,7 @@ struct world {
     uint32_t heap_count;
     struct outbox out;
     uint64_t sent, bytes, accusations;
+    uint64_t sent_of[256];  // by type
     struct core_hash history;
     void (*log)(void *context, const struct event *event);  // every event, with its peer's number in world->speaker
     void *log_context;
@@ -209,6 +210,7 @@ static void world_send(struct world *w, uint32_t a, uint32_t b, const struct mes
     }
     w->sent++;
     w->peers[a].sent++;
+    w->sent_of[m->type]++;
     if (m->type == MESSAGE_PING)
         w->peers[a].pings[w->peers[a].pinged++ % WORLD_PINGS] = (struct world_ping){m->ping.nonce, w->now_ms};
     const bool lost = rng_below(&w->rng, 100) < w->drop_percent;
