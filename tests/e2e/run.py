@@ -7,11 +7,15 @@ case stay in .cache/tests/e2e/NAME/.
 import argparse
 import os
 import shutil
+import signal
 import sys
 import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+if "--full" in sys.argv:
+    os.environ["MYCEL_FULL"] = "1"  # read by cases as they are loaded
 
 from harness import CASES, ROOT, Failed, Skipped, World, drop_shared  # noqa: E402
 import cases_attacks  # noqa: E402,F401
@@ -71,15 +75,16 @@ def main():
         return 1
     os.makedirs(OUT, exist_ok=True)
     counts = {"OK": 0, "FAIL": 0, "SKIP": 0}
-    if args.full:
-        os.environ["MYCEL_FULL"] = "1"
-    for function in chosen * (3 if args.full else 1):
-        begin = time.monotonic()
-        verdict, why = run_case(function, os.path.abspath(args.binary))
-        counts[verdict] += 1
-        seconds = time.monotonic() - begin
-        print(f"{verdict:4} {function.__name__} ({seconds:.1f} s){': ' + why if why else ''}", flush=True)
-    drop_shared()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what the cases made goes with them
+    try:
+        for function in chosen * (3 if args.full else 1):
+            begin = time.monotonic()
+            verdict, why = run_case(function, os.path.abspath(args.binary))
+            counts[verdict] += 1
+            seconds = time.monotonic() - begin
+            print(f"{verdict:4} {function.__name__} ({seconds:.1f} s){': ' + why if why else ''}", flush=True)
+    finally:
+        drop_shared()
     with open(os.path.join(OUT, "e2e.count"), "w") as out:
         out.write(f"{counts['OK']} {counts['FAIL']} {counts['SKIP']}\n")
     print(f"e2e: {counts['OK']} passed, {counts['FAIL']} failed, {counts['SKIP']} skipped")
