@@ -40,6 +40,7 @@ struct node_link {
     struct core_id id;
     bool used;
     bool unwanted;     // gossip hung up; it stays while something else uses it
+    bool worked;       // rounds or data went over it, and will again
     uint64_t used_ms;  // last message of ours but gossip's
     uint32_t strikes;
     uint64_t ping_nonce, ping_us;  // gossip's last ping over it
@@ -143,6 +144,7 @@ void node_disk_retry(struct node *n);
 // ---- network.c ----
 void node_link_event(void *context, const struct link_event *event);
 struct node_link *node_link_find(struct node *n, const struct core_id *id);
+void node_link_works(struct node *n, struct node_link *link);  // something other than gossip goes over it
 // Counts what was refused of a type of message; a strike is one that costs a linked peer, which is let go in the end.
 void node_refused(struct node *n, enum message_type type, enum core_err err);
 void node_strike(struct node *n, const struct core_id *id, enum message_type type, enum core_err err);

@@ -5,13 +5,19 @@
 #include "node/daemon.h"
 #include "node/verbs.h"
 
-enum { LINK_IDLE_MS = 60000, STRIKE_BAN_MS = 10000, CERTIFICATE_FOREVER = 0 };
+enum { LINK_IDLE_MS = 10000, LINK_WORK_IDLE_MS = 60000, STRIKE_BAN_MS = 10000, CERTIFICATE_FOREVER = 0 };
 
 struct node_link *node_link_find(struct node *n, const struct core_id *id)
 {
     for (int i = 0; i < NODE_LINKS_MAX; i++)
         if (n->link[i].used && id_equal(&n->link[i].id, id)) return &n->link[i];
     return NULL;
+}
+
+void node_link_works(struct node *n, struct node_link *link)
+{
+    link->used_ms = n->now_ms;
+    link->worked = true;
 }
 
 static void link_note(struct node *n, const struct link_event *e)
@@ -138,7 +144,7 @@ static void take_message(struct node *n, const struct core_id *from, const struc
         return;
     case MESSAGE_DATA: {
         struct node_link *link = node_link_find(n, from);
-        if (link) link->used_ms = n->now_ms;
+        if (link) node_link_works(n, link);
         peer_heard(n->peer, from, n->now_ms);
         take_data(n, from, m, bulk);
         return;
@@ -204,7 +210,8 @@ static void drop_idle(struct node *n)
 {
     for (int i = 0; i < NODE_LINKS_MAX; i++) {
         struct node_link *link = &n->link[i];
-        if (!link->used || !link->unwanted || n->now_ms < link->used_ms + LINK_IDLE_MS) continue;
+        uint64_t idle_ms = link->worked ? LINK_WORK_IDLE_MS : LINK_IDLE_MS;
+        if (!link->used || !link->unwanted || n->now_ms < link->used_ms + idle_ms) continue;
         struct gossip_member member;  // it may have become a neighbour again over the same link
         if (gossip_member_find(peer_gossip(n->peer), &link->id, &member) && member.neighbor)
             link->unwanted = false;

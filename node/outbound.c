@@ -88,7 +88,7 @@ static void keep(struct node *n, const struct core_id *to, const struct message 
 void outbound_send(struct node *n, const struct core_id *to, const struct message *m)
 {
     struct node_link *link = node_link_find(n, to);
-    if (link && m->type >= MESSAGE_DATA) link->used_ms = n->now_ms;
+    if (link && m->type >= MESSAGE_DATA) node_link_works(n, link);
     if (links_is_up(n->links, to)) {
         send_now(n, to, m);
         return;
