@@ -310,8 +310,11 @@ static enum core_err receive_records(struct bulk_lane *lane)
         uint8_t *room = record_reader_room(&lane->reader, &size);
         ssize_t got = recv(lane->fd, room, size, MSG_DONTWAIT);
         if (got == 0) return CORE_ERR_NOT_FOUND;
-        if (got < 0 && errno == EAGAIN) wait_for_more(lane);
-        if (got < 0) return errno == EAGAIN || errno == EINTR ? CORE_ERR_WOULD_BLOCK : CORE_ERR_NOT_FOUND;
+        if (got < 0 && errno != EAGAIN && errno != EINTR) return CORE_ERR_NOT_FOUND;
+        if (got < 0) {
+            wait_for_more(lane);
+            return CORE_ERR_WOULD_BLOCK;
+        }
         enum core_err err = record_reader_put(&lane->reader, (size_t)got);
         struct slice head;
         struct buffer *bulk;
@@ -321,6 +324,7 @@ static enum core_err receive_records(struct bulk_lane *lane)
         buffer_drop(bulk);
         return CORE_ERR_NO_MEMORY;
     }
+    wait_for_more(lane);  // what was set before may be more than is left
     return CORE_ERR_OK;
 }
 
