@@ -90,20 +90,23 @@ int command_help(struct call *call)
     return core_error_exit(CORE_ERR_USAGE);
 }
 
-// Hands a program its words and flags in one plain form; of the flags of every command it sees --json and --quiet.
+// Hands a program its words and flags in one plain form; of the flags of every command it sees
+// --json, --quiet and --verbose.
 static int run_program(const struct args *args, int (*program)(int argc, char **argv))
 {
     char text[ARGS_SET_MAX][64];
-    char *argv[1 + ARGS_WORDS_MAX + 2 * ARGS_SET_MAX + 1];
+    char *argv[2 + ARGS_WORDS_MAX + 2 * ARGS_SET_MAX + 1];
     int argc = 0;
     argv[argc++] = (char *)args->command->verb;  // main's signature; nobody writes
+    if (args->command->sub) argv[argc++] = (char *)args->command->sub;
     for (size_t i = 0; i < args->word_count; i++) argv[argc++] = (char *)args->words[i];
     for (size_t i = 0; i < args->set_count; i++) {
         const struct flag *flag = args->set[i].flag;
         bool own = flag >= args->command->flags && flag < args->command->flags + args->command->flag_count;
-        if (!own && strcmp(flag->name, "json") != 0 && strcmp(flag->name, "quiet") != 0) continue;
-        if (strcmp(flag->name, "quiet") == 0)
-            snprintf(text[i], sizeof text[i], "-q");
+        const bool quiet = !strcmp(flag->name, "quiet"), verbose = !strcmp(flag->name, "verbose");
+        if (!own && !quiet && !verbose && strcmp(flag->name, "json") != 0) continue;
+        if (quiet || verbose)
+            snprintf(text[i], sizeof text[i], quiet ? "-q" : "-v");
         else
             snprintf(text[i], sizeof text[i], "--%s", flag->name);
         argv[argc++] = text[i];

@@ -115,8 +115,31 @@ static const struct flag sim_flags[] = {
     {"hosts", 0, FLAG_COUNT, "N", "they lie on so many machines (each on its own)", false},
     {"seed", 0, FLAG_NUMBER, "N", "replays exactly this history (1)", false},
     {"seeds", 0, FLAG_COUNT, "N", "this many histories, from --seed on (1)", false},
+    {"jobs", 0, FLAG_COUNT, "N", "so many processes side by side (1)", false},
+    {"vary", 0, FLAG_SWITCH, NULL, "the seed draws everything else too", false},
     {"faults", 0, FLAG_TEXT, "LIST", "all, none, or names with commas (all)", false},
     {"rounds", 0, FLAG_COUNT, "N", "rounds to reach (20)", false},
+    {"hostile", 0, FLAG_SWITCH, NULL, "a hostile stranger takes part", false},
+};
+
+static const struct flag sim_mesh_flags[] = {
+    {"nodes", 0, FLAG_COUNT, "N", "peers (32)", false},
+    {"sites", 0, FLAG_COUNT, "N", "they lie at so many places", false},
+    {"seed", 0, FLAG_NUMBER, "N", "replays exactly this history (1)", false},
+    {"seeds", 0, FLAG_COUNT, "N", "this many histories, from --seed on (1)", false},
+    {"jobs", 0, FLAG_COUNT, "N", "so many processes side by side (1)", false},
+    {"vary", 0, FLAG_SWITCH, NULL, "the seed draws everything else too", false},
+    {"scenario", 0, FLAG_TEXT, "NAME", "random, broadcast, kill, black-hole, stop, split, site, mass", false},
+    {"seconds", 0, FLAG_COUNT, "N", "virtual time after the mesh stands", false},
+    {"faults", 0, FLAG_TEXT, "LIST", "all, none, or names with commas", false},
+    {"hostile", 0, FLAG_COUNT, "N", "so many members gone bad", false},
+    {"attacks", 0, FLAG_TEXT, "LIST", "what they do: all, or names with commas", false},
+    {"storm", 0, FLAG_SWITCH, NULL, "all join at once, instead of a formed mesh", false},
+    {"safety", 0, FLAG_SWITCH, NULL, "faults never stop: only safety is judged", false},
+    {"members-max", 0, FLAG_COUNT, "N", "entries of a peer's table", false},
+    {"casts", 0, FLAG_COUNT, "N", "broadcasts of each kind", false},
+    {"cast-bytes", 0, FLAG_COUNT, "N", "their size (1024)", false},
+    {"bandwidth", 0, FLAG_COUNT, "BYTES", "a second, of each peer", false},
 };
 
 static const struct flag bench_flags[] = {
@@ -229,6 +252,10 @@ static const struct command commands[] = {
     {"lab", "hosts exec", "K", 1, 1, true, FLAGS(hosts_flags), "run a command on host K", NULL, command_hosts_exec},
     {"sim", NULL, "", 0, 0, false, FLAGS(sim_flags), "simulate meshes with faults and check what must hold",
      "The same protocol code in virtual time. A failing seed prints the line that replays it.", command_sim},
+    {"sim", "mesh", "", 0, 0, false, FLAGS(sim_mesh_flags), "simulate gossip alone, at any size",
+     "Peers without runs over a network with distances: what a broadcast costs, how failures are found, how a split heals, "
+     "what hostile members achieve.",
+     command_sim},
     {"bench", NULL, "WHAT", 0, 8, false, FLAGS(bench_flags), "measure this machine: gemm, step, learn or all", NULL,
      command_bench},
     {"version", NULL, "", 0, 0, false, NULL, 0, "version, libraries and kernels", NULL, command_version},
