@@ -98,6 +98,7 @@ static void take_cut(struct round *r, struct turn *t, const struct cut *cut, con
     t->cut_valid = true;
     t->reopened = false;
     t->attempt = cut->attempt;
+    t->void_slots |= t->cut_slots & ~cut->slots;
     t->cut_slots = cut->slots;
     t->cut_hash = *hash;
     t->cut_height = height;

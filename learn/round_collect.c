@@ -283,21 +283,25 @@ static void propose_cut(struct round *r, struct turn *t, uint64_t now_ms, struct
 {
     enum run_state wanted;
     if (r->held || round_command_state(r, &wanted)) return;
-    const uint64_t committed = turn_committed(t) & ~t->void_slots;
-    const uint32_t count = (uint32_t)__builtin_popcountll(committed);
-    bool all = count > 0;
+    const uint64_t known = turn_committed(t), fit = known & ~t->void_slots;
+    bool all = fit != 0;
     for (uint32_t i = 0; i < t->manifest.member_count && all; i++) {
         const struct run_member *m = &t->manifest.members[i];
-        all = ((committed | t->void_slots) & SLOT(m->slot)) || (m->slot == t->self ? t->unfit : round_gone(r, &m->id));
+        all = ((fit | t->void_slots) & SLOT(m->slot)) || (m->slot == t->self ? t->unfit : round_gone(r, &m->id));
     }
-    const bool quorum = count >= round_quorum(r);
+    const bool quorum = (uint32_t)__builtin_popcountll(fit) >= round_quorum(r);
     const uint64_t wait = round_deadline(r, quorum);
     const bool late = wait != UINT64_MAX && now_ms >= t->started_ms + wait;
-    if (count > 0 && ((all && quorum) || late || t->cut_offered)) {
+    // Nobody else came for long: those that an earlier cut lost may have what was missing by now.
+    const bool again = !fit && now_ms >= t->started_ms + ROUND_AGAIN_MS;
+    const uint64_t slots = again ? known : fit;
+    if (slots && ((all && quorum) || late || again || t->cut_offered)) {
         t->cut_offered = true;
-        round_offer_cut(r, committed, turn_next_attempt(t), now_ms, out);
-    } else if (count > 0 && wait != UINT64_MAX && !late) {
+        round_offer_cut(r, slots, turn_next_attempt(t), now_ms, out);
+    } else if (fit && wait != UINT64_MAX && !late) {
         round_wake(r, t->started_ms + wait);
+    } else if (known && !fit) {
+        round_wake(r, t->started_ms + ROUND_AGAIN_MS);
     }
 }
 

@@ -18,6 +18,7 @@ enum {
     ROUND_AHEAD_MS = 3000,      // for how long a word of a later height keeps this peer from working
     ROUND_STRAGGLE_MS = 2000,   // a closed round's sums are gathered for so long, then parameters are fetched
     ROUND_LOST_MS = 30000,      // a contribution that nobody has sent for so long counts as lost
+    ROUND_AGAIN_MS = 60000,     // and is cut again only after so long without anyone else's
     ROUND_ENTER_MS = 2000,      // between words that this peer wants to enter or to leave
     ROUND_ENTER_OLD_MS = 15000,
     ROUND_EVALUATE_MS = 8000,      // how long the others leave the first proposer to measure held-out loss
@@ -96,7 +97,7 @@ struct turn {
     bool cut_offered;
     bool cut_valid;
     uint32_t attempt;
-    bool reopened;        // the last cut was empty: the round collects again, without
+    bool reopened;        // the last cut was empty: the round collects again, rather without
     uint64_t void_slots;  // those that an earlier cut named and lost
     uint64_t cut_height, cut_slots, cut_ms;
     struct core_hash cut_hash;

@@ -18,7 +18,7 @@ static bool commit_fits(const struct turn *t, const struct commit *c, const stru
 // A first cut, a subset of the cut before (perhaps nobody), or a new one after nobody was left.
 static bool cut_continues(const struct turn *t, const struct cut *cut)
 {
-    if (cut->attempt != turn_next_attempt(t) || cut->slots & t->void_slots) return false;
+    if (cut->attempt != turn_next_attempt(t)) return false;
     return t->cut_valid ? !(cut->slots & ~t->cut_slots) : cut->count > 0;
 }
 

@@ -13,7 +13,7 @@ static enum core_err key_fill(struct blob_key *key, const struct core_hash *run,
         key->slot = (uint32_t)slot;
         return CORE_ERR_OK;
     }
-    if (kind != ROUND_PARTIAL || level >= TREE_LEVEL_MAX || group >= RUN_MEMBERS_MAX || attempt > RUN_MEMBERS_MAX)
+    if (kind != ROUND_PARTIAL || level >= TREE_LEVEL_MAX || group >= RUN_MEMBERS_MAX || attempt > BLOB_ATTEMPT_MAX)
         return CORE_ERR_MALFORMED;
     key->attempt = (uint32_t)attempt;
     key->level = (uint32_t)level;

@@ -24,6 +24,8 @@ enum round_data {
     ROUND_PARTIAL = 2,  // the sum (level, group, shard) of an attempt's cut; the last level's is the result; slot 0
 };
 
+enum { BLOB_ATTEMPT_MAX = 1 << 16 };
+
 struct blob_key {
     struct core_hash run;
     uint64_t round;
