@@ -112,6 +112,8 @@ static void neighbors_follow(struct gossip *g, uint64_t now_ms, struct outbox *o
         if (link->neighbor && !link->introduced) {
             monitor_neighbor_up(&g->monitor, link, now_ms);
             broadcast_neighbor_up(&g->broadcast, link, now_ms, out);
+            // What was broadcast between the link's coming up and this moment missed it.
+            sync_root_send(&g->members, &link->id, out);
             event_emit(&g->options.events, "gossip.neighbor.up", EV_ID("peer", &link->id));
         } else if (!link->neighbor && link->introduced) {
             broadcast_neighbor_down(&g->broadcast, link, now_ms, out);
