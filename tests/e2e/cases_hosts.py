@@ -173,7 +173,7 @@ def hosts_split_in_half(world):
     m.lab("split")
     begin = time.monotonic()
     for own, other in ((low, high), (high, low)):
-        m.until_seen(own, dict.fromkeys(other, "dead"), "the other half is dead", SPLIT_FOR)
+        m.until_seen(own, dict.fromkeys(other, "dead"), "the other half is dead", 3 * SPLIT_FOR)
     apart = time.monotonic() - begin
     for own in (low, high):
         m.until_seen(own, dict.fromkeys(own, "alive"), "a half is whole in itself", HEALED)
