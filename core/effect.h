@@ -16,7 +16,7 @@
 // What a broadcast's payload is: each topic's payload is its owner's canonical signed object.
 enum cast_topic {
     TOPIC_MEMBER = 1,       // a member's record (gossip/members)
-    TOPIC_SUSPICION = 2,    // an accusation or its refutation (gossip/monitor)
+    TOPIC_SUSPICION = 2,    // accusations of one member (gossip/monitor)
     TOPIC_REVOCATION = 3,   // mesh/certificate
     TOPIC_RUN = 4,          // a run's description (learn/run)
     TOPIC_ENTER = 5,        // a peer asks to train, or says it leaves (learn/round)
@@ -24,6 +24,7 @@ enum cast_topic {
     TOPIC_PROPOSAL = 7,     // ledger/consensus
     TOPIC_VOTE = 8,         // ledger/consensus
     TOPIC_RUN_COMMAND = 9,  // pause, resume, cancel (learn/run)
+    TOPIC_NEWCOMERS = 10,   // several members' records (gossip/newcomers)
     TOPIC_COUNT
 };
 

@@ -74,7 +74,7 @@ static bool is_flooded(uint64_t topic)
 // Others repair members' news (gossip/members).
 static bool is_repaired_here(const struct cast_entry *e)
 {
-    return e->topic != TOPIC_MEMBER && e->topic != TOPIC_SUSPICION;
+    return e->topic != TOPIC_MEMBER && e->topic != TOPIC_SUSPICION && e->topic != TOPIC_NEWCOMERS;
 }
 
 // ---- lists of keys, sent when full ----

@@ -71,6 +71,7 @@ enum core_err gossip_open(struct gossip **out, const struct gossip_options *opti
     }
     monitor_open(&g->monitor, o, &g->links, &g->members, &g->coordinates, &g->counts, now_ms);
     coordinates_open(&g->coordinates, o->seed);
+    newcomers_open(&g->newcomers);
     g->rng = rng_from(o->seed, 0x676f7373);
     g->digest_ms = now_ms + rng_below(&g->rng, YOUNG_MS);
     g->record_ms = g->tell_ms = UINT64_MAX;
@@ -146,6 +147,7 @@ void gossip_link_up(struct gossip *g, const struct core_id *peer, uint64_t now_m
     if (member) member->heard_ms = now_ms;
     sync_entry_send(members_find(&g->members, &g->self.id), peer, out);
     if (member && member->accusations[0]) sync_entry_send(member, peer, out);
+    g->announced |= g->members.count == 1;
     sync_root_send(&g->members, peer, out);
     if (!g->self.left) view_link_up(&g->view, peer, now_ms, out);
     outbox_member(out, peer);
@@ -267,7 +269,10 @@ static void message_received(struct gossip *g, const struct core_id *from, const
     switch (m->type) {
     case MESSAGE_CAST:
     case MESSAGE_CAST_BULK: *err = gossip_cast_received(g, from, m, now_ms, out); break;
-    case MESSAGE_MEMBERS_ROOT: *err = sync_root_received(&g->members, from, &m->members_root, out); break;
+    case MESSAGE_MEMBERS_ROOT:
+        *err = sync_root_received(&g->members, from, &m->members_root, out);
+        if (!*err && m->members_root.count <= 1) gossip_newcomer(g, from, now_ms, out);
+        break;
     case MESSAGE_MEMBERS_NODES: *err = sync_nodes_received(&g->members, from, &m->members_nodes, out); break;
     case MESSAGE_MEMBERS_WANT: *err = sync_want_received(&g->members, from, &m->members_want, out); break;
     case MESSAGE_MEMBERS_RECORDS:
@@ -374,7 +379,8 @@ uint64_t gossip_next_ms(const struct gossip *g)
 enum core_err gossip_cast(struct gossip *g, enum cast_topic topic, struct slice payload, uint64_t now_ms,
                           struct outbox *out)
 {
-    check(topic > 0 && topic < TOPIC_COUNT && topic != TOPIC_MEMBER && topic != TOPIC_SUSPICION);
+    check(topic > 0 && topic < TOPIC_COUNT && topic != TOPIC_MEMBER && topic != TOPIC_SUSPICION &&
+          topic != TOPIC_NEWCOMERS);
     return gossip_own_cast(g, topic, payload, now_ms, out);
 }
 

@@ -7,7 +7,7 @@
 //                   gossip_link_up once the peer is authenticated, or with gossip_dial_failed
 //   EFFECT_HANGUP   the view no longer needs this link: once nothing else has used it for a while, and if it has not
 //                   become a neighbour's again (gossip_member.neighbor), close it, then gossip_link_down
-//   EFFECT_DELIVER  a broadcast of another peer (never TOPIC_MEMBER, TOPIC_SUSPICION, which end here)
+//   EFFECT_DELIVER  a broadcast of another peer (never TOPIC_MEMBER, _SUSPICION, _NEWCOMERS, which end here)
 //   EFFECT_MEMBER   what gossip_member_find says of this member changed (state, record or link)
 //
 // What it needs from its caller: gossip_link_up only for peers that are authenticated members (liveness is credited to

@@ -76,6 +76,23 @@ static enum core_err accusations_put(struct gossip *g, struct slice bytes, uint6
     return CORE_ERR_OK;
 }
 
+static enum core_err newcomers_put(struct gossip *g, struct slice bytes, uint64_t now_ms, struct outbox *out,
+                                   bool *pass)
+{
+    struct reader r = reader_over(bytes.data, bytes.size);
+    struct slice record;
+    struct members_change change;
+    *pass = false;
+    while (newcomers_next(&r, &record)) {
+        const enum core_err err = members_record_put(&g->members, record, now_ms, &change);
+        if (err && err != CORE_ERR_REFUSED) return err;
+        if (err) continue;
+        *pass |= change.pass;
+        gossip_change_follow(g, &change, now_ms, out);
+    }
+    return r.failed ? CORE_ERR_MALFORMED : CORE_ERR_OK;
+}
+
 static enum core_err entry_put(struct gossip *g, const struct core_id *from, struct slice record,
                                struct slice accusations, uint64_t now_ms, struct outbox *out)
 {
@@ -135,6 +152,7 @@ enum core_err gossip_cast_received(struct gossip *g, const struct core_id *from,
     switch (c->topic) {
     case TOPIC_MEMBER: err = members_record_put(&g->members, c->payload, now_ms, &change); break;
     case TOPIC_SUSPICION: err = accusations_put(g, c->payload, now_ms, out, &change.pass); break;
+    case TOPIC_NEWCOMERS: err = newcomers_put(g, c->payload, now_ms, out, &change.pass); break;
     default:
         if (callbacks->payload_valid &&
             !callbacks->payload_valid(callbacks->context, &c->origin, (enum cast_topic)c->topic, c->payload))
@@ -142,7 +160,7 @@ enum core_err gossip_cast_received(struct gossip *g, const struct core_id *from,
     }
     if (err == CORE_ERR_REFUSED) return CORE_ERR_OK;
     if (err) return err;
-    const bool is_ours = c->topic == TOPIC_MEMBER || c->topic == TOPIC_SUSPICION;
+    const bool is_ours = c->topic == TOPIC_MEMBER || c->topic == TOPIC_SUSPICION || c->topic == TOPIC_NEWCOMERS;
     if (is_ours && !change.pass) return CORE_ERR_OK;
     broadcast_accept(&g->broadcast, from, c, now_ms, out);
     if (!is_ours) {

@@ -7,6 +7,7 @@
 #include "gossip/link.h"
 #include "gossip/members.h"
 #include "gossip/monitor.h"
+#include "gossip/newcomers.h"
 #include "gossip/record.h"
 #include "gossip/view.h"
 
@@ -18,6 +19,7 @@ struct gossip {
     struct broadcast broadcast;
     struct monitor monitor;
     struct coordinates coordinates;
+    struct newcomers newcomers;
     struct gossip_counts counts;
     struct rng rng;
     struct member_record self;  // its slices point to the arrays below
@@ -27,6 +29,7 @@ struct gossip {
     uint8_t site[GOSSIP_SITE_MAX];
     struct core_id watchers[RECORD_WATCHERS_MAX];
     bool entered;           // it has had a neighbour
+    bool announced;         // on its first link it knew nobody: it was announced by who is there
     uint64_t tell_ms;       // when neighbours are told of each other; UINT64_MAX: they know
     uint64_t record_ms;     // when the neighbours that the record names are looked at; UINT64_MAX: they are the same
     uint64_t unsettled_ms;  // since when they change
@@ -47,6 +50,9 @@ void gossip_self_renew(struct gossip *g, uint64_t now_ms, struct outbox *out);
 void gossip_self_refute(struct gossip *g, uint64_t incarnation, uint64_t now_ms, struct outbox *out);
 // The neighbours are others.
 void gossip_self_neighbors(struct gossip *g, uint64_t now_ms, struct outbox *out);
+// The member came with a table that names nobody but itself.
+void gossip_newcomer(struct gossip *g, const struct core_id *id, uint64_t now_ms, struct outbox *out);
+void gossip_newcomers_cast(struct gossip *g, uint64_t now_ms, struct outbox *out);
 void gossip_self_tick(struct gossip *g, uint64_t now_ms, struct outbox *out);
 uint64_t gossip_self_next_ms(const struct gossip *g);
 // This peer accuses another.

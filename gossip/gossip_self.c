@@ -72,7 +72,7 @@ void gossip_self_neighbors(struct gossip *g, uint64_t now_ms, struct outbox *out
     if (g->self.left) return;
     if (!g->entered && link_table_neighbors(&g->links) > 0) {
         g->entered = true;
-        gossip_self_renew(g, now_ms, out);
+        if (!g->announced) gossip_self_renew(g, now_ms, out);
     }
     if (g->tell_ms == UINT64_MAX) g->tell_ms = now_ms + TELL_MS;
     if (g->record_ms == UINT64_MAX) g->unsettled_ms = now_ms;
@@ -99,9 +99,29 @@ static bool has_moved(const struct gossip *g)
     return moved > LOCATE_US + size / 4;
 }
 
+void gossip_newcomers_cast(struct gossip *g, uint64_t now_ms, struct outbox *out)
+{
+    uint8_t records[GOSSIP_PUSH_MAX];
+    for (size_t size; (size = newcomers_take(&g->newcomers, &g->members, records)) > 0;) {
+        const enum core_err err = gossip_own_cast(g, TOPIC_NEWCOMERS, (struct slice){records, size}, now_ms, out);
+        check(err == CORE_ERR_OK);
+    }
+}
+
+void gossip_newcomer(struct gossip *g, const struct core_id *id, uint64_t now_ms, struct outbox *out)
+{
+    struct link *link = link_table_find(&g->links, id);
+    if (g->self.left || !link || link->announced || !members_find(&g->members, id)) return;
+    link->announced = true;
+    if (newcomers_add(&g->newcomers, id, now_ms)) return;
+    gossip_newcomers_cast(g, now_ms, out);
+    newcomers_add(&g->newcomers, id, now_ms);
+}
+
 void gossip_self_tick(struct gossip *g, uint64_t now_ms, struct outbox *out)
 {
     if (g->self.left) return;
+    if (g->newcomers.due_ms <= now_ms) gossip_newcomers_cast(g, now_ms, out);
     if (g->tell_ms <= now_ms) {
         g->tell_ms = UINT64_MAX;
         monitor_watchers_send(&g->monitor, out);
@@ -122,8 +142,11 @@ void gossip_self_tick(struct gossip *g, uint64_t now_ms, struct outbox *out)
 
 uint64_t gossip_self_next_ms(const struct gossip *g)
 {
-    const uint64_t next = g->tell_ms < g->record_ms ? g->tell_ms : g->record_ms;
-    return next < g->locate_ms ? next : g->locate_ms;
+    const uint64_t all[] = {g->newcomers.due_ms, g->tell_ms, g->record_ms};
+    uint64_t next = g->locate_ms;
+    for (uint32_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (all[i] < next) next = all[i];
+    return next;
 }
 
 // ---- what this peer says of others' silence ----

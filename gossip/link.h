@@ -47,6 +47,7 @@ struct link {
     uint64_t rtt_us;          // moving average; 0: not measured
     uint32_t rtt_count;       // that it is of, up to 16
     uint32_t measured_us[3];  // the last round trips, newest first; their median counts
+    bool announced;           // as a newcomer
     bool introduced;          // this neighbour was told of members and broadcasts
     uint64_t told_ms;         // when it was last told what is said of it
 };
