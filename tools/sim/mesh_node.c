@@ -75,8 +75,8 @@ void mesh_node_boot(struct mesh_world *w, uint32_t index)
         .host = hash_bytes(&host, sizeof host),
         .incarnation = n->incarnation + 1,
         .members_max = w->options.members_max,
-        .cast_count = w->options.nodes > MANY ? 256 : 1024,
-        .cast_bytes = w->options.nodes > MANY ? 256 << 10 : 4 << 20,
+        .cast_count = w->options.nodes > MANY ? 128 : 1024,
+        .cast_bytes = w->options.nodes > MANY ? 128 << 10 : 4 << 20,
     };
     mesh_verify_options(w, n, &options);
     if (w->options.verbose) options.events = (struct event_sink){emit, n};
@@ -261,8 +261,10 @@ void mesh_tables_load(struct mesh_world *w)
     const uint32_t count = all ? nodes : w->options.members_max - w->options.members_max / 8;
     for (uint32_t i = 0; i < nodes; i++) {
         struct mesh_node *n = &w->nodes[i];
-        // A sample: every so manieth, from anywhere.
-        const uint32_t step = all ? 1 : 1 + mesh_chance(w, nodes / count), first = all ? 0 : mesh_chance(w, nodes);
+        // A sample: every so manieth, from somewhere; the same whenever it is loaded.
+        struct rng rng = rng_from(w->options.seed, i + 100);
+        const uint32_t step = all ? 1 : 1 + (uint32_t)rng_below(&rng, nodes / count);
+        const uint32_t first = all ? 0 : (uint32_t)rng_below(&rng, nodes);
         for (uint32_t k = 0; k < count; k++) {
             const uint32_t other = (uint32_t)((first + (uint64_t)k * step) % nodes);
             if (other == i) continue;
