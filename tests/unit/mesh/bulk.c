@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "mesh/buffer.h"
-#include "mesh/bulk.h"
-#include "mesh/wire.h"
+#include "mesh/bulk_internal.h"
+#include "mesh/links_internal.h"
 
 static void open_two(uint32_t ways_0, uint32_t ways_1, bool same_host)
 {
@@ -102,6 +102,63 @@ static void curve_is_what_the_dialler_may(void **state)
 {
     (void)state;
     lane_opens(1u << LINK_WAY_CURVE, 0, true, 1, LINK_WAY_CURVE);
+}
+
+// ---- ways that fail ----
+
+// Peer 1 says a port and a name where nobody is; what it listened on before stays as it was for others.
+static void first_ways_fail(bool same_host, bool port_too, enum link_way expected)
+{
+    for (int i = 0; i < 3; i++) {
+        struct links_options o = options_of(&peers[i]);
+        o.host.bytes[0] = same_host ? 1 : (uint8_t)(i + 1);
+        open_with(i, &o);
+    }
+    struct buffer *b = some_bytes(SIZE, 1);
+    dial(2, 1);
+    until(joined(1, 2));
+    send_bulk(2, 1, b);
+    until(peers[1].bulk_bytes == SIZE);
+    struct bulk *engine_1 = peers[1].links->bulk;
+    snprintf(engine_1->name, sizeof engine_1->name, "mycel-nobody-has-this-name");
+    if (port_too) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t size = sizeof a;
+        assert_int_equal(bind(fd, (struct sockaddr *)&a, size), 0);  // bound, and nobody listens
+        assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &size), 0);
+        engine_1->port = ntohs(a.sin_port);
+        close(fd);
+    }
+    dial(0, 1);
+    until(joined(0, 1));
+    for (int i = 0; i < 5; i++) send_bulk(0, 1, b);
+    until(peers[1].bulk_bytes == 6 * SIZE);
+    assert_int_equal(way_at(0, 1), expected);
+    assert_int_equal(way_at(1, 0), expected);
+    struct links_stats all;
+    links_stats(peers[0].links, &all);
+    assert_int_equal(all.fallbacks, expected == LINK_WAY_CURVE);
+    assert_int_equal(peers[0].down + peers[1].down + peers[2].down, 0);
+    buffer_drop(b);
+}
+
+static void sharing_that_fails_seals(void **state)
+{
+    (void)state;
+    first_ways_fail(true, false, LINK_WAY_SEALED);
+}
+
+static void everything_that_fails_is_curve(void **state)
+{
+    (void)state;
+    first_ways_fail(true, true, LINK_WAY_CURVE);
+}
+
+static void a_port_that_is_shut_is_curve(void **state)
+{
+    (void)state;
+    first_ways_fail(false, true, LINK_WAY_CURVE);
 }
 
 // ---- what the owner keeps ----
@@ -334,6 +391,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_host_without_sharing_seals, setup, teardown),
         cmocka_unit_test_setup_teardown(curve_is_what_is_left, setup, teardown),
         cmocka_unit_test_setup_teardown(curve_is_what_the_dialler_may, setup, teardown),
+        cmocka_unit_test_setup_teardown(sharing_that_fails_seals, setup, teardown),
+        cmocka_unit_test_setup_teardown(everything_that_fails_is_curve, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_port_that_is_shut_is_curve, setup, teardown),
         cmocka_unit_test_setup_teardown(kept_shared_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(kept_sealed_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(kept_curve_memory, setup, teardown),
