@@ -246,12 +246,34 @@ static void neighbours_become_near_and_the_mesh_stays_whole(void **state)
     world_close(&world);
 }
 
+// gossip.h says what each is for, and how many.
+static void an_idle_peer_sends_what_is_written_down(void **state)
+{
+    (void)state;
+    open_at(32, 710, 1);
+    world_join_all(&world);
+    world_run(&world, 300000);
+    const uint64_t from = world.sent;
+    uint64_t before[256];
+    memcpy(before, world.sent_of, sizeof before);
+    world_run(&world, 600000);
+    const uint64_t minutes = 10 * 32;
+    for (uint32_t type = 0; type < 256; type++)
+        if (world.sent_of[type] > before[type])
+            print_message("%s %.2f\n", message_info(type)->name,
+                          (double)(world.sent_of[type] - before[type]) / (double)minutes);
+    print_message("messages a minute and peer: %llu\n", (unsigned long long)((world.sent - from) / minutes));
+    assert_true(world.sent - from <= 165 * minutes);
+    world_close(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_storm_of_joiners_sees_itself_at_once),
         cmocka_unit_test(a_mesh_cut_in_halves_heals_in_10_s),
         cmocka_unit_test(neighbours_become_near_and_the_mesh_stays_whole),
+        cmocka_unit_test(an_idle_peer_sends_what_is_written_down),
         cmocka_unit_test(most_may_die_and_the_rest_holds_together),
     };
     if (sign_start() != CORE_ERR_OK) return 1;
