@@ -245,17 +245,20 @@ def bulk_without_measure(world):
     members = mesh.bad_members(4)
     data = world.file("large.txt", os.urandom(12 << 20).hex()[:20 << 20])
     model = world.file("tiny.model", "layers = 1\nwidth = 32\nheads = 2\ninner = 64\ncontext = 32\nbatch = 1\ntied = yes\n")
-    run = mesh.peers[0].json("train", "--data", data, "--model", model, "--rounds", "1", "--inner-steps", "1", "--seed", "99",
+    run = mesh.peers[0].json("train", "--data", data, "--model", model, "--rounds", "3", "--inner-steps", "1", "--seed", "99",
                              "--detach")["run"]
-    wait_for_round(mesh.peers, run, 1, guard=120)
+    wait_for_round(mesh.peers, run, 3, guard=120)
     mesh.rss = [mesh.status(p)["process"]["rss_bytes"] for p in mesh.peers]
     with open(data, "rb") as file:  # a chunk of it by its name (store/chunks.h)
         chunk = hashlib.blake2b(b"\0" + file.read(1 << 20), digest_size=32).hexdigest()
     processes = [mesh.start("hog", home=members[0], about=chunk, count=3000, seconds=8),
                  mesh.start("bulk-unasked", home=members[1], victim=1, count=200, seconds=8),
-                 mesh.start("deaf", home=members[2], victim=2, count=3000, seconds=30)]
+                 mesh.start("deaf", home=members[2], victim=2, about=run, count=20000, seconds=34)]
     for process in processes:
         mesh.end(process)
+    status = [mesh.status(p) for p in mesh.peers]
+    expect(status[0]["dropped"]["chunks"] > 0, f"who takes no chunks is queued for: {status[0]['dropped']}")
+    equal(status[2]["links"]["slow"], 1, "links let go because nothing was taken")
     result = mesh.attack("bulk-too-large", home=members[3], victim=2, count=3, seconds=10)
     equal(result["closed"] > 0, True, "a chunk above its limit ends the link")
     mesh.counted("TOO_LARGE", victim=2)

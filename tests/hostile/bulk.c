@@ -61,19 +61,21 @@ static void hog(struct hostile *h)
     hostile_close(&control);
 }
 
-// Asks on and on and reads nothing at all: not the answers, not the pings.
+// Asks on and on for the decisions of run --about and reads nothing at all: not the answers, not the pings.
 static void deaf(struct hostile *h)
 {
     struct hostile_link link = {.deaf = true, .silent = true};
-    uint64_t end = hostile_clock_ms() + 1000ull * h->seconds;
+    uint64_t end = h->end_ms = hostile_clock_ms() + 1000ull * h->seconds;
     if (hostile_enter(h, &link, LANE_CONTROL)) {
-        struct message m = {.type = MESSAGE_PING};
-        while (!link.closed && hostile_clock_ms() < end && h->sent < h->count) {
-            m.ping.nonce = h->sent;
-            if (!hostile_send(h, &link, &m)) break;
-            hostile_listen(h, &link, 3);
+        struct message m = {.type = MESSAGE_RUN_PULL};
+        memcpy(m.run_pull.run.bytes, h->about.bytes, CORE_HASH_SIZE);
+        m.run_pull.from_height = 1;
+        m.run_pull.limit = 64;
+        while (!link.closed && hostile_clock_ms() < end) {
+            bool asks = h->sent < h->count;
+            if (asks && !hostile_send(h, &link, &m)) break;
+            if (!asks || h->sent % 16 == 0) hostile_listen(h, &link, asks ? 1 : 100);
         }
-        while (!link.closed && hostile_clock_ms() < end) hostile_listen(h, &link, 100);
     }
     hostile_close(&link);
 }

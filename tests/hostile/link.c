@@ -47,6 +47,7 @@ static bool open_socket(struct hostile *h, struct hostile_link *link, const stru
     void *s = link->socket;
     return !zmq_setsockopt(s, ZMQ_LINGER, &none, sizeof none) && !zmq_setsockopt(s, ZMQ_SNDHWM, &one, sizeof one) &&
            (!link->deaf || !zmq_setsockopt(s, ZMQ_RCVHWM, &one, sizeof one)) &&
+           (!link->deaf || !zmq_setsockopt(s, ZMQ_RCVBUF, &(int){4096}, sizeof(int))) &&
            !zmq_setsockopt(s, ZMQ_HANDSHAKE_IVL, &handshake, sizeof handshake) &&
            !zmq_setsockopt(s, ZMQ_RECONNECT_IVL, &(int){-1}, sizeof(int)) &&
            !zmq_setsockopt(s, ZMQ_CURVE_SERVERKEY, server, sizeof server) &&

@@ -242,6 +242,26 @@ static void urgent_work_goes_first(void **state)
     sem_destroy(&gate);
 }
 
+// A client that says nothing must not keep its place: there are only so many.
+static void a_mute_client_is_let_go(void **state)
+{
+    (void)state;
+    struct control_server server;
+    struct control_client client;
+    const char *line;
+    assert_int_equal(control_server_open(&server, "/somewhere", handle, NULL), CORE_ERR_OK);
+    assert_int_equal(control_connect(&client, "/somewhere"), CORE_ERR_OK);
+    control_server_process(&server, 1000);
+    assert_true(control_server_serving(&server));
+    control_server_process(&server, 10999);
+    assert_true(control_server_serving(&server));
+    control_server_process(&server, 11000);
+    assert_false(control_server_serving(&server));
+    assert_int_equal(control_next_line(&client, 1000, &line), CORE_ERR_NO_DAEMON);
+    control_close(&client);
+    control_server_close(&server);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -249,6 +269,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(failures_say_what_and_what_to_do, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(streams_arrive_whole, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(without_a_daemon_it_says_so, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(a_mute_client_is_let_go, make_folder, remove_folder),
         cmocka_unit_test(urgent_work_goes_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

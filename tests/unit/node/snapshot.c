@@ -167,6 +167,27 @@ static void blobs_live_as_long_as_they_are_held(void **state)
     blobs_close(&table);
 }
 
+// What others of this host shall map is sealed once it is in the table, and counted; a buffer is kept, not copied.
+static void shared_blobs_are_sealed_and_counted(void **state)
+{
+    (void)state;
+    const struct blob_key key = {.run = run, .round = 1, .kind = ROUND_CONTRIBUTION, .shard = 2};
+    struct blob *shared = blob_new(512 << 10, true);
+    memset(shared->data, 7, shared->size);
+    struct blobs large;
+    assert_int_equal(blobs_open(&large, 3, 1 << 20), CORE_ERR_OK);
+    assert_int_equal(blobs_put(&large, &key, shared), CORE_ERR_OK);
+    assert_int_equal(large.shared, 1);
+    assert_true(buffer_descriptor(shared->buffer) >= 0);
+    assert_int_equal(shared->data[shared->size - 1], 7);
+    struct blob *same = blob_of(shared->buffer);
+    blobs_drop(&large, &run, 2);
+    assert_int_equal(large.shared, 0);
+    assert_int_equal(same->data[0], 7);
+    blob_release(same);
+    blobs_close(&large);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -174,6 +195,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_is_spoilt_is_refused, open_home, close_home),
         cmocka_unit_test_setup_teardown(the_folder_lists_its_rounds, open_home, close_home),
         cmocka_unit_test(blobs_live_as_long_as_they_are_held),
+        cmocka_unit_test(shared_blobs_are_sealed_and_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
