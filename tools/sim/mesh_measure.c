@@ -11,7 +11,7 @@ enum {
     // Beside a message's body on the wire, when it travels alone: its own header and zmq's and CURVE's around it (8 + 2
     // +
     // 33), TCP, IP and Ethernet (66), and an acknowledgement that travels alone every other time (33).
-    ALONE_BYTES = 142,
+    ALONE_BYTES = 144,
     CASTS_MAX = 4096,
     WARM_CASTS = 5,  // that shape the tree: not in the redundancy
     DEATHS_MAX = 16,
