@@ -15,7 +15,7 @@
 #include "mesh/wire.h"
 
 enum {
-    RECORD_BULK_MAX = 131072,  // bench/link.c: smaller costs calls, larger leaves the cache
+    RECORD_BULK_MAX = 131072,  // what is sealed and what is sent stay in a core's cache together
     RECORD_SIZES = 8,
     RECORD_FIRST_MAX = RECORD_SIZES + WIRE_BULK_HEAD_MAX,
 };

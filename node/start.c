@@ -170,6 +170,14 @@ static enum core_err set_addresses(struct node *n, const struct address *listen,
     return CORE_ERR_OK;
 }
 
+// Whether an id is a member's: links refuse the other id that has the same X25519 key.
+static bool knows(void *context, const struct core_id *id)
+{
+    struct node *n = context;
+    struct gossip_member member;
+    return n->peer && gossip_member_find(peer_gossip(n->peer), id, &member);
+}
+
 static enum core_err open_links(struct node *n, struct node_failure *why)
 {
     struct address listen;
@@ -185,7 +193,9 @@ static enum core_err open_links(struct node *n, struct node_failure *why)
                                     .listen = listen,
                                     .host = n->host,
                                     .incarnation = n->incarnation,
-                                    .max_links = NODE_LINKS_MAX};
+                                    .max_links = NODE_LINKS_MAX,
+                                    .knows = knows,
+                                    .knows_context = n};
     enum core_err err = links_open(&n->links, &options);
     if (err == CORE_ERR_IN_USE) {
         node_failure_set(why, "stop what listens there, or give another --listen HOST:PORT", "port %u is in use",
