@@ -9,6 +9,7 @@
 
 enum {
     YOUNG_MS = 400,      // between digests while news comes in
+    SPOKEN_MS = 10000,   // a record is told on new links so long after it was made
     SYNC_MS = 500,       // between comparisons that pongs give reason for
     REST_MS = 10,        // never ticks more often
     LOCATE_FIRST_MS = 10000,  // before this peer first says where it lies
@@ -145,7 +146,9 @@ void gossip_link_up(struct gossip *g, const struct core_id *peer, uint64_t now_m
     monitor_heard(&g->monitor, link, now_ms);
     struct member *member = members_find(&g->members, peer);
     if (member) member->heard_ms = now_ms;
-    sync_entry_send(members_find(&g->members, &g->self.id), peer, out);
+    // Who has been here for a while, the other knows, or finds by the roots.
+    if (!member || now_ms - g->spoken_ms < SPOKEN_MS)
+        sync_entry_send(members_find(&g->members, &g->self.id), peer, out);
     if (member && member->accusations[0]) sync_entry_send(member, peer, out);
     g->announced |= g->members.count == 1;
     sync_root_send(&g->members, peer, out);

@@ -30,6 +30,7 @@ struct gossip {
     struct core_id watchers[RECORD_WATCHERS_MAX];
     bool entered;           // it has had a neighbour
     bool announced;         // on its first link it knew nobody: it was announced by who is there
+    uint64_t spoken_ms;     // when the record was made
     uint64_t tell_ms;       // when neighbours are told of each other; UINT64_MAX: they know
     uint64_t record_ms;     // when the neighbours that the record names are looked at; UINT64_MAX: they are the same
     uint64_t unsettled_ms;  // since when they change

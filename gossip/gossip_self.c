@@ -45,6 +45,7 @@ void gossip_self_put(struct gossip *g, uint64_t now_ms)
         g->self.coordinates = coordinates_rounded(&g->coordinates);
     }
     g->self.seq++;
+    g->spoken_ms = now_ms;
     g->record_ms = UINT64_MAX;
     members_self_put(&g->members, &g->self, &g->options.key, now_ms);
 }

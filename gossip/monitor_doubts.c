@@ -9,7 +9,8 @@ enum answer { ANSWER_SILENT, ANSWER_REACHABLE, ANSWER_STRANGER };
 
 enum {
     FIRST = 4,
-    STAGGER_MS = 100, // each watcher accuses so much after the one before it in rendezvous order
+    OTHERS_MS = 150,   // for the other answers, once one confirms
+    STAGGER_MS = 100,  // each watcher accuses so much after the one before it in rendezvous order
 };
 
 struct monitor_doubt *monitor_doubt_find(const struct monitor *m, const struct core_id *target)
@@ -156,7 +157,8 @@ void monitor_probe_received(struct monitor *m, const struct core_id *from, const
         answer_send(m, from, target, probe->nonce, is_self ? ANSWER_REACHABLE : ANSWER_STRANGER, out);
         return;
     }
-    if (!link && ((doubt && doubt->reason == MONITOR_CLOSED) || members_state(member) == GOSSIP_DEAD)) {
+    const bool found_silent = doubt && doubt->reason == (link ? MONITOR_SILENT : MONITOR_CLOSED);
+    if (found_silent || (!link && members_state(member) == GOSSIP_DEAD)) {
         answer_send(m, from, target, probe->nonce, ANSWER_SILENT, out);
         return;
     }
@@ -169,12 +171,15 @@ void monitor_probe_received(struct monitor *m, const struct core_id *from, const
         answer_send(m, from, target, probe->nonce, ANSWER_STRANGER, out);
         return;
     }
-    m->inquiries[m->inquiry_count++] = (struct monitor_inquiry){
-        .asker = *from,
-        .target = member->record->id,
-        .nonce = probe->nonce,
-        .linked = link != NULL,
-        .deadline_ms = now_ms + m->options->probe_ms * 3 / 4};  // the answer must be back within probe_ms
+    // The answer must be back within probe_ms; a ping that is out already says as much as a new one.
+    uint64_t deadline_ms = now_ms + m->options->probe_ms * 3 / 4;
+    if (link && link->waiting_ms && link->waiting_ms + m->options->silent_ms < deadline_ms)
+        deadline_ms = link->waiting_ms + m->options->silent_ms;
+    m->inquiries[m->inquiry_count++] = (struct monitor_inquiry){.asker = *from,
+                                                                .target = member->record->id,
+                                                                .nonce = probe->nonce,
+                                                                .linked = link != NULL,
+                                                                .deadline_ms = deadline_ms};
     monitor_ping(m, &m->inquiries[m->inquiry_count - 1].target, out);
 }
 
@@ -255,8 +260,11 @@ enum core_err monitor_answer_received(struct monitor *m, const struct core_id *f
             memcpy(doubt->accusation, answer->accusation.data, sizeof doubt->accusation);
         }
     }
-    if (!all_answered(doubt)) return CORE_ERR_OK;
-    const uint64_t ready_ms = now_ms + monitor_watchers_before(m, &doubt->target) * STAGGER_MS;
+    const bool all = all_answered(doubt);
+    if (!all && !doubt->confirmed) return CORE_ERR_OK;
+    // Who reaches it says so at once, who doesn't only after a while: there is not much to wait for.
+    const uint64_t stagger_ms = monitor_watchers_before(m, &doubt->target) * STAGGER_MS;
+    const uint64_t ready_ms = now_ms + (all || stagger_ms > OTHERS_MS ? stagger_ms : OTHERS_MS);
     if (ready_ms < doubt->deadline_ms) doubt->deadline_ms = ready_ms;
     return CORE_ERR_OK;
 }
