@@ -83,12 +83,12 @@ struct world {
 
 // ---- the queue ----
 
-static bool world_before(const struct world_event *a, const struct world_event *b)
+static inline bool world_before(const struct world_event *a, const struct world_event *b)
 {
     return a->at_ms != b->at_ms ? a->at_ms < b->at_ms : a->order < b->order;
 }
 
-static void world_push(struct world *w, struct world_event e, uint64_t delay_ms)
+static inline void world_push(struct world *w, struct world_event e, uint64_t delay_ms)
 {
     check(w->heap_count < WORLD_EVENTS);
     e.at_ms = w->now_ms + delay_ms;
@@ -101,7 +101,7 @@ static void world_push(struct world *w, struct world_event e, uint64_t delay_ms)
     w->heap[at] = e;
 }
 
-static struct world_event world_pop(struct world *w)
+static inline struct world_event world_pop(struct world *w)
 {
     const struct world_event top = w->heap[0], last = w->heap[--w->heap_count];
     uint32_t at = 0;
@@ -119,14 +119,14 @@ static struct world_event world_pop(struct world *w)
 
 // ---- the network ----
 
-static uint64_t world_delay(struct world *w, uint32_t a, uint32_t b)
+static inline uint64_t world_delay(struct world *w, uint32_t a, uint32_t b)
 {
     const uint64_t delay = w->delay_min_ms + rng_below(&w->rng, w->delay_max_ms - w->delay_min_ms + 1);
     return delay + (w->distance_ms ? w->distance_ms(a, b) : 0);
 }
 
 // A copy; `bytes` of its views and bulk.
-static struct message *world_copy(const struct message *m, size_t *bytes)
+static inline struct message *world_copy(const struct message *m, size_t *bytes)
 {
     const struct message_info *info = message_info(m->type);
     size_t size = sizeof *m + m->bulk.size;
@@ -151,26 +151,26 @@ static struct message *world_copy(const struct message *m, size_t *bytes)
     return copy;
 }
 
-static uint64_t world_key(const void *bytes)
+static inline uint64_t world_key(const void *bytes)
 {
     uint64_t key;
     memcpy(&key, bytes, sizeof key);
     return key;
 }
 
-static uint32_t world_number(const struct world *w, const struct core_id *id)
+static inline uint32_t world_number(const struct world *w, const struct core_id *id)
 {
     const uint32_t *number = key_map_find(&w->numbers, world_key(id->bytes));
     return number && id_equal(&w->peers[*number].key.id, id) ? *number : UINT32_MAX;
 }
 
-static bool world_reaches(const struct world *w, uint32_t a, uint32_t b)
+static inline bool world_reaches(const struct world *w, uint32_t a, uint32_t b)
 {
     return w->peers[a].part == w->peers[b].part;
 }
 
 // a dials b: both are told, or a alone that it failed.
-static void world_dial(struct world *w, uint32_t a, uint32_t b)
+static inline void world_dial(struct world *w, uint32_t a, uint32_t b)
 {
     check(w->peers[b].dialable);
     w->peers[b].dialed++;
@@ -189,7 +189,7 @@ static void world_dial(struct world *w, uint32_t a, uint32_t b)
     world_push(w, (struct world_event){.kind = WORLD_UP, .from = b, .to = a, .epoch = epoch}, delay);
 }
 
-static void world_unlink(struct world *w, uint32_t a, uint32_t b, bool tell_b)
+static inline void world_unlink(struct world *w, uint32_t a, uint32_t b, bool tell_b)
 {
     if (!w->linked[a][b]) return;
     w->linked[a][b] = false;
@@ -201,7 +201,7 @@ static void world_unlink(struct world *w, uint32_t a, uint32_t b, bool tell_b)
     world_push(w, (struct world_event){.kind = WORLD_DOWN, .from = a, .to = b, .epoch = epoch}, world_delay(w, a, b));
 }
 
-static void world_send(struct world *w, uint32_t a, uint32_t b, const struct message *m)
+static inline void world_send(struct world *w, uint32_t a, uint32_t b, const struct message *m)
 {
     if (!w->linked[a][b]) {
         if (!w->peers[b].dialable) return;
@@ -225,7 +225,7 @@ static void world_send(struct world *w, uint32_t a, uint32_t b, const struct mes
     world_push(w, e, delay);
 }
 
-static void world_perform(struct world *w, uint32_t a)
+static inline void world_perform(struct world *w, uint32_t a)
 {
     check(w->out.dropped == 0);
     for (size_t i = 0; i < w->out.count; i++) {
@@ -250,7 +250,7 @@ static void world_perform(struct world *w, uint32_t a)
 
 // ---- peers ----
 
-static void world_emit(void *context, const struct event *event)
+static inline void world_emit(void *context, const struct event *event)
 {
     const struct world_speaker *speaker = context;
     struct world *w = speaker->world;
@@ -268,7 +268,7 @@ static void world_emit(void *context, const struct event *event)
 }
 
 // Starts peer i's process with an empty table; `incarnation` as from its disk.
-static void world_start(struct world *w, uint32_t i, uint64_t incarnation)
+static inline void world_start(struct world *w, uint32_t i, uint64_t incarnation)
 {
     struct world_peer *p = &w->peers[i];
     char name[16], address[24];
@@ -288,7 +288,7 @@ static void world_start(struct world *w, uint32_t i, uint64_t incarnation)
     p->next_ms = gossip_next_ms(p->gossip);
 }
 
-static void world_kill(struct world *w, uint32_t i)
+static inline void world_kill(struct world *w, uint32_t i)
 {
     gossip_close(w->peers[i].gossip);
     w->peers[i].gossip = NULL;
@@ -305,7 +305,7 @@ static void world_kill(struct world *w, uint32_t i)
     }
 }
 
-static void world_open(struct world *w, uint32_t count, uint64_t seed)
+static inline void world_open(struct world *w, uint32_t count, uint64_t seed)
 {
     memset(w, 0, sizeof *w);
     w->count = count;
@@ -328,7 +328,7 @@ static void world_open(struct world *w, uint32_t count, uint64_t seed)
     }
 }
 
-static void world_close(struct world *w)
+static inline void world_close(struct world *w)
 {
     for (uint32_t i = 0; i < w->count; i++) gossip_close(w->peers[i].gossip);
     while (w->heap_count > 0) {
@@ -342,7 +342,7 @@ static void world_close(struct world *w)
 }
 
 // The round trip of a ping, for its pong.
-static void world_measure(struct world *w, const struct world_event *e)
+static inline void world_measure(struct world *w, const struct world_event *e)
 {
     struct world_peer *p = &w->peers[e->to];
     for (uint32_t i = 0; i < WORLD_PINGS; i++) {
@@ -352,7 +352,7 @@ static void world_measure(struct world *w, const struct world_event *e)
     }
 }
 
-static void world_handle(struct world *w, const struct world_event *e)
+static inline void world_handle(struct world *w, const struct world_event *e)
 {
     struct world_peer *p = &w->peers[e->to];
     const struct core_id *from = &w->peers[e->from].key.id;
@@ -391,7 +391,7 @@ static void world_handle(struct world *w, const struct world_event *e)
 }
 
 // Handles what comes next, up to `until_ms`; false when that is reached.
-static bool world_step(struct world *w, uint64_t until_ms)
+static inline bool world_step(struct world *w, uint64_t until_ms)
 {
     uint64_t next = until_ms + 1;
     uint32_t ticks = UINT32_MAX;
@@ -421,7 +421,7 @@ static bool world_step(struct world *w, uint64_t until_ms)
     return true;
 }
 
-static void world_run(struct world *w, uint64_t for_ms)
+static inline void world_run(struct world *w, uint64_t for_ms)
 {
     const uint64_t until = w->now_ms + for_ms;
     while (world_step(w, until)) continue;
@@ -437,7 +437,7 @@ static inline void world_cast(struct world *w, uint32_t i, uint8_t number)
 }
 
 // Everyone starts; all but the first dial it within half a second, as after `join`.
-static void world_join_all(struct world *w)
+static inline void world_join_all(struct world *w)
 {
     for (uint32_t i = 0; i < w->count; i++) world_start(w, i, 1);
     for (uint32_t i = 1; i < w->count; i++) {
