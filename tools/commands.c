@@ -129,7 +129,7 @@ static const struct flag sim_mesh_flags[] = {
     {"seeds", 0, FLAG_COUNT, "N", "this many histories, from --seed on (1)", false},
     {"jobs", 0, FLAG_COUNT, "N", "so many processes side by side (1)", false},
     {"vary", 0, FLAG_SWITCH, NULL, "the seed draws everything else too", false},
-    {"scenario", 0, FLAG_TEXT, "NAME", "random, broadcast, kill, black-hole, stop, split, site, mass", false},
+    {"scenario", 0, FLAG_TEXT, "NAME", "what happens to the mesh (random)", false},
     {"seconds", 0, FLAG_COUNT, "N", "virtual time after the mesh stands", false},
     {"faults", 0, FLAG_TEXT, "LIST", "all, none, or names with commas", false},
     {"hostile", 0, FLAG_COUNT, "N", "so many members gone bad", false},
@@ -253,10 +253,11 @@ static const struct command commands[] = {
     {"sim", NULL, "", 0, 0, false, FLAGS(sim_flags), "simulate meshes with faults and check what must hold",
      "The same protocol code in virtual time. A failing seed prints the line that replays it.", command_sim},
     {"sim", "mesh", "", 0, 0, false, FLAGS(sim_mesh_flags), "simulate gossip alone, at any size",
-     "Peers without runs over a network with distances: what a broadcast costs, how failures are found, how a split heals, "
-     "what hostile members achieve.",
+     "Peers without runs over a network with distances: what a broadcast costs, how failures are found, how a split "
+     "heals, "
+     "what hostile members achieve. Scenarios: random, broadcast, kill, black-hole, stop, split, site, mass.",
      command_sim},
-    {"bench", NULL, "WHAT", 0, 8, false, FLAGS(bench_flags), "measure this machine: gemm, step, learn or all", NULL,
+    {"bench", NULL, "WHAT", 0, 8, false, FLAGS(bench_flags), "measure this machine: gemm, step, learn, mesh or all", NULL,
      command_bench},
     {"version", NULL, "", 0, 0, false, NULL, 0, "version, libraries and kernels", NULL, command_version},
     {"help", NULL, "[VERB]", 0, 3, false, FLAGS(help_flags), "this list, or a command's flags", NULL, command_help},
