@@ -1,10 +1,10 @@
 // Who is alive: neighbours watch each other over their links. SWIM's suspicion and refutation (Das, Gupta, Motivala,
 // DSN 2002) with Lifeguard's local health (Dadgar, Phillips, Currey, 2018), but over links, not by probing at random.
 //
-// A link's ends take turns to ping, once in ping_ms (more often, where a peer has fewer than active_size neighbours), so
-// that both measure it; whoever's turn it is not pings when it has heard nothing for an eighth longer. A ping that nothing
-// answers is repeated at half of silent_ms; at silent_ms (and four round trips) the neighbour is doubted. Any message
-// answers. A doubt about member X, as this peer goes through it:
+// A link's ends take turns to ping, once in ping_ms (more often, where a peer has fewer than active_size neighbours),
+// so that both measure it; whoever's turn it is not pings when it has heard nothing for an eighth longer. A ping that
+// nothing answers is repeated at half of silent_ms; at silent_ms (and four round trips) the neighbour is doubted. Any
+// message answers. A doubt about member X, as this peer goes through it:
 //
 //   (none) --silent neighbour | link closed | dial failed | another accuses it | nobody watches it-->
 //   PROBING: up to three of X's other watchers are asked, or, where none is known, who comes first in rendezvous order
@@ -91,8 +91,8 @@ struct monitor {
     uint32_t told_count, told_capacity;
     uint64_t watch_ms;  // next look for members that nobody watches; UINT64_MAX: none is wanted
     uint64_t watch_until_ms;
-    uint64_t mend_ms;  // when the health may mend again
-    uint64_t woke_ms;  // end of its last pause
+    uint64_t mend_ms;    // when the health may mend again
+    uint64_t woke_ms;    // end of its last pause
     uint32_t neighbors;  // at most, lately
     uint32_t health;
     bool quiet;  // this peer left: it accuses nobody

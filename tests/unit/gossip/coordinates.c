@@ -136,8 +136,8 @@ static void distances_and_bytes_are_whole_numbers(void **state)
     assert_int_equal(coordinates_distance_us(&ends[0], &ends[1]), 34641016);
     uint8_t bytes[COORDINATES_SIZE];
     coordinates_write(bytes, &a);
-    static const uint8_t expected[] = {0xe8, 3, 0, 0, 0x30, 0xf8, 0xff, 0xff, 0xb8, 0x0b, 0, 0,
-                                       7,    0, 0, 0, 0xe8, 3,    0,    0};
+    static const uint8_t expected[] = {0xe8, 3, 0, 0, 0x30, 0xf8, 0xff, 0xff, 0xb8, 0x0b,
+                                       0,    0, 7, 0, 0,    0,    0xe8, 3,    0,    0};
     assert_memory_equal(bytes, expected, sizeof expected);
     struct coordinates_point back;
     assert_int_equal(coordinates_read(&back, (struct slice){bytes, sizeof bytes - 1}), CORE_ERR_MALFORMED);
