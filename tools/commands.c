@@ -257,8 +257,8 @@ static const struct command commands[] = {
      "heals, "
      "what hostile members achieve. Scenarios: random, broadcast, kill, black-hole, stop, split, site, mass.",
      command_sim},
-    {"bench", NULL, "WHAT", 0, 8, false, FLAGS(bench_flags), "measure this machine: gemm, step, learn, mesh or all", NULL,
-     command_bench},
+    {"bench", NULL, "WHAT", 0, 8, false, FLAGS(bench_flags), "measure this machine: gemm, step, learn, mesh or all",
+     NULL, command_bench},
     {"version", NULL, "", 0, 0, false, NULL, 0, "version, libraries and kernels", NULL, command_version},
     {"help", NULL, "[VERB]", 0, 3, false, FLAGS(help_flags), "this list, or a command's flags", NULL, command_help},
 };

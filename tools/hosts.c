@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tools/args.h"
 #include "tools/hosts_kernel.h"
 #include "tools/relay.h"
 
@@ -250,7 +251,9 @@ static unsigned end_processes(const struct names *n)
     unsigned ended = 0;
     DIR *folder = opendir("/proc");
     for (struct dirent *entry; folder && (entry = readdir(folder)) != NULL;) {
-        int pid = atoi(entry->d_name);
+        uint64_t number;
+        if (!args_read_number(entry->d_name, &number) || number > INT32_MAX) continue;
+        int pid = (int)number;
         char path[64];
         struct stat about;
         snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
