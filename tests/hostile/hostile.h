@@ -6,8 +6,8 @@
 //
 // One line of JSON tells what became of it: {"attack","sent","answers","closed"}; `closed` counts connections that the
 // other side ended. The exit status is 0 where the attack was carried out, whatever came of it.
-#ifndef HOSTILE_HOSTILE_H
-#define HOSTILE_HOSTILE_H
+#ifndef TESTS_HOSTILE_HOSTILE_H
+#define TESTS_HOSTILE_HOSTILE_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -87,15 +87,15 @@ int main(int argc, char **argv)
     for (int i = 2; i + 1 < argc; i += 2) {
         const char *word = argv[i], *value = argv[i + 1];
         if (!strcmp(word, "--port"))
-            h.port = (uint16_t)atoi(value);
+            h.port = (uint16_t)strtoul(value, NULL, 10);
         else if (!strcmp(word, "--home"))
             home = value;
         else if (!strcmp(word, "--from"))
             h.from = value;
         else if (!strcmp(word, "--count"))
-            h.count = (uint32_t)atoi(value);
+            h.count = (uint32_t)strtoul(value, NULL, 10);
         else if (!strcmp(word, "--seconds"))
-            h.seconds = (uint32_t)atoi(value);
+            h.seconds = (uint32_t)strtoul(value, NULL, 10);
         else if (!strcmp(word, "--seed"))
             h.seed = strtoull(value, NULL, 0);
         else if (!strcmp(word, "--id") && hex_decode(h.target.bytes, CORE_ID_SIZE, value))

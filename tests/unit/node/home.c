@@ -131,7 +131,7 @@ static void settings_come_back(void **state)
     assert_int_equal(settings_read(&h, &back), CORE_ERR_OK);
     assert_string_equal(back.name, "p1");
     assert_string_equal(back.site, "");
-    strcpy(s.site, "north-1");
+    snprintf(s.site, sizeof s.site, "north-1");
     assert_int_equal(settings_write(&h, &s), CORE_ERR_OK);
     assert_int_equal(settings_read(&h, &back), CORE_ERR_OK);
     assert_string_equal(back.site, "north-1");
