@@ -13,7 +13,7 @@
 #include "core/error.h"
 #include "core/sign.h"
 
-enum { JOIN_LIMIT_MS = 60000, GOSSIPSUB_DEGREE = 8, SETTLE_MS = 8000, SETTLE_MS_A_PEER = 250 };
+enum { JOIN_LIMIT_MS = 20000, GOSSIPSUB_DEGREE = 8, SETTLE_MS = 8000, SETTLE_MS_A_PEER = 250 };
 
 // ---- figures ----
 
