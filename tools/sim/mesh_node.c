@@ -9,7 +9,6 @@
 
 enum {
     LOOK_US = 2000000,  // as the node does while it has no link
-    SLOW_US = 20000,    // a slow peer's time for a message
     MANY = 256,         // peers from which on tables and memories are small
 };
 
@@ -183,7 +182,6 @@ void mesh_node_message(struct mesh_world *w, uint32_t index, uint32_t from, cons
     const struct message *m = &wire->message;
     const uint64_t now_ms = mesh_clock(w, n);
     const struct core_id *id = &w->nodes[from].key.id;
-    if (n->slow) n->busy_us = (n->busy_us > w->now_us ? n->busy_us : w->now_us) + SLOW_US;
     if (n->hostile) mesh_hostile_heard(w, index, wire);
     measure_received(w, index, wire);
     if (w->options.broken == MESH_BREAK_DEAF && index == 1 && m->type == MESSAGE_CAST && m->cast.topic > 2) return;

@@ -21,8 +21,12 @@ enum {
     REST_MS = 20000,          // the idle window at the end
     MANY = 1024,
     MANY_MEMBERS = 256,
-    PLANE_MS = 60,  // the plane's side, one way
-    SITE_MS = 1,    // a site's
+    UNDER_WAY_MIN = 400000,   // messages and timers at a time beyond which nothing honest explains them
+    UNDER_WAY_EACH = 500,     // and so many more a peer
+    SLOW_US = 20000,          // a slow peer's time for a message
+    SLOW_QUEUE_US = 4000000,  // what waits at one at most
+    PLANE_MS = 60,            // the plane's side, one way
+    SITE_MS = 1,              // a site's
 };
 
 // ---- time and chance ----
@@ -217,14 +221,22 @@ static void note(struct mesh_world *w, const struct mesh_event *e)
     w->report->events++;
 }
 
-// A peer that is stopped, or busy, gets to it later; true if it was put off.
-static bool put_off(struct mesh_world *w, const struct mesh_event *e)
+// A peer that is stopped gets to it later, a slow one takes messages one after the other; true if it was put off, or
+// lost since too many wait at a slow one: its links' queues are bounded.
+static bool put_off(struct mesh_world *w, struct mesh_event *e)
 {
-    const struct mesh_node *n = &w->nodes[e->node];
+    struct mesh_node *n = &w->nodes[e->node];
     uint64_t until = n->paused_us;
-    if (e->kind == MESH_MESSAGE && n->busy_us > until) until = n->busy_us;
+    if (n->up && e->kind == MESH_MESSAGE && n->slow && e->number == 0) {
+        if (n->busy_us < w->now_us) n->busy_us = w->now_us;
+        if (n->busy_us > w->now_us + SLOW_QUEUE_US) return true;
+        n->busy_us += SLOW_US;
+        e->number = 1;  // it has its turn
+        if (n->busy_us > until) until = n->busy_us;
+    }
     if (!n->up || until <= w->now_us) return false;
     mesh_push(w, *e, until - w->now_us);
+    e->wire = NULL;  // goes with the event that was pushed
     return true;
 }
 
@@ -244,10 +256,7 @@ static void handle(struct mesh_world *w, struct mesh_event *e)
     }
     default: break;
     }
-    if (put_off(w, e)) {
-        e->wire = NULL;  // goes with the event that was pushed
-        return;
-    }
+    if (put_off(w, e)) return;
     struct mesh_node *n = &w->nodes[e->node];
     const bool lives = n->up && n->life == e->life;
     switch ((enum mesh_event_kind)e->kind) {
@@ -345,21 +354,32 @@ static bool advance(struct mesh_world *w, uint64_t *formed_us, uint64_t *whole_u
     return w->now_us < *whole_us + scaled(w, REST_MS) * 1000;
 }
 
+static const char *most_sent(const struct mesh_report *r)
+{
+    uint32_t most = MESSAGE_PING;
+    for (uint32_t i = 0; i < MESH_TYPES; i++)
+        if (r->by_type[i] > r->by_type[most]) most = i;
+    return message_info(most)->name;
+}
+
 bool mesh_run(const struct mesh_options *options, struct mesh_report *report)
 {
     check(options->nodes >= 2 && options->scenario < SCENARIO_COUNT);
     *report = (struct mesh_report){0};
     struct mesh_world *w = open_world(options, report);
     const uint64_t poll_us = w->options.nodes <= 256 ? 50000 : 250000;
+    const size_t under_way_max = UNDER_WAY_MIN + (size_t)UNDER_WAY_EACH * w->options.nodes;
     uint64_t next_us = poll_us, formed_us = 0, whole_us = 0;
     struct mesh_event e;
     while (!report->failed && pop(w, &e)) {
         note(w, &e);
         handle(w, &e);
         wire_release(e.wire);
-        if (w->now_us < next_us) continue;
+        if (w->now_us < next_us && w->queue.count <= under_way_max) continue;
         next_us = w->now_us + poll_us;
         measure_poll(w);
+        if (w->queue.count > under_way_max)
+            mesh_fail(w, "storm: %zu messages are under way, most %s", w->queue.count, most_sent(report));
         if (!advance(w, &formed_us, &whole_us)) break;
     }
     measure_end(w);
