@@ -47,7 +47,7 @@ static void train(struct node *n, const struct work_train *work)
 {
     struct world *w = n->world;
     const struct stored_params *p = disk_params_get(&n->disk, work->round, &work->params_hash);
-    struct work_result result = {.kind = WORK_TRAIN, .round = work->round};
+    struct work_result result = {.kind = WORK_TRAIN, .round = work->round, .attempt = work->attempt};
     if (!p || (!work->fresh && !p->inner)) {
         // Dropped meanwhile is fine; asked for without being there is not.
         if (!p && watch_round(w->watch) > work->round)
@@ -70,8 +70,12 @@ static void train(struct node *n, const struct work_train *work)
     for (uint32_t shard = 0; shard < work->shards; shard++) {
         uint64_t first;
         const uint64_t count = tree_shard_range(work->elements, work->shards, shard, &first);
-        const struct blob_key key = {
-            .run = w->run, .round = work->round, .kind = ROUND_CONTRIBUTION, .shard = shard, .slot = work->slot};
+        const struct blob_key key = {.run = w->run,
+                                     .round = work->round,
+                                     .attempt = work->attempt,
+                                     .kind = ROUND_CONTRIBUTION,
+                                     .shard = shard,
+                                     .slot = work->slot};
         disk_put(&n->disk, &key, update + first, count);
         watch_stored(w->watch, n, &key);
         result.train.shards[shard] = hash_bytes(update + first, count);

@@ -9,7 +9,7 @@
 
 enum {
     ACT_US = 300000,
-    FLOOD_MESSAGES = 300,
+    FLOOD_MESSAGES = 120,
     ECLIPSE_DIALS = 4,
     LIST_MAX = 8,
     BODY_MAX = 8192,

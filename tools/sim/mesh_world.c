@@ -22,7 +22,7 @@ enum {
     MANY = 1024,
     MANY_MEMBERS = 256,
     UNDER_WAY_MIN = 400000,   // messages and timers at a time beyond which nothing honest explains them
-    UNDER_WAY_EACH = 500,     // and so many more a peer
+    UNDER_WAY_EACH = 10000,   // and so many more a peer
     SLOW_US = 20000,          // a slow peer's time for a message
     SLOW_QUEUE_US = 4000000,  // what waits at one at most
     PLANE_MS = 60,            // the plane's side, one way
