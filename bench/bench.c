@@ -173,8 +173,9 @@ static void print_markdown(const struct bench_row *row)
     if (row->runs > 1) printf(" (%.4g to %.4g, %u runs)", row->lowest, row->highest, row->runs);
     if (row->note) printf("; %s", row->note);
     printf(" | ");
-    if (row->beside && row->beside_value > 0) printf("%s %.4g", row->beside, row->beside_value);
-    if (row->peer_note) printf("%s%s", row->beside_value > 0 ? "; " : "", row->peer_note);
+    if (row->beside) printf("%s", row->beside);
+    if (row->beside && row->beside_value > 0) printf(" %.4g", row->beside_value);
+    if (row->peer_note) printf("%s%s", row->beside ? "; " : "", row->peer_note);
     printf(" | ");
     if (row->beside && row->beside_value > 0 && row->value > 0) printf("%.3g", ratio_of(row));
     printf(" |\n");
