@@ -6,7 +6,7 @@
 #include "core/check.h"
 #include "learn/signed.h"
 
-enum { COMMIT_VERSION = 2 };
+enum { COMMIT_VERSION = 3 };
 
 static const char commit_domain[] = "mycel commit v1";
 
@@ -17,6 +17,7 @@ void commit_encode(struct writer *w, const struct commit *c, const struct core_k
     write_u8(w, COMMIT_VERSION);
     write_hash(w, &c->run);
     write_u64(w, c->round);
+    write_u32(w, c->attempt);
     write_id(w, &trainer->id);
     write_u8(w, (uint8_t)c->slot);
     write_u64(w, c->tokens);
@@ -42,6 +43,7 @@ static enum core_err commit_fields(struct slice bytes, struct commit *c, struct 
     if (err) return err;
     c->run = read_hash(r);
     c->round = read_u64(r);
+    c->attempt = read_u32(r);
     c->trainer = read_id(r);
     c->slot = read_u8(r);
     c->tokens = read_u64(r);
@@ -56,8 +58,8 @@ static enum core_err commit_fields(struct slice bytes, struct commit *c, struct 
     uint8_t phase = read_u8(r);
     c->shard_count = read_u8(r);
     if (r->failed || phase < COMMIT_ANNOUNCED || phase > COMMIT_ACKNOWLEDGED || c->shard_count == 0 ||
-        c->shard_count > TREE_SHARD_MAX || c->slot >= RUN_MEMBERS_MAX || c->weight == 0 ||
-        c->weight >= UINT64_C(1) << 40 || c->tokens >= UINT64_C(1) << 48)
+        c->shard_count > TREE_SHARD_MAX || c->slot >= RUN_MEMBERS_MAX || c->attempt > BLOB_ATTEMPT_MAX ||
+        c->weight == 0 || c->weight >= UINT64_C(1) << 40 || c->tokens >= UINT64_C(1) << 48)
         return CORE_ERR_MALFORMED;
     c->phase = (enum commit_phase)phase;
     for (uint32_t i = 0; i < c->shard_count; i++) c->shards[i] = read_hash(r);
@@ -82,10 +84,10 @@ bool commit_same_work(const struct commit *a, const struct commit *b)
     if (a->shard_count != b->shard_count) return false;
     for (uint32_t i = 0; i < a->shard_count; i++)
         if (!hash_equal(&a->shards[i], &b->shards[i])) return false;
-    return hash_equal(&a->run, &b->run) && a->round == b->round && id_equal(&a->trainer, &b->trainer) &&
-           a->slot == b->slot && a->tokens == b->tokens && a->weight == b->weight && a->bandwidth == b->bandwidth &&
-           a->site == b->site && memcmp(a->at, b->at, sizeof a->at) == 0 &&
-           memcmp(&a->loss, &b->loss, sizeof a->loss) == 0 && a->fresh == b->fresh &&
-           hash_equal(&a->state_in, &b->state_in) && hash_equal(&a->state_out, &b->state_out) &&
+    return hash_equal(&a->run, &b->run) && a->round == b->round && a->attempt == b->attempt &&
+           id_equal(&a->trainer, &b->trainer) && a->slot == b->slot && a->tokens == b->tokens &&
+           a->weight == b->weight && a->bandwidth == b->bandwidth && a->site == b->site &&
+           memcmp(a->at, b->at, sizeof a->at) == 0 && memcmp(&a->loss, &b->loss, sizeof a->loss) == 0 &&
+           a->fresh == b->fresh && hash_equal(&a->state_in, &b->state_in) && hash_equal(&a->state_out, &b->state_out) &&
            hash_equal(&a->update_root, &b->update_root);
 }

@@ -1,5 +1,7 @@
 // A trainer's signed word for one round: what its update is (by hash), from what state, at what loss. Announced while
-// its shards are handed over (it proves them), acknowledged when each shard lies on two peers. Pure; any thread.
+// its shards are handed over (it proves them), acknowledged when each shard lies on two peers.
+// It binds for its round and attempt: once a cut of nobody has closed an attempt, another word may follow for the next.
+// Pure; any thread.
 #ifndef LEARN_COMMIT_H
 #define LEARN_COMMIT_H
 
@@ -13,6 +15,7 @@ enum commit_phase { COMMIT_ANNOUNCED = 1, COMMIT_ACKNOWLEDGED = 2 };
 struct commit {
     struct core_hash run;
     uint64_t round;
+    uint32_t attempt;  // that it is collected for: 0, or the empty cut's before it + 1
     struct core_id trainer;
     uint32_t slot;
     uint64_t tokens;                       // of the round

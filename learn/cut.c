@@ -7,7 +7,7 @@ enum { CUT_VERSION = 2 };
 
 void cut_encode(struct writer *w, const struct cut *c)
 {
-    check((c->count >= 1 || c->attempt > 0) && c->count <= RUN_MEMBERS_MAX);
+    check(c->count <= RUN_MEMBERS_MAX);
     write_u8(w, CUT_VERSION);
     write_u8(w, VALUE_CUT);
     write_hash(w, &c->run);
@@ -32,7 +32,7 @@ enum core_err cut_decode(struct slice bytes, struct cut *c)
     c->attempt = read_u32(&r);
     c->manifest = read_hash(&r);
     c->count = read_u8(&r);
-    if (r.failed || (c->count == 0 && c->attempt == 0) || c->count > RUN_MEMBERS_MAX) return CORE_ERR_MALFORMED;
+    if (r.failed || c->count > RUN_MEMBERS_MAX) return CORE_ERR_MALFORMED;
     uint32_t last = 0;
     for (uint32_t i = 0; i < c->count; i++) {
         c->commits[i] = read_slice(&r, COMMIT_LIMIT);

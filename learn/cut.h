@@ -10,9 +10,10 @@ struct cut {
     struct core_hash run;
     uint64_t height;
     uint64_t round;
-    uint32_t attempt;                       // 0, then 1 more each time that a named shard was lost with all its holders
-    struct core_hash manifest;              // the head that it continues
-    uint32_t count;                         // of commits, ascending by slot; 0 only in an attempt above 0
+    uint32_t attempt;           // 0, then 1 more each time that a named shard is lost with all its
+                                // holders, or that nobody can commit
+    struct core_hash manifest;  // the head that it continues
+    uint32_t count;             // of commits, ascending by slot; 0: the round collects anew, for attempt + 1
     struct slice commits[RUN_MEMBERS_MAX];  // signed bytes: views of whatever was encoded or decoded
     uint64_t slots;                         // decoded: the commits' slots
 };

@@ -3,7 +3,7 @@
 // A run is a chain of decided values, one a height. Height 0 is the genesis manifest, which the spec implies. Then
 //
 //     manifest r --CUT(r, 0)--> [CUT(r, 1) ...] --MANIFEST(r+1)--> manifest r + 1 --CUT(r+1, 0)--> ...
-//         |            '--CUT(r, 1) with nobody in it: all of CUT(r, 0) is lost; the round collects again without those
+//         |            '--CUT(r, 1) with nobody in it: all of CUT(r, 0) is lost; the round collects anew, for attempt 2
 //         '--MANIFEST(r), another state (pause, resume, cancel): only before the round's first cut
 //
 // Everything that counts is a function of that chain; the rest (which blobs are here, who has answered) is repaired
@@ -27,7 +27,10 @@
 //   2. A peer votes for MANIFEST(r+1) only if it computed those parameters itself, from the decided cut.
 //   3. A sum carries the set of contributions in it. It is used only where that set is the decided cut's below its
 //      group, and replaced, never added to, when it comes again: each contribution counts exactly once.
-//   4. A commit is announced only when durable, and an update that differs from it is never announced for that round.
+//   4. A commit is announced only when durable, and an update that differs from it is never announced for that round
+//      and collecting attempt (turn.collecting). A cut of nobody voids every commit of its attempt for all: then each
+//      trainer trains again, where its inner state is lost from a fresh one. Blobs of contributions carry the attempt,
+//      so that bytes of a void one are never taken for a new one's.
 //   5. A commit is cast as acknowledged only when another peer holds each shard.
 //   6. What a crash leaves durable leads to the same next state: decisions and votes are replayed, training and sums
 //      are done again and give the same bits.
@@ -279,7 +282,7 @@ enum core_err round_message(struct round *r, const struct core_id *from, const s
         const uint32_t slot = t->manifest.members[index].slot;
         if (m->data_ack.have)
             round_acked(r, t, slot, &key, now_ms, out);
-        else if (key.kind == ROUND_CONTRIBUTION)
+        else if (key.kind == ROUND_CONTRIBUTION && key.attempt == t->collecting)
             t->known[key.slot].negative[key.shard] |= SLOT(slot);
         break;
     }

@@ -98,22 +98,10 @@ static void take_cut(struct round *r, struct turn *t, const struct cut *cut, con
     t->cut_valid = true;
     t->reopened = false;
     t->attempt = cut->attempt;
-    t->void_slots |= t->cut_slots & ~cut->slots;
     t->cut_slots = cut->slots;
     t->cut_hash = *hash;
     t->cut_height = height;
     turn_cut(r, t, now_ms, out);
-}
-
-// Everything that the cut named is lost: the round collects again, from whoever was not in it.
-static void reopen(struct turn *t, uint64_t now_ms)
-{
-    t->void_slots |= t->cut_slots;
-    t->cut_slots = t->lost = t->attempt_wanted_slots = 0;
-    t->cut_valid = t->cut_offered = t->attempt_wanted = false;
-    t->reopened = true;
-    t->apply = STEP_NONE;
-    t->started_ms = now_ms;
 }
 
 // Appends a decided value, whose certificate was checked, and enters what it opens.
@@ -153,12 +141,10 @@ static void take(struct round *r, struct slice value, struct slice certificate, 
             err = turn_commit_add(r, t, cut.commits[i], true);
             check(!err);
         }
-        if (cut.count == 0) {
-            reopen(t, now_ms);
-            t->attempt = cut.attempt;
-        } else {
+        if (cut.count == 0)
+            turn_reopen(t, cut.attempt, now_ms);
+        else
             take_cut(r, t, &cut, &hash, height, now_ms, out);
-        }
         event_emit(&r->options.events, "round.cut", EV_HASH("run", &r->run), EV_U64("round", cut.round),
                    EV_U64("attempt", cut.attempt), EV_U64("commits", cut.count));
     }

@@ -16,14 +16,20 @@ uint64_t turn_committed(const struct turn *t)
     return slots;
 }
 
-// Keeps a commit of this turn's round, announced or acknowledged. OK also when it was known; NOT_FOUND for another
-// round or a stranger; EXISTS when it contradicts a better one.
+bool turn_hopeless(const struct turn *t)
+{
+    return t->unfit && !turn_committed(t);
+}
+
+// Keeps a commit of this turn's round and attempt, announced or acknowledged. OK also when it was known; NOT_FOUND for
+// another one or a stranger; EXISTS when it contradicts a better one.
 enum core_err turn_commit_add(struct round *r, struct turn *t, struct slice bytes, bool checked)
 {
     struct commit c;
     enum core_err err = commit_read(bytes, &c);
     if (err) return err;
-    if (!t->valid || c.round != t->round || !hash_equal(&c.run, &r->run)) return CORE_ERR_NOT_FOUND;
+    if (!t->valid || c.round != t->round || c.attempt != t->collecting || !hash_equal(&c.run, &r->run))
+        return CORE_ERR_NOT_FOUND;
     const struct run_member *m = turn_member(t, c.slot);
     if (!m || !id_equal(&m->id, &c.trainer)) return CORE_ERR_NOT_FOUND;
     if (c.shard_count != t->shards) return CORE_ERR_MALFORMED;
@@ -42,6 +48,33 @@ enum core_err turn_commit_add(struct round *r, struct turn *t, struct slice byte
     return CORE_ERR_OK;
 }
 
+struct blob_key turn_contribution_key(const struct round *r, const struct turn *t, uint32_t slot, uint32_t shard)
+{
+    return (struct blob_key){.run = r->run,
+                             .round = t->round,
+                             .attempt = t->collecting,
+                             .kind = ROUND_CONTRIBUTION,
+                             .shard = shard,
+                             .slot = slot};
+}
+
+// A cut of nobody: what it followed is lost, or nobody could commit. Every word for that attempt is void, and whoever
+// can train does so again: with the same bits where its inner state is still here, from a fresh one otherwise.
+void turn_reopen(struct turn *t, uint32_t attempt, uint64_t now_ms)
+{
+    memset(t->known, 0, sizeof t->known);
+    memset(t->hand, 0, sizeof t->hand);
+    memset(t->acked, 0, sizeof t->acked);
+    t->attempt = attempt;
+    t->collecting = attempt + 1;
+    t->cut_slots = t->lost = t->attempt_wanted_slots = 0;
+    t->cut_valid = t->cut_offered = t->attempt_wanted = t->unfit = t->acknowledged = false;
+    t->reopened = true;
+    t->train = t->apply = STEP_NONE;
+    t->train_retry_ms = t->handed_ms = 0;
+    t->started_ms = now_ms;
+}
+
 // ---- training ----
 
 static void ask_train(struct round *r, struct turn *t, struct outbox *out)
@@ -54,6 +87,7 @@ static void ask_train(struct round *r, struct turn *t, struct outbox *out)
         .first_step = t->round * r->spec.hyper.inner_steps,
         .total_steps = (uint64_t)r->spec.rounds * r->spec.hyper.inner_steps,
         .slot = t->self,
+        .attempt = t->collecting,
         .steps = r->spec.hyper.inner_steps,
         .shards = t->shards,
         .tensors = r->spec.tensors,
@@ -77,17 +111,18 @@ static void train(struct round *r, struct turn *t, uint64_t now_ms, struct outbo
     ask_train(r, t, out);
 }
 
-static bool restored(const struct round *r, uint64_t round, struct commit *before)
+static bool restored(const struct round *r, const struct turn *t, struct commit *before)
 {
     return r->restored_commit_size > 0 &&
-           !commit_read((struct slice){r->restored_commit, r->restored_commit_size}, before) && before->round == round;
+           !commit_read((struct slice){r->restored_commit, r->restored_commit_size}, before) &&
+           before->round == t->round && before->attempt == t->collecting;
 }
 
 // A commit written before a crash binds: the same bits may be announced again, others never.
-static bool restored_agrees(const struct round *r, const struct commit *c, bool *found)
+static bool restored_agrees(const struct round *r, const struct turn *t, const struct commit *c, bool *found)
 {
     struct commit before;
-    *found = restored(r, c->round, &before);
+    *found = restored(r, t, &before);
     return !*found || commit_same_work(&before, c);
 }
 
@@ -125,6 +160,7 @@ static struct commit commit_of(const struct round *r, const struct turn *t, cons
     struct commit c = {
         .run = r->run,
         .round = t->round,
+        .attempt = t->collecting,
         .trainer = r->options.key->id,
         .slot = t->self,
         .tokens = result->train.tokens,
@@ -141,7 +177,7 @@ static struct commit commit_of(const struct round *r, const struct turn *t, cons
     r->options.place_of(r->options.context, &c.site, c.at);
     memcpy(c.shards, result->train.shards, t->shards * sizeof c.shards[0]);
     struct commit before;  // what was announced before a crash is announced again, also where this peer was then
-    if (restored(r, t->round, &before)) {
+    if (restored(r, t, &before)) {
         c.bandwidth = before.bandwidth;
         c.site = before.site;
         memcpy(c.at, before.at, sizeof c.at);
@@ -152,7 +188,7 @@ static struct commit commit_of(const struct round *r, const struct turn *t, cons
 void round_trained(struct round *r, const struct work_result *result, uint64_t now_ms, struct outbox *out)
 {
     struct turn *t = round_turn(r, result->round);
-    if (!t || t->train != STEP_RUNNING) return;
+    if (!t || t->train != STEP_RUNNING || result->attempt != t->collecting) return;
     if (result->err || !isfinite(result->train.loss) || result->train.weight == 0) {
         t->train = STEP_NONE;
         t->train_retry_ms = now_ms + ROUND_RETRY_MS;
@@ -161,7 +197,7 @@ void round_trained(struct round *r, const struct work_result *result, uint64_t n
     const struct commit c = commit_of(r, t, result);
     struct known *k = &t->known[t->self];
     bool written;
-    if (!restored_agrees(r, &c, &written) || (k->here && !commit_same_work(&k->commit, &c))) {
+    if (!restored_agrees(r, t, &c, &written) || (k->here && !commit_same_work(&k->commit, &c))) {
         t->train = STEP_NONE;
         t->unfit = true;
         event_emit(&r->options.events, "round.unfit", EV_HASH("run", &r->run), EV_U64("round", t->round));
@@ -205,8 +241,7 @@ static bool hand_over(struct round *r, struct turn *t, uint64_t now_ms, struct o
         if (retry->tries == 0) retry->since_ms = now_ms;
         if (now_ms >= retry->next_ms) {
             const struct run_member *m = hand_target(r, t, shard, retry->tries);
-            const struct blob_key key = {
-                .run = r->run, .round = t->round, .kind = ROUND_CONTRIBUTION, .shard = shard, .slot = t->self};
+            const struct blob_key key = turn_contribution_key(r, t, t->self, shard);
             if (m) round_send_data(r, t, &key, &m->id, out);
             if (retry->tries) r->options.counts->resent++;
             retry->next_ms = now_ms + round_backoff(r, retry->tries++, turn_shard_bytes(r, t, shard, 8));
@@ -243,7 +278,9 @@ void round_acked(struct round *r, struct turn *t, uint32_t slot, const struct bl
                  struct outbox *out)
 {
     (void)r, (void)now_ms, (void)out;
-    if (key->kind != ROUND_CONTRIBUTION || key->slot != t->self || key->shard >= t->shards) return;
+    if (key->kind != ROUND_CONTRIBUTION || key->attempt != t->collecting || key->slot != t->self ||
+        key->shard >= t->shards)
+        return;
     t->acked[key->shard] |= SLOT(slot);
 }
 
@@ -283,25 +320,21 @@ static void propose_cut(struct round *r, struct turn *t, uint64_t now_ms, struct
 {
     enum run_state wanted;
     if (r->held || round_command_state(r, &wanted)) return;
-    const uint64_t known = turn_committed(t), fit = known & ~t->void_slots;
-    bool all = fit != 0;
+    const uint64_t slots = turn_committed(t);
+    bool all = slots != 0;
     for (uint32_t i = 0; i < t->manifest.member_count && all; i++) {
         const struct run_member *m = &t->manifest.members[i];
-        all = ((fit | t->void_slots) & SLOT(m->slot)) || (m->slot == t->self ? t->unfit : round_gone(r, &m->id));
+        all = (slots & SLOT(m->slot)) || (m->slot == t->self ? t->unfit : round_gone(r, &m->id));
     }
-    const bool quorum = (uint32_t)__builtin_popcountll(fit) >= round_quorum(r);
+    const bool quorum = (uint32_t)__builtin_popcountll(slots) >= round_quorum(r);
     const uint64_t wait = round_deadline(r, quorum);
     const bool late = wait != UINT64_MAX && now_ms >= t->started_ms + wait;
-    // Nobody else came for long: those that an earlier cut lost may have what was missing by now.
-    const bool again = !fit && now_ms >= t->started_ms + ROUND_AGAIN_MS;
-    const uint64_t slots = again ? known : fit;
-    if (slots && ((all && quorum) || late || again || t->cut_offered)) {
+    // Nobody, where nobody can: a quorum that is unfit votes for it.
+    if ((slots && ((all && quorum) || late || t->cut_offered)) || (turn_hopeless(t) && late)) {
         t->cut_offered = true;
         round_offer_cut(r, slots, turn_next_attempt(t), now_ms, out);
-    } else if (fit && wait != UINT64_MAX && !late) {
+    } else if ((slots || turn_hopeless(t)) && wait != UINT64_MAX && !late) {
         round_wake(r, t->started_ms + wait);
-    } else if (known && !fit) {
-        round_wake(r, t->started_ms + ROUND_AGAIN_MS);
     }
 }
 

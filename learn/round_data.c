@@ -78,7 +78,7 @@ void round_send_ack(struct round *r, const struct blob_key *key, const struct co
 static void pulled_contribution(struct round *r, struct turn *t, const struct core_id *from, const struct blob_key *key,
                                 struct outbox *out)
 {
-    if (!turn_member(t, key->slot) || key->shard >= t->shards) return;
+    if (!turn_member(t, key->slot) || key->shard >= t->shards || key->attempt != t->collecting) return;
     const struct known *k = &t->known[key->slot];
     if (k->here && k->holds & 1u << key->shard) {
         r->options.counts->pulls_answered++;
@@ -157,7 +157,8 @@ static enum peer_wanted wanted_contribution(struct round *r, struct turn *t, con
 {
     const struct blob_key *key = &expected->key;
     if (m->bits != 8 || key->shard >= t->shards) return PEER_REFUSED;
-    if (!turn_member(t, key->slot) || !may_hold(r, t, key->slot, key->shard)) return PEER_UNWANTED;
+    if (key->attempt != t->collecting || !turn_member(t, key->slot) || !may_hold(r, t, key->slot, key->shard))
+        return PEER_UNWANTED;
     struct known *k = &t->known[key->slot];
     enum core_err err = turn_commit_add(r, t, m->proof, false);
     if (err && err != CORE_ERR_EXISTS && err != CORE_ERR_NOT_FOUND) return PEER_REFUSED;
@@ -219,7 +220,8 @@ void round_stored(struct round *r, const struct core_id *from, const struct mess
     if (key.kind == ROUND_CONTRIBUTION) {
         struct commit c;  // what was stored is what the proof said, unless the known commit changed meanwhile
         struct known *k = &t->known[key.slot];
-        if (!k->here || key.shard >= t->shards || commit_read(m->proof, &c) || !commit_same_work(&k->commit, &c))
+        if (!k->here || key.shard >= t->shards || key.attempt != t->collecting || commit_read(m->proof, &c) ||
+            !commit_same_work(&k->commit, &c))
             return;
         k->holds |= (uint16_t)(1u << key.shard);
         round_send_ack(r, &key, from, true, out);

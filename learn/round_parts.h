@@ -18,7 +18,7 @@ enum {
     ROUND_AHEAD_MS = 3000,      // for how long a word of a later height keeps this peer from working
     ROUND_STRAGGLE_MS = 2000,   // a closed round's sums are gathered for so long, then parameters are fetched
     ROUND_LOST_MS = 30000,      // a contribution that nobody has sent for so long counts as lost
-    ROUND_AGAIN_MS = 60000,     // and is cut again only after so long without anyone else's
+    ROUND_GONE_MS = 2000,       // and after so long where whoever may have it is believed dead: beliefs heal
     ROUND_ENTER_MS = 2000,      // between words that this peer wants to enter or to leave
     ROUND_ENTER_OLD_MS = 15000,
     ROUND_EVALUATE_MS = 8000,      // how long the others leave the first proposer to measure held-out loss
@@ -87,7 +87,7 @@ struct turn {
     uint64_t train_retry_ms;
     bool train_fresh;   // what was asked for
     bool params_here;   // the round's first parameters are (or were) here
-    bool unfit;         // own result differs from what was announced before a crash: it sits this round out
+    bool unfit;         // own result differs from what was announced before a crash: it sits this attempt out
     bool acknowledged;  // own commit was cast as such
     struct retry hand[TREE_SHARD_MAX];
     uint64_t acked[TREE_SHARD_MAX];  // slots that hold a copy
@@ -97,8 +97,8 @@ struct turn {
     bool cut_offered;
     bool cut_valid;
     uint32_t attempt;
-    bool reopened;        // the last cut was empty: the round collects again, rather without
-    uint64_t void_slots;  // those that an earlier cut named and lost
+    bool reopened;        // the last cut was empty
+    uint32_t collecting;  // what commits are for: 0, or the last empty cut's attempt + 1
     uint64_t cut_height, cut_slots, cut_ms;
     struct core_hash cut_hash;
     uint32_t weights[RUN_MEMBERS_MAX];  // by slot, after sum_weights
@@ -235,8 +235,11 @@ void round_offer_state(struct round *r, enum run_state state, uint64_t now_ms, s
 bool round_command_state(const struct round *r, enum run_state *state);
 
 // ---- round_collect.c: training, handing over, commits ----
+void turn_reopen(struct turn *t, uint32_t attempt, uint64_t now_ms);
+struct blob_key turn_contribution_key(const struct round *r, const struct turn *t, uint32_t slot, uint32_t shard);
 enum core_err turn_commit_add(struct round *r, struct turn *t, struct slice bytes, bool checked);
 uint64_t turn_committed(const struct turn *t);
+bool turn_hopeless(const struct turn *t);  // as far as this peer sees, nobody commits for this attempt any more
 void round_trained(struct round *r, const struct work_result *result, uint64_t now_ms, struct outbox *out);
 void round_acked(struct round *r, struct turn *t, uint32_t slot, const struct blob_key *key, uint64_t now_ms,
                  struct outbox *out);

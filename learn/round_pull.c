@@ -44,18 +44,20 @@ static void pull(struct round *r, const struct turn *t, struct retry *retry, con
     round_wake(r, retry->next_ms);
 }
 
-// Nobody who could answer has it: everyone else is gone or said so, or there was no answer for long.
+// Nobody who could answer has it: everyone else said so or is gone for a while, or there was no answer for long.
 static bool contribution_lost(const struct round *r, const struct turn *t, uint32_t slot, uint32_t shard,
                               uint64_t now_ms)
 {
     const struct known *k = &t->known[slot];
     if (k->pull[shard].since_ms && now_ms > k->pull[shard].since_ms + ROUND_LOST_MS) return true;
+    bool said = true;
     for (uint32_t i = 0; i < t->manifest.member_count; i++) {
         const struct run_member *m = &t->manifest.members[i];
-        if (m->slot == t->self || k->negative[shard] & SLOT(m->slot) || round_gone(r, &m->id)) continue;
-        return false;
+        if (m->slot == t->self || k->negative[shard] & SLOT(m->slot)) continue;
+        if (!round_gone(r, &m->id)) return false;
+        said = false;
     }
-    return true;
+    return said || now_ms > k->pull[shard].since_ms + ROUND_GONE_MS;
 }
 
 void round_pull_contribution(struct round *r, struct turn *t, uint32_t slot, uint32_t shard, uint64_t now_ms,
@@ -67,8 +69,7 @@ void round_pull_contribution(struct round *r, struct turn *t, uint32_t slot, uin
     const uint32_t group = tree_plan_group_of(&t->plan, 0, slot);
     ask_candidates(r, t, &list, turn_item(t, 0, group, shard));
     ask_members(r, t, &list);
-    const struct blob_key key = {
-        .run = r->run, .round = t->round, .kind = ROUND_CONTRIBUTION, .shard = shard, .slot = slot};
+    const struct blob_key key = turn_contribution_key(r, t, slot, shard);
     pull(r, t, &t->known[slot].pull[shard], &list, &key, turn_shard_bytes(r, t, shard, 8), now_ms, out);
     if (contribution_lost(r, t, slot, shard, now_ms)) t->lost |= SLOT(slot);
 }

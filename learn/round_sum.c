@@ -270,7 +270,7 @@ static void ask_reduce(struct round *r, struct turn *t, uint32_t level, uint32_t
         for (uint32_t slot = 0; slot < RUN_MEMBERS_MAX; slot++) {
             if (!(item->set & SLOT(slot))) continue;
             work.inputs[work.count++] = (struct work_input){
-                .key = {.run = r->run, .round = t->round, .kind = ROUND_CONTRIBUTION, .shard = shard, .slot = slot},
+                .key = turn_contribution_key(r, t, slot, shard),
                 .bits = 8,
                 .weight = t->weights[slot],
             };

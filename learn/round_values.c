@@ -12,14 +12,15 @@ static bool commit_fits(const struct turn *t, const struct commit *c, const stru
 {
     const struct run_member *m = turn_member(t, c->slot);
     return m && id_equal(&m->id, &c->trainer) && hash_equal(&c->run, run) && c->round == t->round &&
-           c->shard_count == t->shards && c->phase == COMMIT_ACKNOWLEDGED;
+           c->attempt == t->collecting && c->shard_count == t->shards && c->phase == COMMIT_ACKNOWLEDGED;
 }
 
-// A first cut, a subset of the cut before (perhaps nobody), or a new one after nobody was left.
+// A first cut, a subset of the cut before (perhaps nobody), or a new one after nobody was left; nobody at all where
+// nobody can commit any more.
 static bool cut_continues(const struct turn *t, const struct cut *cut)
 {
     if (cut->attempt != turn_next_attempt(t)) return false;
-    return t->cut_valid ? !(cut->slots & ~t->cut_slots) : cut->count > 0;
+    return !t->cut_valid || !(cut->slots & ~t->cut_slots);
 }
 
 static enum consensus_validity judge_cut(struct round *r, uint64_t height, struct slice value)
@@ -31,7 +32,7 @@ static enum consensus_validity judge_cut(struct round *r, uint64_t height, struc
         !hash_equal(&cut.manifest, &r->head_hash))
         return CONSENSUS_INVALID;
     if (!cut_continues(t, &cut)) return CONSENSUS_INVALID;
-    if (cut.count == 0 && t->apply == STEP_DONE) return CONSENSUS_INVALID;  // nothing is lost
+    if (cut.count == 0 && (t->cut_valid ? t->apply == STEP_DONE : !turn_hopeless(t))) return CONSENSUS_INVALID;
     for (uint32_t i = 0; i < cut.count; i++) {
         struct commit c;
         if (commit_read(cut.commits[i], &c) || !commit_fits(t, &c, &r->run)) return CONSENSUS_INVALID;
@@ -55,7 +56,6 @@ void round_offer_cut(struct round *r, uint64_t slots, uint32_t attempt, uint64_t
     };
     for (uint32_t slot = 0; slot < RUN_MEMBERS_MAX; slot++)
         if (slots & SLOT(slot)) cut.commits[cut.count++] = (struct slice){t->known[slot].bytes, t->known[slot].size};
-    if (cut.count == 0 && !t->cut_valid) return;
     uint8_t *bytes = malloc(LEDGER_VALUE_LIMIT);
     check(bytes);
     struct writer w = writer_over(bytes, LEDGER_VALUE_LIMIT);

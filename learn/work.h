@@ -20,7 +20,8 @@
 
 // A blob's kind: message.data.kind, data_pull.kind, data_ack.kind.
 enum round_data {
-    ROUND_CONTRIBUTION = 1,  // shard `shard` of slot `slot`'s quantised update: int8; attempt, level, group are 0
+    ROUND_CONTRIBUTION =
+        1,              // shard `shard` of slot `slot`'s quantised update: int8; its commit's attempt; level, group 0
     ROUND_PARTIAL = 2,  // the sum (level, group, shard) of an attempt's cut; the last level's is the result; slot 0
 };
 
@@ -43,8 +44,8 @@ enum work_kind {
 };
 
 // The round's inner steps from the parameters of manifest `round`. Afterwards each shard s of the update lies in the
-// blob store under (run, round, 0, ROUND_CONTRIBUTION, 0, 0, s, slot): elements tree_shard_range(elements, shards, s),
-// int8. The new inner state is pending: kept apart, by round, until WORK_APPLY says whether it counts.
+// blob store under (run, round, attempt, ROUND_CONTRIBUTION, 0, 0, s, slot): elements tree_shard_range(elements,
+// shards, s), int8. The new inner state is pending: kept apart, by round, until WORK_APPLY says whether it counts.
 struct work_train {
     struct core_hash run;
     struct core_hash params_hash;
@@ -53,6 +54,7 @@ struct work_train {
     uint64_t first_step;   // of the run: round * steps
     uint64_t total_steps;  // of the run
     uint32_t slot;
+    uint32_t attempt;  // that the round collects for; the bits do not depend on it
     uint32_t steps;
     uint32_t shards;
     uint32_t tensors;
@@ -154,7 +156,7 @@ struct work_result {
     };
 };
 
-// The key that a DATA, DATA_PULL or DATA_ACK message names; a contribution's attempt, level and group come out as 0.
+// The key that a DATA, DATA_PULL or DATA_ACK message names; a contribution's level and group come out as 0.
 // MALFORMED when a number is out of any plan's range.
 CORE_MUST_USE enum core_err blob_key_of_data(struct blob_key *key, const struct message_data *m);
 CORE_MUST_USE enum core_err blob_key_of_pull(struct blob_key *key, const struct message_data_pull *m);

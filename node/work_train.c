@@ -174,8 +174,12 @@ void work_keep_inner(struct node *n, struct run_data *run, int8_t *update)
 static void put_shards(struct node *n, struct train_job *j)
 {
     for (uint32_t s = 0; s < j->work.shards; s++) {
-        struct blob_key key = {
-            .run = j->work.run, .round = j->work.round, .kind = ROUND_CONTRIBUTION, .shard = s, .slot = j->work.slot};
+        struct blob_key key = {.run = j->work.run,
+                               .round = j->work.round,
+                               .attempt = j->work.attempt,
+                               .kind = ROUND_CONTRIBUTION,
+                               .shard = s,
+                               .slot = j->work.slot};
         if (blobs_put(&n->blobs, &key, j->shards[s])) j->job.err = CORE_ERR_NO_MEMORY;
         j->shards[s] = NULL;
     }
@@ -186,7 +190,10 @@ static void train_done(struct job *job, void *context)
     struct node *n = context;
     struct train_job *j = (struct train_job *)job;
     struct run_data *run = runs_find(&n->runs, &j->work.run);
-    if (run && run->training == job) run->training = NULL;
+    if (run && run->training == job) {
+        run->training = NULL;
+        j->work.attempt = j->result.attempt = run->train_asked.attempt;
+    }
     if (job->err == CORE_ERR_NO_MEMORY && run) compute_why(&n->compute, run->trouble);
     if (!job->err) put_shards(n, j);
     if (!job->err && run) {
@@ -215,16 +222,28 @@ static void train_done(struct job *job, void *context)
     free(j);
 }
 
-static bool answered_before(struct node *n, const struct run_data *run, const struct work_train *w)
+// The bits are those of an earlier question: at most their shards go by another attempt's name now.
+static bool answered_before(struct node *n, struct run_data *run, const struct work_train *w)
 {
-    const struct work_train *a = &run->train_asked;
+    struct work_train *a = &run->train_asked;
     if (!run->trained || !run->pending || run->pending_round != w->round) return false;
     if (a->round != w->round || a->slot != w->slot || a->shards != w->shards || a->fresh != w->fresh ||
         !hash_equal(&a->params_hash, &w->params_hash))
         return false;
-    struct blob_key key = {.run = w->run, .round = w->round, .kind = ROUND_CONTRIBUTION, .slot = w->slot};
-    for (key.shard = 0; key.shard < w->shards; key.shard++)
-        if (!blobs_find(&n->blobs, &key)) return false;
+    for (uint32_t s = 0; s < w->shards; s++) {
+        struct blob_key key = {.run = w->run,
+                               .round = w->round,
+                               .attempt = a->attempt,
+                               .kind = ROUND_CONTRIBUTION,
+                               .shard = s,
+                               .slot = w->slot};
+        struct blob *blob = blobs_find(&n->blobs, &key);
+        if (!blob) return false;
+        if (a->attempt == w->attempt) continue;
+        key.attempt = w->attempt;
+        if (blobs_put(&n->blobs, &key, blob_hold(blob))) return false;
+    }
+    a->attempt = run->train_result.attempt = w->attempt;
     return true;
 }
 
@@ -234,12 +253,14 @@ void work_train_start(struct node *n, struct run_data *run, const struct work_tr
         node_work_done(n, &run->train_result);
         return;
     }
-    struct work_result failed = {.kind = WORK_TRAIN, .run = w->run, .round = w->round};
+    struct work_result failed = {.kind = WORK_TRAIN, .run = w->run, .round = w->round, .attempt = w->attempt};
     if (run->training) {
         // The same question is being answered; another one's answer is on its way and nobody wants it.
         if (run->train_asked.round == w->round && hash_equal(&run->train_asked.params_hash, &w->params_hash) &&
-            run->train_asked.fresh == w->fresh && !atomic_load(&run->training->cancelled))
+            run->train_asked.fresh == w->fresh && !atomic_load(&run->training->cancelled)) {
+            run->train_asked.attempt = w->attempt;
             return;
+        }
         atomic_store(&run->training->cancelled, true);
     }
     struct train_job *j = calloc(1, sizeof *j);
@@ -266,7 +287,7 @@ void work_train_start(struct node *n, struct run_data *run, const struct work_tr
     j->shared = n->share_peers > 1 && blobs_may_share(&n->blobs);
     j->spec = run->spec;
     j->data = run->text.data;
-    j->result = (struct work_result){.kind = WORK_TRAIN, .run = w->run, .round = w->round};
+    j->result = (struct work_result){.kind = WORK_TRAIN, .run = w->run, .round = w->round, .attempt = w->attempt};
     run->training = &j->job;
     run->trained = false;
     run->train_asked = *w;

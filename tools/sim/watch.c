@@ -36,6 +36,7 @@ struct votes {
 struct contribution {
     bool here;
     uint64_t round;
+    uint32_t attempt;
     struct core_hash root;
     int8_t *update;
 };
@@ -50,9 +51,11 @@ struct watch {
     struct core_hash head_hash;
     uint64_t seen[WORLD_NODES];
     struct contribution contributions[WATCH_ROUNDS][RUN_MEMBERS_MAX];
-    uint64_t kept[WATCH_ROUNDS][RUN_MEMBERS_MAX][TREE_SHARD_MAX];  // nodes that stored the shard
+    uint64_t kept[WATCH_ROUNDS][RUN_MEMBERS_MAX][TREE_SHARD_MAX];  // nodes that stored the shard, in the attempt:
+    uint32_t kept_attempt[WATCH_ROUNDS][RUN_MEMBERS_MAX];
     uint64_t kept_round[WATCH_ROUNDS];
-    struct commit commits[WATCH_ROUNDS][RUN_MEMBERS_MAX];  // the first word of each trainer
+    struct commit commits[WATCH_ROUNDS]
+                         [RUN_MEMBERS_MAX];  // the word of each trainer for the last attempt that it spoke in
     bool commit_here[WATCH_ROUNDS][RUN_MEMBERS_MAX];
 };
 
@@ -85,6 +88,7 @@ static uint32_t round_place(struct watch *watch, uint64_t round)
     if (round > watch->kept_round[at]) {
         watch->kept_round[at] = round;
         memset(watch->kept[at], 0, sizeof watch->kept[at]);
+        memset(watch->kept_attempt[at], 0, sizeof watch->kept_attempt[at]);
         memset(watch->commit_here[at], 0, sizeof watch->commit_here[at]);
         for (uint32_t slot = 0; slot < RUN_MEMBERS_MAX; slot++) watch->contributions[at][slot].here = false;
     }
@@ -221,7 +225,8 @@ static void check_acknowledged(struct watch *watch, const struct node *n, const 
     for (uint32_t shard = 0; shard < c->shard_count; shard++) {
         uint64_t first;
         if (!tree_shard_range(w->spec.elements, c->shard_count, shard, &first)) continue;
-        if (!(watch->kept[at][c->slot][shard] & ~(UINT64_C(1) << n->index)))
+        if (watch->kept_attempt[at][c->slot] != c->attempt ||
+            !(watch->kept[at][c->slot][shard] & ~(UINT64_C(1) << n->index)))
             world_fail(w, "acknowledged: shard %u of slot %u in round %llu lies on one peer only", shard, c->slot,
                        (unsigned long long)c->round);
     }
@@ -233,8 +238,10 @@ static void check_commit(struct watch *watch, const struct node *n, struct slice
     if (commit_read(bytes, &c) || !id_equal(&c.trainer, &n->key.id)) return;
     const uint32_t at = round_place(watch, c.round);
     if (at == UINT32_MAX) return;
-    if (watch->commit_here[at][c.slot] && id_equal(&watch->commits[at][c.slot].trainer, &c.trainer) &&
-        !commit_same_work(&watch->commits[at][c.slot], &c))
+    const struct commit *before = &watch->commits[at][c.slot];
+    const bool spoke = watch->commit_here[at][c.slot] && id_equal(&before->trainer, &c.trainer);
+    if (spoke && before->attempt > c.attempt) return;  // an old broadcast, sent on once more
+    if (spoke && before->attempt == c.attempt && !commit_same_work(before, &c))
         world_fail(watch->w, "restart: slot %u committed to two updates of round %llu", c.slot,
                    (unsigned long long)c.round);
     watch->commits[at][c.slot] = c;
@@ -268,8 +275,13 @@ void watch_send(struct watch *watch, struct node *n, const struct message *m)
 void watch_stored(struct watch *watch, const struct node *n, const struct blob_key *key)
 {
     const uint32_t at = round_place(watch, key->round);
-    if (at != UINT32_MAX && key->kind == ROUND_CONTRIBUTION)
-        watch->kept[at][key->slot][key->shard] |= UINT64_C(1) << n->index;
+    if (at == UINT32_MAX || key->kind != ROUND_CONTRIBUTION || key->attempt < watch->kept_attempt[at][key->slot])
+        return;
+    if (key->attempt > watch->kept_attempt[at][key->slot]) {
+        watch->kept_attempt[at][key->slot] = key->attempt;
+        memset(watch->kept[at][key->slot], 0, sizeof watch->kept[at][key->slot]);
+    }
+    watch->kept[at][key->slot][key->shard] |= UINT64_C(1) << n->index;
 }
 
 // ---- sums: each contribution of the cut, once ----
@@ -282,13 +294,16 @@ void watch_trained(struct watch *watch, const struct node *n, const struct work_
     struct contribution *c = &watch->contributions[at][work->slot];
     const struct core_hash root = hash_bytes(update, work->elements);
     // What counts is what was announced; a restarted trainer that differs is caught elsewhere.
-    if (c->here && watch->commit_here[at][work->slot]) return;
+    if (c->here && (c->attempt > work->attempt || (c->attempt == work->attempt && watch->commit_here[at][work->slot] &&
+                                                   watch->commits[at][work->slot].attempt == work->attempt)))
+        return;
     free(c->update);
     c->update = malloc(work->elements);
     check(c->update);
     memcpy(c->update, update, work->elements);
     c->root = root;
     c->round = work->round;
+    c->attempt = work->attempt;
     c->here = true;
 }
 

@@ -153,6 +153,7 @@ static void do_job(struct rig *rig, const struct job *job)
         rig->trained++;
         result.run = work->run;
         result.round = work->round;
+        result.attempt = work->attempt;
         result.train.update_root = hash_bytes(&work->round, sizeof work->round);
         result.train.loss = 2;
         result.train.weight = 768;

@@ -192,12 +192,17 @@ static void do_train(struct node *n, const struct work_train *work, struct work_
     for (uint32_t shard = 0; shard < work->shards; shard++) {
         uint64_t first;
         const uint64_t count = tree_shard_range(work->elements, work->shards, shard, &first);
-        const struct blob_key key = {
-            .run = world.run, .round = work->round, .kind = ROUND_CONTRIBUTION, .shard = shard, .slot = work->slot};
+        const struct blob_key key = {.run = world.run,
+                                     .round = work->round,
+                                     .attempt = work->attempt,
+                                     .kind = ROUND_CONTRIBUTION,
+                                     .shard = shard,
+                                     .slot = work->slot};
         blob_put(n, &key, update + first, count);
         result->train.shards[shard] = hash_bytes(update + first, count);
     }
     result->round = work->round;
+    result->attempt = work->attempt;
     result->train.update_root = hash_bytes(update, sizeof update);
     result->train.loss = 2;
     result->train.weight = 768;

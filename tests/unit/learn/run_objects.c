@@ -78,6 +78,7 @@ static struct commit make_commit(const struct core_key *key)
 {
     struct commit c = {.run = hash_of(9),
                        .round = 0x0102,
+                       .attempt = 0x0304,
                        .trainer = key->id,
                        .slot = 5,
                        .tokens = 7680,
@@ -105,19 +106,23 @@ static void commit_round_trip(void **state)
     struct commit back;
     struct writer w = writer_over(bytes, sizeof bytes);
     commit_encode(&w, &c, &key);
-    assert_int_equal(w.size, 1 + 32 + 8 + 32 + 1 + 8 + 8 + 2 + 20 + 8 + 1 + 3 * 32 + 1 + 1 + 4 * 32 + 64);
+    assert_int_equal(w.size, 1 + 32 + 8 + 4 + 32 + 1 + 8 + 8 + 2 + 20 + 8 + 1 + 3 * 32 + 1 + 1 + 4 * 32 + 64);
     assert_int_equal(commit_decode((struct slice){bytes, w.size}, &back), CORE_ERR_OK);
     assert_true(commit_same_work(&c, &back));
     assert_int_equal(back.phase, COMMIT_ACKNOWLEDGED);
     assert_int_equal(bytes[33], 2);  // round, little-endian
     assert_int_equal(bytes[34], 1);
-    assert_int_equal(bytes[73], 5);                              // slot
-    static const uint8_t loss[8] = {0, 0, 0, 0, 0, 0, 4, 0x40};  // 2.5 in IEEE 754
-    assert_memory_equal(bytes + 112, loss, 8);
-    assert_true(bytes[90] == 4 && bytes[91] == 2 && bytes[92] == 99);
-    assert_true(bytes[100] == 1 && bytes[104] == 0xfe && bytes[107] == 0xff);
+    assert_true(bytes[41] == 4 && bytes[42] == 3 && bytes[43] == 0);  // attempt
+    assert_int_equal(bytes[77], 5);                                   // slot
+    static const uint8_t loss[8] = {0, 0, 0, 0, 0, 0, 4, 0x40};       // 2.5 in IEEE 754
+    assert_memory_equal(bytes + 116, loss, 8);
+    assert_true(bytes[94] == 4 && bytes[95] == 2 && bytes[96] == 99);
+    assert_true(bytes[104] == 1 && bytes[108] == 0xfe && bytes[111] == 0xff);
     struct commit other = back;
     other.loss = 2.25;
+    assert_false(commit_same_work(&c, &other));
+    other = back;
+    other.attempt++;
     assert_false(commit_same_work(&c, &other));
     other = back;
     other.at[2]++;
@@ -172,8 +177,8 @@ static void damaged_commits_are_refused(void **state)
     }
     bytes[0] = 1;
     assert_int_equal(commit_decode((struct slice){bytes, w.size}, &back), CORE_ERR_UNKNOWN_VERSION);
-    bytes[0] = 2;
-    memset(bytes + 112, 0xff, 8);  // a loss that is not a number
+    bytes[0] = 3;
+    memset(bytes + 116, 0xff, 8);  // a loss that is not a number
     assert_int_equal(commit_read((struct slice){bytes, w.size}, &back), CORE_ERR_MALFORMED);
 }
 
@@ -278,7 +283,10 @@ static void keys_out_of_range_are_refused(void **state)
     struct blob_key key;
     struct message_data m = {.kind = ROUND_CONTRIBUTION, .attempt = 7, .level = 3, .shard = 2, .slot = 63};
     assert_int_equal(blob_key_of_data(&key, &m), CORE_ERR_OK);
-    assert_true(key.attempt == 0 && key.level == 0 && key.slot == 63);  // one thing, whatever the attempt
+    assert_true(key.attempt == 7 && key.level == 0 && key.slot == 63);
+    m.attempt = BLOB_ATTEMPT_MAX + 1;
+    assert_int_equal(blob_key_of_data(&key, &m), CORE_ERR_MALFORMED);
+    m.attempt = 0;
     m.slot = 64;
     assert_int_equal(blob_key_of_data(&key, &m), CORE_ERR_MALFORMED);
     m = (struct message_data){.kind = ROUND_PARTIAL, .shard = TREE_SHARD_MAX};
