@@ -9,6 +9,8 @@
 enum {
     MASS_SILENCE_HEALTH = 2,  // no worse for it alone: a real split is to be seen too
     NEIGHBORS_LEAST = 2,
+    SHORT_MS = 2000,  // a pause that is only skipped
+    PAUSE_FACTOR = 2,
     PROBES_RATE = 8,  // questions a second that one peer may put
     PROBES_BURST = 64,
 };
@@ -21,6 +23,7 @@ void monitor_open(struct monitor *m, const struct gossip_options *options, struc
         .options = options, .links = links, .members = members, .coordinates = coordinates, .counts = counts};
     m->rng = rng_from(options->seed, 0x6d6f6e69);
     m->woke_ms = now_ms;
+    m->late_ms = SHORT_MS;
     m->mend_ms = now_ms;
     m->watch_ms = UINT64_MAX;
 }
@@ -56,7 +59,13 @@ uint64_t monitor_refute_ms(const struct monitor *m)
 
 uint64_t monitor_refute_from_ms(const struct monitor *m)
 {
-    return m->woke_ms + m->options->silent_ms + m->options->refute_ms;
+    return m->woke_ms + monitor_grace(m, m->options->silent_ms + m->options->refute_ms);
+}
+
+uint64_t monitor_grace(const struct monitor *m, uint64_t most_ms)
+{
+    const uint64_t ms = PAUSE_FACTOR * m->late_ms;
+    return ms < most_ms ? ms : most_ms;
 }
 
 // Whoever has few neighbours can watch them the more closely for the same traffic.
@@ -67,14 +76,19 @@ static uint64_t ping_every_ms(const struct monitor *m)
     return every < m->options->ping_ms ? every : m->options->ping_ms;
 }
 
-void monitor_clock(struct monitor *m, uint64_t now_ms)
+// What this peer waited for may have come meanwhile, and lies in a socket: it has that much more time.
+static void pause_skip(struct monitor *m, uint64_t ms)
 {
-    // What was due when this peer was last called is still due: nothing has happened since.
-    const uint64_t due_ms = monitor_next_ms(m);
-    if (due_ms == UINT64_MAX || now_ms < due_ms + LATE_MS) return;
-    m->woke_ms = now_ms;
+    for (uint32_t i = 0; i < m->doubt_count; i++) m->doubts[i].deadline_ms += ms;
+    for (uint32_t i = 0; i < m->links->count; i++)
+        if (m->links->items[i].waiting_ms) m->links->items[i].waiting_ms += ms;
+}
+
+// All the others may have changed, and hung up on this peer: it begins anew.
+static void pause_forget(struct monitor *m, uint64_t now_ms)
+{
     m->doubt_count = 0;
-    m->inquiry_count = 0;
+    m->mass_until_ms = 0;
     for (uint32_t i = 0; i < m->links->count; i++) {
         struct link *link = &m->links->items[i];
         link->heard_ms = now_ms - ping_every_ms(m);  // pinged now, or by the other side in a moment
@@ -82,6 +96,20 @@ void monitor_clock(struct monitor *m, uint64_t now_ms)
         link->waiting_ms = 0;
     }
     if (m->watch_ms != UINT64_MAX) m->watch_ms = m->watch_until_ms = now_ms + WAKE_GRACE_MS;
+}
+
+void monitor_clock(struct monitor *m, uint64_t now_ms)
+{
+    // What was due when this peer was last called is still due: nothing has happened since.
+    const uint64_t due_ms = monitor_next_ms(m);
+    if (due_ms == UINT64_MAX || now_ms < due_ms + LATE_MS) return;
+    m->woke_ms = now_ms;
+    m->late_ms = now_ms - due_ms;
+    m->inquiry_count = 0;
+    if (m->late_ms < SHORT_MS)
+        pause_skip(m, PAUSE_FACTOR * m->late_ms);
+    else
+        pause_forget(m, now_ms);
     m->mend_ms = now_ms + m->options->ping_ms;
     monitor_health_add(m, 1);
 }
@@ -182,6 +210,7 @@ void monitor_tick(struct monitor *m, uint64_t now_ms, struct outbox *out)
         link->waiting_ms = now_ms;  // the doubt has its own times; the link is watched on
         link->pinged_again = false;
     }
+    monitor_mass(m, now_ms);
     if (m->watch_ms <= now_ms) monitor_watch(m, now_ms, out);
     monitor_answer(m, now_ms, out);
 }

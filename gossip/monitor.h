@@ -19,10 +19,17 @@
 // Watchers of X are its neighbours. X tells them who the others are; everybody else knows those that X's record names,
 // which is renewed seldom. When all of these are dead, or one of two and the other is no neighbour, X is looked for.
 //
+// A mesh that falls apart is not judged one by one. When most of this peer's links are silent, or an eighth of the
+// members are suspects, then everyone that was not heard since is looked for, by about two peers each at first, and by
+// twice as many with each second, since those who should look may be on the other side. Nothing else changes: each is
+// dialled, has its time to answer, and one peer alone gives nobody up while others live. So who is cut off comes to
+// call the others unreachable as well, in tens of seconds, slowed by its own bad health.
+//
 // Invariants: a doubt never outlives a word from X over a link of this peer. This peer accuses nobody for silence that
 // began before it last woke up: when it is called LATE_MS after it had to be, it was paused or is slow, and then all
-// links have a fresh interval, all doubts are dropped, and closed links are no reason to doubt for WAKE_GRACE_MS. Every
-// time to wait is stretched by the local health. Pure; bounded; one owner, one thread.
+// links have a fresh interval, all doubts are dropped, and closed links are no reason to doubt for WAKE_GRACE_MS; a
+// pause below SHORT_MS (a busy machine) puts all of this off by twice its length instead. Every time to wait is
+// stretched by the local health. Pure; bounded; one owner, one thread.
 #ifndef GOSSIP_MONITOR_H
 #define GOSSIP_MONITOR_H
 
@@ -36,7 +43,7 @@
 #include "gossip/members.h"
 
 enum {
-    MONITOR_DOUBTS_MAX = 64,
+    MONITOR_DOUBTS_MAX = 128,
     MONITOR_INQUIRIES_MAX = 64,
     MONITOR_ASKED_MAX = 3,
     MONITOR_TOLD_MAX = 16,
@@ -91,9 +98,12 @@ struct monitor {
     uint32_t told_count, told_capacity;
     uint64_t watch_ms;  // next look for members that nobody watches; UINT64_MAX: none is wanted
     uint64_t watch_until_ms;
-    uint64_t mend_ms;    // when the health may mend again
-    uint64_t woke_ms;    // end of its last pause
-    uint32_t neighbors;  // at most, lately
+    uint64_t mass_ms;        // since when much of the mesh is silent,
+    uint64_t mass_until_ms;  // and until when that is believed
+    uint64_t mend_ms;        // when the health may mend again
+    uint64_t woke_ms;        // end of its last pause,
+    uint64_t late_ms;        // which took so long
+    uint32_t neighbors;      // at most, lately
     uint32_t health;
     bool quiet;  // this peer left: it accuses nobody
 };

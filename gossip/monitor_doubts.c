@@ -63,7 +63,7 @@ static void ask(const struct monitor_doubt *doubt, struct outbox *out)
 // Just awake, this peer may have been hung up on, and everyone first has a full interval to be heard.
 static bool is_dazed(const struct monitor *m, uint64_t now_ms)
 {
-    return now_ms < m->woke_ms + WAKE_GRACE_MS && m->health > 0;
+    return now_ms < m->woke_ms + monitor_grace(m, WAKE_GRACE_MS) && m->health > 0;
 }
 
 static bool accused_by_self(const struct monitor *m, const struct member *member)

@@ -11,6 +11,8 @@ enum {
 
 // A wait, stretched by the local health: 1, 1.5, 2, 2.5 or 3 times. (gossip/monitor.c)
 uint64_t monitor_stretched(const struct monitor *m, uint64_t ms);
+// How long after its last pause this peer is careful: twice the pause, `most_ms` at most.
+uint64_t monitor_grace(const struct monitor *m, uint64_t most_ms);
 void monitor_health_add(struct monitor *m, int by);
 // Pings the peer: a neighbour, or, as a single question, anyone who is linked or can be dialled.
 void monitor_ping(struct monitor *m, const struct core_id *peer, struct outbox *out);
@@ -33,5 +35,7 @@ uint32_t monitor_watchers_before(const struct monitor *m, const struct core_id *
 // Whether this peer is one of the first in rendezvous order.
 bool monitor_is_prober(const struct monitor *m, const struct core_id *target);
 void monitor_watch(struct monitor *m, uint64_t now_ms, struct outbox *out);
+// Notices that much of the mesh is silent.
+void monitor_mass(struct monitor *m, uint64_t now_ms);
 
 #endif

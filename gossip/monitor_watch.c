@@ -14,6 +14,11 @@ enum {
     HEARD_MS = 20000,  // who was heard so lately is not looked for
     PROBERS = 2,
     TOLD_FIRST = 8,
+    MASS_LINKS = 3,       // neighbours at least, most of which are silent
+    MASS_SUSPECTS = 4,    // or so many suspects at least,
+    MASS_SHARE = 8,       // and one in so many of the living
+    MASS_FOR_MS = 10000,  // after it was last seen
+    MASS_STEP_MS = 1000,  // twice as many look
 };
 
 // ---- what neighbours tell ----
@@ -187,13 +192,30 @@ void monitor_lost(struct monitor *m, uint64_t now_ms)
     if (m->watch_ms == UINT64_MAX) m->watch_ms = now_ms + UNWATCHED_MS;
 }
 
+// Whether this peer is one of about PROBERS * 2^steps of the living.
+static bool is_drawn(const struct monitor *m, const struct core_id *target, uint64_t steps)
+{
+    const uint64_t alive = members_alive(m->members);
+    const uint64_t share = steps < 32 ? (uint64_t)PROBERS << steps : alive;
+    return share >= alive || rendezvous(target, &m->members->self) < UINT64_MAX / alive * share;
+}
+
+static bool is_mass(const struct monitor *m, uint64_t now_ms)
+{
+    return now_ms < m->mass_until_ms;
+}
+
 // Whether it is up to this peer to look for the member, whose watchers it goes through.
 static bool is_missed(const struct monitor *m, const struct member *member, uint64_t now_ms)
 {
     const struct member_record *r = member->record;
-    if (members_state(member) == GOSSIP_SUSPECT)
-        return now_ms - member->since_ms >= UNCONFIRMED_MS && monitor_is_prober(m, &r->id);
-    if (now_ms - member->since_ms < (r->watcher_count ? UNWATCHED_MS : NEWCOMER_MS)) return false;
+    const uint64_t age_ms = now_ms - member->since_ms;
+    if (members_state(member) == GOSSIP_SUSPECT) {  // those who should confirm it may be gone too
+        if (age_ms < UNCONFIRMED_MS) return false;
+        return monitor_is_prober(m, &r->id) || is_drawn(m, &r->id, age_ms / UNCONFIRMED_MS - 1);
+    }
+    if (is_mass(m, now_ms) && is_drawn(m, &r->id, (now_ms - m->mass_ms) / MASS_STEP_MS)) return true;
+    if (age_ms < (r->watcher_count ? UNWATCHED_MS : NEWCOMER_MS)) return false;
     bool named = false, lost = false, living = false;
     for (uint32_t i = 0; i < r->watcher_count; i++) {
         const struct member *watcher = members_find(m->members, &r->watchers[i]);
@@ -208,6 +230,29 @@ static bool is_missed(const struct monitor *m, const struct member *member, uint
     return !living && monitor_is_prober(m, &r->id);
 }
 
+static bool much_is_silent(const struct monitor *m)
+{
+    uint32_t neighbors = 0, silent = 0;
+    for (uint32_t i = 0; i < m->links->count; i++) {
+        const struct link *link = &m->links->items[i];
+        if (!link->neighbor) continue;
+        neighbors++;
+        silent += (link->waiting_ms != 0 && link->pinged_again) || monitor_doubt_find(m, &link->id);
+    }
+    const uint32_t suspects = m->members->states[GOSSIP_SUSPECT];
+    return (neighbors >= MASS_LINKS && 2 * silent > neighbors) ||
+           (suspects >= MASS_SUSPECTS && suspects * MASS_SHARE >= members_alive(m->members));
+}
+
+void monitor_mass(struct monitor *m, uint64_t now_ms)
+{
+    if (!much_is_silent(m)) return;
+    if (!is_mass(m, now_ms)) m->mass_ms = now_ms;
+    m->mass_until_ms = now_ms + MASS_FOR_MS;
+    if (m->watch_until_ms < m->mass_until_ms) m->watch_until_ms = m->mass_until_ms;
+    if (m->watch_ms > now_ms + WATCH_MS) m->watch_ms = now_ms + WATCH_MS;
+}
+
 void monitor_watch(struct monitor *m, uint64_t now_ms, struct outbox *out)
 {
     m->watch_ms = now_ms + WATCH_MS;
@@ -220,7 +265,8 @@ void monitor_watch(struct monitor *m, uint64_t now_ms, struct outbox *out)
         open |= state == GOSSIP_SUSPECT;
         const struct link *link = link_table_find(m->links, id);
         if (link && link->neighbor) continue;
-        if (state == GOSSIP_ALIVE && member->heard_ms && now_ms - member->heard_ms < HEARD_MS) continue;
+        const uint64_t heard_from_ms = is_mass(m, now_ms) ? m->mass_ms : now_ms < HEARD_MS ? 0 : now_ms - HEARD_MS;
+        if (state == GOSSIP_ALIVE && member->heard_ms && member->heard_ms >= heard_from_ms) continue;
         if (monitor_doubt_find(m, id) || !is_missed(m, member, now_ms)) continue;
         monitor_doubt(m, id, state == GOSSIP_SUSPECT ? MONITOR_ACCUSED : MONITOR_UNWATCHED, now_ms, out);
     }
