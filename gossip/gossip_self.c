@@ -8,9 +8,9 @@
 #include "gossip/sync.h"
 
 enum {
-    TELL_MS = 200,         // changes of neighbours are gathered so long before the neighbours are told
-    SETTLE_MS = 3000,      // neighbours that stay so long are worth naming,
-    UNSETTLED_MS = 15000,  // or those there are, if they never stay
+    TELL_MS = 200,        // changes of neighbours are gathered so long before the neighbours are told
+    SETTLE_MS = 3000,     // neighbours that stay so long are worth naming,
+    UNSETTLED_MS = 8000,  // or those there are, if they never stay; before others miss watchers (gossip/monitor_watch)
     LOCATE_MS = 60000,
     LOCATE_SAMPLES = 4,
     LOCATE_US = 3000,  // and a quarter of its own distance from the middle: no news

@@ -7,11 +7,14 @@
 
 enum {
     HOPS_MAX = 16,
-    JOIN_WALKS = 2,
+    JOIN_WALKS = 1,
     SAMPLE_TRIES = 4,
     MESSAGES_RATE = 40,  // VIEW_* messages a second that a link is given,
     MESSAGES_BURST = 400,
     JOIN_COST = 8,
+    JOIN_MS = 500,
+    REFUSALS = 2,            // that a peer without neighbours takes before it asks urgently,
+    REFUSALS_LEFT_OVER = 8,  // and one that lacks two: it goes between two others that are neighbours
 };
 
 enum core_err view_open(struct view *v, const struct gossip_options *options, struct link_table *links,
@@ -28,9 +31,9 @@ enum core_err view_open(struct view *v, const struct gossip_options *options, st
                        .fill_wait_ms = VIEW_FILL_MS,
                        .expire_ms = UINT64_MAX,
                        .retry_ms = UINT64_MAX,
-                       .mix_ms = UINT64_MAX,
                        .near_wait_ms = options->near_ms};
     v->rng = rng_from(options->seed, 0x76696577);
+    view_mix_young(v);
     v->shuffle_ms = now_ms + rng_below(&v->rng, options->shuffle_ms);
     v->near_ms = now_ms + options->near_ms / 2 + rng_below(&v->rng, options->near_ms);
     return passive_open(&v->passive, options->passive_size, options->seed, links, members);
@@ -79,9 +82,21 @@ bool view_has_room(const struct view *v)
     return link_table_neighbors(v->links) < v->options->active_size;
 }
 
+bool view_is_short(const struct view *v)
+{
+    const uint32_t enough = v->options->active_size < VIEW_ENOUGH ? v->options->active_size : VIEW_ENOUGH;
+    return link_table_neighbors(v->links) < enough;
+}
+
 bool view_is_small(const struct view *v)
 {
     return members_alive(v->members) <= v->options->active_size + 1;
+}
+
+// The mesh too, perhaps, and others are joining.
+static bool is_young(const struct view *v, uint64_t now_ms)
+{
+    return now_ms - v->opened_ms < VIEW_YOUNG_MS;
 }
 
 static void drop_neighbor(struct view *v, struct link *link, uint64_t not_before_ms, uint64_t now_ms)
@@ -161,6 +176,7 @@ static void add_neighbor(struct view *v, struct link *link, bool chosen, uint64_
     link->lazy = false;
     link->heard_ms = now_ms;
     v->changed = true;
+    v->refusals = 0;
     passive_remove(&v->passive, &link->id);
 }
 
@@ -206,7 +222,10 @@ static void ask(struct view *v, struct link *link, enum view_wish wish, uint64_t
 {
     if (link->neighbor || link->asked) return;
     struct message m = {.type = MESSAGE_VIEW_NEIGHBOR};
-    if (link_table_neighbors(v->links) == 0) wish = VIEW_URGENT;
+    const uint32_t neighbors = link_table_neighbors(v->links);
+    const bool alone = neighbors == 0 && v->refusals >= REFUSALS;
+    const bool left_over = neighbors + 2 <= v->options->active_size && v->refusals >= REFUSALS_LEFT_OVER;
+    if (wish == VIEW_IF_ROOM && (alone || left_over)) wish = VIEW_URGENT;
     link->anchor = wish != VIEW_NEARER && anchors(v) < v->options->random_size;
     m.view_neighbor.urgent = wish | (link->anchor ? VIEW_ANCHOR : 0);
     link->asked = true;
@@ -235,6 +254,16 @@ bool view_connect(struct view *v, const struct core_id *id, struct slice address
     return true;
 }
 
+// Whether somebody was just asked by JOIN: one is enough, and others that link with this peer meanwhile ask it.
+static bool is_joining(const struct view *v, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < v->links->count; i++) {
+        const struct link *link = &v->links->items[i];
+        if (link->asked && now_ms - link->asked_ms < JOIN_MS) return true;
+    }
+    return false;
+}
+
 void view_link_up(struct view *v, const struct core_id *peer, uint64_t now_ms, struct outbox *out)
 {
     struct link *link = link_table_find(v->links, peer);
@@ -244,7 +273,7 @@ void view_link_up(struct view *v, const struct core_id *peer, uint64_t now_ms, s
     if (pending) link->dialed = true;
     if (pending) {
         ask(v, link, was.wish, now_ms, out);
-    } else if (link_table_neighbors(v->links) == 0 && !link->asked) {
+    } else if (link_table_neighbors(v->links) == 0 && !is_joining(v, now_ms)) {
         struct message m = {.type = MESSAGE_VIEW_JOIN};
         m.view_join.addresses = view_own_addresses(v);
         outbox_send(out, peer, &m);
@@ -260,7 +289,7 @@ void view_link_up(struct view *v, const struct core_id *peer, uint64_t now_ms, s
 
 void view_link_down(struct view *v, const struct core_id *peer, bool was_neighbor, uint64_t now_ms, struct outbox *out)
 {
-    view_fill_soon(v, now_ms);
+    if (was_neighbor || view_is_short(v)) view_fill_soon(v, now_ms);
     if (!was_neighbor) return;
     v->changed = true;
     passive_add_met(&v->passive, peer, now_ms + VIEW_REFUSED_MS);
@@ -279,12 +308,12 @@ void view_dial_failed(struct view *v, const struct core_id *peer, uint64_t now_m
         passive_remove(&v->passive, peer);  // hearsay that is not true
     else if (passive)
         passive->not_before_ms = now_ms + VIEW_REFUSED_MS;
-    if (!was.retry && view_has_room(v) && v->fill_ms > now_ms) v->fill_ms = now_ms;
+    if (!was.retry && view_is_short(v) && v->fill_ms > now_ms) v->fill_ms = now_ms;
 }
 
 void view_known(struct view *v, uint64_t now_ms)
 {
-    if (view_has_room(v) && v->fill_ms > now_ms + VIEW_FILL_MS) v->fill_ms = now_ms + VIEW_FILL_MS;
+    if (view_is_short(v) && v->fill_ms > now_ms + VIEW_FILL_MS) v->fill_ms = now_ms + VIEW_FILL_MS;
 }
 
 void view_lost(struct view *v, const struct core_id *peer, uint64_t now_ms)
@@ -350,7 +379,8 @@ static void join_received(struct view *v, struct link *link, const struct messag
     }
 }
 
-// A walk's end: this peer becomes the joiner's neighbour, in another's place where that may be.
+// A walk's end: this peer becomes the joiner's neighbour, in another's place where that may be. While the mesh is young
+// it may not be: whoever is displaced dials others, and a storm of joiners would go round and round.
 static void walk_ended(struct view *v, const struct core_id *joiner, struct slice addresses, uint64_t now_ms,
                        struct outbox *out)
 {
@@ -360,7 +390,9 @@ static void walk_ended(struct view *v, const struct core_id *joiner, struct slic
         v->counts->limited++;
         return;
     }
-    if (view_has_room(v) || bucket_take(&v->evictions, 1, VIEW_EVICTIONS_RATE, VIEW_EVICTIONS_BURST, now_ms))
+    const bool young = now_ms - v->opened_ms < VIEW_YOUNG_MS;
+    if (view_has_room(v) ||
+        (!young && bucket_take(&v->evictions, 1, VIEW_EVICTIONS_RATE, VIEW_EVICTIONS_BURST, now_ms)))
         view_connect(v, joiner, addresses, VIEW_IF_ROOM, now_ms, out);
 }
 
@@ -372,7 +404,8 @@ static void forward_received(struct view *v, const struct core_id *from, const s
     if (id_equal(joiner, view_self(v)) || addresses.size > GOSSIP_ADDRESSES_MAX) return;
     const uint64_t hops = m->view_forward.hops_left < HOPS_MAX ? m->view_forward.hops_left : HOPS_MAX;
     if (hops == v->options->walk_passive) passive_add(&v->passive, joiner, addresses, from, now_ms);
-    const struct link *next = hops > 0 ? view_random_neighbor(v, from, joiner) : NULL;
+    const bool here = is_young(v, now_ms) && hops <= v->options->walk_passive && view_has_room(v);
+    const struct link *next = hops > 0 && !here ? view_random_neighbor(v, from, joiner) : NULL;
     if (!next || view_is_small(v)) {
         walk_ended(v, joiner, addresses, now_ms, out);
         return;
@@ -420,9 +453,10 @@ static void answer_received(struct view *v, struct link *link, const struct mess
     link->asked = false;
     if (!m->view_answer.accepted) {
         if (link->neighbor) return;
+        v->refusals++;
         passive_add_met(&v->passive, &link->id, now_ms + VIEW_REFUSED_MS);
         if (link->dialed) outbox_hangup(out, &link->id);
-        if (view_has_room(v) && v->fill_ms > now_ms) v->fill_ms = now_ms;
+        if (view_is_short(v) && v->fill_ms > now_ms) v->fill_ms = now_ms;
         return;
     }
     if (link->wish == VIEW_NEARER)
@@ -439,22 +473,35 @@ bool view_list_put(struct writer *w, const struct core_id *id, struct slice addr
     return true;
 }
 
-static bool list_read(struct view *v, const struct core_id *feeder, struct slice list, uint64_t now_ms)
+static bool list_valid(struct slice list)
 {
     struct reader r = reader_over(list.data, list.size);
     for (uint32_t i = 0; i < VIEW_LIST_MAX && r.at < r.size && !r.failed; i++) {
+        uint8_t id[CORE_ID_SIZE];
+        read_bytes(&r, id, sizeof id);
+        read_slice(&r, GOSSIP_ADDRESSES_MAX);
+    }
+    return reader_finished(&r);
+}
+
+static enum core_err list_read(struct view *v, const struct core_id *feeder, struct slice list, uint64_t now_ms)
+{
+    if (!list_valid(list)) return CORE_ERR_MALFORMED;
+    struct reader r = reader_over(list.data, list.size);
+    while (r.at < r.size) {
         struct core_id id;
         read_bytes(&r, id.bytes, sizeof id.bytes);
-        const struct slice addresses = read_slice(&r, GOSSIP_ADDRESSES_MAX);
-        if (!r.failed) passive_add(&v->passive, &id, addresses, feeder, now_ms);
+        passive_add(&v->passive, &id, read_slice(&r, GOSSIP_ADDRESSES_MAX), feeder, now_ms);
     }
-    if (view_has_room(v) && v->fill_ms > now_ms) v->fill_ms = now_ms;
-    return reader_finished(&r);
+    if (view_is_short(v) && v->fill_ms > now_ms) v->fill_ms = now_ms;
+    return CORE_ERR_OK;
 }
 
 static enum core_err shuffle_received(struct view *v, const struct core_id *from, const struct message *m,
                                       uint64_t now_ms, struct outbox *out)
 {
+    // Before it is passed on: who handed it over answers for it, wherever the walk goes.
+    if (!list_valid(m->view_shuffle.peers)) return CORE_ERR_MALFORMED;
     const struct core_id *origin = &m->view_shuffle.origin;
     const uint64_t hops = m->view_shuffle.hops_left < HOPS_MAX ? m->view_shuffle.hops_left : HOPS_MAX;
     const struct link *next = hops > 1 ? view_random_neighbor(v, from, origin) : NULL;
@@ -466,7 +513,7 @@ static enum core_err shuffle_received(struct view *v, const struct core_id *from
     }
     if (link_table_find(v->links, origin)) sample_send(v, origin, out);
     // Whoever handed it over is its feeder: the origin's name is anybody's to write.
-    return list_read(v, from, m->view_shuffle.peers, now_ms) ? CORE_ERR_OK : CORE_ERR_MALFORMED;
+    return list_read(v, from, m->view_shuffle.peers, now_ms);
 }
 
 static void disconnect_received(struct view *v, struct link *link, uint64_t now_ms)
@@ -498,7 +545,7 @@ bool view_message(struct view *v, const struct core_id *from, const struct messa
     case MESSAGE_VIEW_ANSWER: answer_received(v, link, m, now_ms, out); break;
     case MESSAGE_VIEW_DISCONNECT: disconnect_received(v, link, now_ms); break;
     case MESSAGE_VIEW_SHUFFLE: *err = shuffle_received(v, from, m, now_ms, out); break;
-    default: *err = list_read(v, from, m->view_shuffled.peers, now_ms) ? CORE_ERR_OK : CORE_ERR_MALFORMED;
+    default: *err = list_read(v, from, m->view_shuffled.peers, now_ms);
     }
     return true;
 }

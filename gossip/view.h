@@ -14,8 +14,10 @@
 // there are others.
 //
 // Where we leave the paper:
-//   joining       a contact that is full does not evict: it answers no, with a sample of members to dial, and sends two
-//                 random walks out, at whose ends peers dial the joiner; a storm of joiners is handed on, not carried.
+//   joining       a contact that is full does not evict: it answers no, with a sample of members to dial, and sends a
+//                 random walk out, which ends where there is room, and that peer dials the joiner; a storm of joiners
+//                 is handed on, not carried. Links are what joining costs: who has a few neighbours fills the other
+//                 places at leisure, one dial at a time, and nobody is evicted for another while the mesh is young.
 //   small meshes  of at most active_size + 1 members everyone connects to everyone.
 //   shuffles      travel over existing links only, so a shuffle's answer is sent where its origin is linked.
 //   evictions     asked for by others are few (a token bucket), and fall on peers of the newcomer's host where those
@@ -76,6 +78,7 @@ struct view {
     uint64_t neighbor_number;  // of the newest neighbour
     uint64_t fill_ms;          // next look at what is missing; UINT64_MAX: nothing is
     uint64_t fill_wait_ms;
+    uint32_t refusals;   // since the last new neighbour
     uint64_t expire_ms;  // of dials and questions under way
     uint64_t shuffle_ms;
     uint64_t near_ms, near_wait_ms;

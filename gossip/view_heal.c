@@ -19,7 +19,8 @@ enum {
     MIX_MS = 5000,           // a neighbour is exchanged so often
     MIX_FOR_MS = 60000,      // after many came back:
     MIX_REVIVED_MS = 10000,  // within this time
-    MIX_SHARE = 8,           // one in so many of the living
+    MIX_SHARE = 8,           // one in so many of the living,
+    MIX_YOUNG_MS = 10000,    // or after this peer joined: who joins with others lies where there was room
 };
 
 static uint64_t try_ms(const struct view *v, const struct member *member, uint64_t now_ms)
@@ -87,6 +88,12 @@ void view_revived(struct view *v, uint64_t now_ms)
     if (++v->revived * MIX_SHARE < members_alive(v->members) || view_is_small(v)) return;
     if (v->mix_ms == UINT64_MAX) v->mix_ms = now_ms + rng_below(&v->rng, MIX_MS);
     v->mix_until_ms = now_ms + MIX_FOR_MS;
+}
+
+void view_mix_young(struct view *v)
+{
+    v->mix_ms = v->opened_ms + VIEW_YOUNG_MS + rng_below(&v->rng, MIX_MS);
+    v->mix_until_ms = v->opened_ms + VIEW_YOUNG_MS + MIX_YOUNG_MS;
 }
 
 void view_mix(struct view *v, uint64_t now_ms, struct outbox *out)

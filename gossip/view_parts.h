@@ -5,9 +5,9 @@
 #include "gossip/view.h"
 
 enum {
-    VIEW_FILL_MS = 50,        // between looks at what is missing, at first,
-    VIEW_FILL_MAX_MS = 5000,  // and when nothing comes of them
-    VIEW_YOUNG_MS = 5000,     // as long as this a peer dials as many at once as it lacks
+    VIEW_FILL_MS = 50,        // between looks at what is missing, at first
+    VIEW_ENOUGH = 2,          // neighbours: who has them fills the other places at leisure
+    VIEW_YOUNG_MS = 5000,     // as long as this a peer displaces nobody for a walk's joiner
     VIEW_REFUSED_MS = 5000,   // before a peer that refused or could not be dialled is asked again
     VIEW_EVICTIONS_RATE = 1,  // a second
     VIEW_EVICTIONS_BURST = 6,
@@ -20,6 +20,8 @@ enum {
 const struct core_id *view_self(const struct view *v);
 struct slice view_own_addresses(const struct view *v);
 bool view_has_room(const struct view *v);
+// Fewer neighbours than it can well do with: more are looked for at once.
+bool view_is_short(const struct view *v);
 // In a mesh this small everyone is everyone's neighbour.
 bool view_is_small(const struct view *v);
 // Questions and dials under way.
@@ -35,6 +37,8 @@ bool view_list_put(struct writer *w, const struct core_id *id, struct slice addr
 // ---- view_heal.c ----
 void view_retry_soon(struct view *v, uint64_t now_ms);
 void view_retry(struct view *v, uint64_t now_ms, struct outbox *out);
+// Once this peer has been here for a while.
+void view_mix_young(struct view *v);
 void view_mix(struct view *v, uint64_t now_ms, struct outbox *out);
 
 // ---- view_near.c ----

@@ -3,7 +3,9 @@
 #include "gossip/view_parts.h"
 
 enum {
-    FILL_DIALS = 2,  // under way at once, once this peer is no longer young
+    FILL_REST_MS = 500,    // between looks of a peer that has enough neighbours, at first,
+    FILL_MAX_MS = 5000,    // and of any when nothing comes of them,
+    FILL_LAST_MS = 60000,  // but where only one is missing
     SHUFFLE_ACTIVE = 3,
     SHUFFLE_PASSIVE = 4,
     SHUFFLE_FULL_TABLE = 10,  // times as rare where the table holds everyone, and shuffles tell nothing new
@@ -49,9 +51,8 @@ static void fill_small(struct view *v, uint64_t now_ms, struct outbox *out)
 
 static void fill_from_passive(struct view *v, uint64_t now_ms, struct outbox *out)
 {
-    const uint32_t neighbors = link_table_neighbors(v->links), missing = v->options->active_size - neighbors;
-    const bool young = now_ms - v->opened_ms < VIEW_YOUNG_MS || neighbors == 0;
-    const uint32_t at_once = young || missing < FILL_DIALS ? missing : FILL_DIALS;
+    const uint32_t neighbors = link_table_neighbors(v->links);
+    const uint32_t at_once = neighbors < VIEW_ENOUGH ? VIEW_ENOUGH - neighbors : 1;
     uint32_t under_way = view_under_way(v);
     const uint32_t n = v->passive.count, first = n ? (uint32_t)rng_below(&v->rng, n) : 0;
     for (uint32_t i = 0; i < n && under_way < at_once; i++) {
@@ -59,10 +60,9 @@ static void fill_from_passive(struct view *v, uint64_t now_ms, struct outbox *ou
         if (peer->not_before_ms > now_ms) continue;
         peer->not_before_ms = now_ms + VIEW_REFUSED_MS;
         const struct slice addresses = {peer->addresses, peer->size};
-        const enum view_wish wish = neighbors == 0 ? VIEW_URGENT : VIEW_IF_ROOM;
-        if (!view_connect(v, &peer->id, addresses, wish, now_ms, out)) continue;
+        if (!view_connect(v, &peer->id, addresses, VIEW_IF_ROOM, now_ms, out)) continue;
         under_way++;
-        v->fill_wait_ms = VIEW_FILL_MS;
+        if (neighbors < VIEW_ENOUGH) v->fill_wait_ms = VIEW_FILL_MS;
     }
 }
 
@@ -73,8 +73,12 @@ static void fill(struct view *v, uint64_t now_ms, struct outbox *out)
         v->fill_wait_ms = VIEW_FILL_MS;
         return;
     }
+    if (!view_is_short(v) && v->fill_wait_ms < FILL_REST_MS) v->fill_wait_ms = FILL_REST_MS;
     v->fill_ms = now_ms + v->fill_wait_ms;
-    v->fill_wait_ms = 2 * v->fill_wait_ms < VIEW_FILL_MAX_MS ? 2 * v->fill_wait_ms : VIEW_FILL_MAX_MS;
+    // One place may stay free for good: where everyone else is full, nobody can take it.
+    const bool one = link_table_neighbors(v->links) + 1 == v->options->active_size && !view_is_small(v);
+    const uint64_t most_ms = one ? FILL_LAST_MS : FILL_MAX_MS;
+    v->fill_wait_ms = 2 * v->fill_wait_ms < most_ms ? 2 * v->fill_wait_ms : most_ms;
     passive_refill(&v->passive, now_ms);
     if (view_is_small(v))
         fill_small(v, now_ms, out);

@@ -213,7 +213,7 @@ static void neighbours_become_near_and_the_mesh_stays_whole(void **state)
     open_at(64, 700, 2);
     world.distance_ms = two_sites;
     world_join_all(&world);
-    world_run(&world, 15000);
+    world_run(&world, 30000);
     const uint32_t before = crossing();
     for (uint32_t i = 0; i < 30; i++) {
         world_run(&world, 10000);
