@@ -44,9 +44,10 @@ class Mesh:
     def bad_members(self, count):
         """Homes of members that were admitted and then fell into wrong hands."""
         members = [self.world.member(f"bad{k}", self.peers[0]) for k in range(count)]
+        names = [f"bad{k}" for k in range(count)]
+        until(lambda: all(self.peers[0].states().get(name) == "alive" for name in names), f"{names} are known")
         for member in members:
             member.run("down")
-        names = [f"bad{k}" for k in range(count)]
         until(lambda: all(states.get(name) in ("dead", "left") for states in (p.states() for p in self.peers) for name in names),
               lambda: f"{names} are seen to be gone: {self.peers[0].states()}")
         return members
