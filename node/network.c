@@ -220,14 +220,16 @@ static void drop_idle(struct node *n)
     }
 }
 
-// Alone with a sponsor's address: dial it until the mesh is known.
+// With a sponsor's address: dial it until it is a member here. Links to others are not enough: newcomers that find each
+// other first would stay a mesh of their own.
 static void find_mesh(struct node *n)
 {
     if (id_is_zero(&n->sponsor) || n->now_ms < n->sponsor_dial_ms) return;
     struct links_stats stats;
     links_stats(n->links, &stats);
     n->sponsor_dial_ms = n->now_ms + 2000;
-    if (stats.up > 0) return;
+    struct gossip_member sponsor;
+    if (stats.up > 0 && gossip_member_find(peer_gossip(n->peer), &n->sponsor, &sponsor)) return;
     outbound_dial(n, &n->sponsor, (struct slice){n->sponsor_addresses, n->sponsor_addresses_size});
 }
 
