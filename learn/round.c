@@ -23,8 +23,10 @@
 //   PAUSED, ENDED  the head's state says so                                RESUME decided; never
 //
 // Invariants (tools/sim checks 1 to 6 from outside)
-//   1. One value a height: consensus, whose votes are durable before they are sent.
-//   2. A peer votes for MANIFEST(r+1) only if it computed those parameters itself, from the decided cut.
+//   1. One value a height: consensus, whose votes are durable before they are sent. A peer that comes back asks the
+//      others first what it has signed (round_recall.c).
+//   2. A peer votes for MANIFEST(r+1) only if it computed those parameters itself, from the decided cut, or was shown
+//      that a quorum did (its prevotes).
 //   3. A sum carries the set of contributions in it. It is used only where that set is the decided cut's below its
 //      group, and replaced, never added to, when it comes again: each contribution counts exactly once.
 //   4. A commit is announced only when durable, and an update that differs from it is never announced for that round
@@ -40,7 +42,8 @@
 //
 // Files: round_chain.c entering what was decided; round_records.c the disk; round_values.c what may be decided;
 // round_collect.c training to cut; round_sum.c cut to result, with round_pull.c what is missing; round_finish.c result
-// to manifest; round_data.c bulk by key; round_heads.c catching up, entering; round_status.c for people.
+// to manifest; round_data.c bulk by key; round_recall.c after a restart; round_heads.c catching up, entering;
+// round_status.c for people.
 #include "learn/round.h"
 
 #include <stdlib.h>
@@ -206,6 +209,7 @@ void round_start(struct round *r, bool again, uint64_t now_ms, struct outbox *ou
     r->head_ms = r->turn->started_ms = now_ms;
     round_params_find(r);
     if (again && r->head.member_count > 1) r->listen_until_ms = now_ms + ROUND_LISTEN_MS;
+    if (again) round_recall_start(r, now_ms, out);
     round_send_heads(r, out);
     round_advance(r, now_ms, out);
 }
@@ -490,6 +494,8 @@ void round_advance(struct round *r, uint64_t now_ms, struct outbox *out)
             break;
         }
         believe(r, now_ms, out);
+        round_recall(r, now_ms, out);
+        if (r->height != height) continue;
         if (now_ms < r->listen_until_ms) {
             round_wake(r, r->listen_until_ms);
             break;

@@ -12,6 +12,7 @@ void round_height_start(struct round *r, uint64_t now_ms, struct outbox *out)
     r->height = r->log_count + 1;
     r->offered = (struct core_hash){0};
     round_votes_forget(r);
+    round_recall_height(r, now_ms, out);
     consensus_start(r->consensus, r->height, ids, r->head.member_count, now_ms, out);
 }
 

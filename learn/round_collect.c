@@ -102,7 +102,7 @@ static void ask_train(struct round *r, struct turn *t, struct outbox *out)
 static void train(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *out)
 {
     if (t->train != STEP_NONE || t->unfit || r->held || r->options.observe) return;
-    if (!r->params_here || !r->dataset_here) return;
+    if (!r->params_here || !r->dataset_here || r->recalling) return;  // its own commit of before may come
     if (t->cut_valid && !(t->cut_slots & SLOT(t->self))) return;
     if (now_ms < t->train_retry_ms) {
         round_wake(r, t->train_retry_ms);

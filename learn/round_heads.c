@@ -10,9 +10,8 @@ static uint64_t told_slots(const struct turn *t)
     return t->attempt_wanted ? t->attempt_wanted_slots : turn_committed(t);
 }
 
-void round_send_head(struct round *r, const struct core_id *to, struct outbox *out)
+static struct message head_now(const struct round *r)
 {
-    if (r->mute || id_equal(to, &r->options.key->id)) return;
     const struct turn *t = r->turn;
     struct message m = {.type = MESSAGE_RUN_HEAD};
     m.run_head = (struct message_run_head){
@@ -24,6 +23,27 @@ void round_send_head(struct round *r, const struct core_id *to, struct outbox *o
         .commits = told_slots(t),
         .halted = r->frozen,
     };
+    return m;
+}
+
+void round_send_head(struct round *r, const struct core_id *to, struct outbox *out)
+{
+    if (r->mute || id_equal(to, &r->options.key->id)) return;
+    const struct message m = head_now(r);
+    outbox_send(out, to, &m);
+}
+
+void round_send_recall(struct round *r, const struct core_id *to, bool asks, struct outbox *out)
+{
+    if (r->mute || id_equal(to, &r->options.key->id)) return;
+    uint8_t votes[CONSENSUS_VOTES_LIMIT];
+    struct writer w = writer_over(votes, sizeof votes);
+    struct message m = head_now(r);
+    if (!asks) consensus_votes_of(r->consensus, to, &w);
+    check(!w.overflowed);
+    m.run_head.asks = asks;
+    m.run_head.answers = !asks;
+    m.run_head.votes = (struct slice){votes, w.size};
     outbox_send(out, to, &m);
 }
 
@@ -128,6 +148,8 @@ static void heard_head(struct round *r, const struct core_id *from, const struct
                        uint64_t now_ms, struct outbox *out)
 {
     const uint64_t height = r->log_count + 1;
+    if (head->asks) round_recall_asked(r, from, out);
+    if (head->answers) round_recall_answered(r, from, head, now_ms, out);
     if (run_members_find(r->head.members, r->head.member_count, from) != UINT32_MAX)
         note_halted(r, from, head->halted, now_ms);
     if (head->height < height) {

@@ -167,6 +167,12 @@ struct round {
     uint8_t restored_commit[COMMIT_LIMIT];
     uint32_t restored_commit_size;
 
+    // after a restart: what it signed before is asked for
+    bool recalling;
+    uint64_t recall_height;  // nothing is signed up to this one without having asked at it
+    uint64_t recalled;       // indices of the head's members that have answered at this height
+    uint64_t recall_ms, recall_until_ms;
+
     // others
     uint64_t ahead, ahead_ms;  // the latest height heard of
     uint64_t pull_until, pull_ms;
@@ -281,7 +287,17 @@ void round_send_ack(struct round *r, const struct blob_key *key, const struct co
 void round_pulled(struct round *r, const struct core_id *from, const struct blob_key *key, uint64_t now_ms,
                   struct outbox *out);
 
+// ---- round_recall.c: what this peer signed before it came back ----
+void round_recall_start(struct round *r, uint64_t now_ms, struct outbox *out);
+void round_recall_height(struct round *r, uint64_t now_ms, struct outbox *out);
+void round_recall(struct round *r, uint64_t now_ms, struct outbox *out);
+void round_recall_asked(struct round *r, const struct core_id *from, struct outbox *out);
+void round_recall_answered(struct round *r, const struct core_id *from, const struct message_run_head *head,
+                           uint64_t now_ms, struct outbox *out);
+
 // ---- round_heads.c: catching up, entering ----
+// A head that asks `to` for this peer's own votes, or that answers with those of `to`.
+void round_send_recall(struct round *r, const struct core_id *to, bool asks, struct outbox *out);
 void round_send_head(struct round *r, const struct core_id *to, struct outbox *out);
 void round_send_heads(struct round *r, struct outbox *out);
 void round_send_decision(struct round *r, const struct core_id *to, uint64_t height, struct outbox *out);

@@ -189,6 +189,52 @@ uint64_t consensus_next_ms(const struct consensus *c)
     return c->precommit_at < next ? c->precommit_at : next;
 }
 
+void consensus_hold(struct consensus *c, bool held, uint64_t now_ms, struct outbox *out)
+{
+    const bool released = c->held && !held;
+    c->held = held;
+    if (!released || idle(c)) return;
+    consensus_round_propose(c, now_ms, out);
+    settle(c, now_ms, out);
+}
+
+enum core_err consensus_recall(struct consensus *c, const struct ledger_vote *v, uint64_t now_ms, struct outbox *out)
+{
+    if (idle(c) || c->self < 0 || v->height != c->height) return CORE_ERR_NOT_FOUND;
+    if (!hash_equal(&v->run, &c->options.run) || !id_equal(&v->voter, &c->options.key->id) || !ledger_vote_signed(v))
+        return CORE_ERR_BAD_SIGNATURE;
+    if (consensus_own_recall(c, v, out)) settle(c, now_ms, out);
+    return CORE_ERR_OK;
+}
+
+void consensus_votes_of(const struct consensus *c, const struct core_id *member, struct writer *w)
+{
+    const int i = c->started ? member_of(c, member) : -1;
+    if (i < 0) return;
+    for (uint32_t k = 0; k < TALLY_ROUNDS && !c->decided; k++) {
+        const struct tally_round *r = &c->tally.rounds[k];
+        if (!r->used) continue;
+        if (r->proposed && id_equal(&r->proposal.voter, member)) ledger_vote_write(w, &r->proposal);
+        const struct tally_step *const steps[] = {&r->prevotes, &r->precommits};
+        for (uint32_t s = 0; s < 2; s++) {
+            if (!(steps[s]->voters >> i & 1)) continue;
+            const struct ledger_vote v = {.run = c->options.run,
+                                          .height = c->height,
+                                          .round = r->round,
+                                          .step = s ? LEDGER_PRECOMMIT : LEDGER_PREVOTE,
+                                          .valid_round = -1,
+                                          .value = steps[s]->value[i],
+                                          .voter = *member,
+                                          .signature = steps[s]->signature[i]};
+            ledger_vote_write(w, &v);
+        }
+    }
+    const struct consensus_early *e = c->early;
+    for (uint32_t k = 0; k < 2; k++)
+        if (e->vote_here[i][k] && id_equal(&e->from[i], member)) write_bytes(w, e->vote[i][k], LEDGER_VOTE_SIZE);
+    if (e->proposal_size && id_equal(&e->proposal_from, member)) write_bytes(w, e->proposal, LEDGER_VOTE_SIZE);
+}
+
 void consensus_halt(struct consensus *c)
 {
     c->halted = true;
@@ -376,5 +422,6 @@ struct consensus_status consensus_status(const struct consensus *c)
         .offered = c->offered,
         .decided = c->decided,
         .halted = c->halted,
+        .held = c->held,
     };
 }

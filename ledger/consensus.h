@@ -75,6 +75,17 @@ void consensus_start(struct consensus *c, uint64_t height, const struct core_id 
 // CORE_ERR_MALFORMED or CORE_ERR_BAD_SIGNATURE: this is not what was persisted.
 CORE_MUST_USE enum core_err consensus_restore(struct consensus *c, struct slice payload);
 
+// While held, nothing is signed; messages count and decisions are made as ever. It stays across consensus_start. A
+// member that came back is held until it knows what it signed before: its disk may be older than its last vote.
+void consensus_hold(struct consensus *c, bool held, uint64_t now_ms, struct outbox *out);
+// A vote of this member's own that another one holds: it counts as if it had been restored, and is persisted.
+// CORE_ERR_NOT_FOUND (another height), CORE_ERR_BAD_SIGNATURE.
+CORE_MUST_USE enum core_err consensus_recall(struct consensus *c, const struct ledger_vote *v, uint64_t now_ms,
+                                             struct outbox *out);
+// The signed votes and proposals (without values) of `member` that are here, of this height and, unchecked, the next.
+void consensus_votes_of(const struct consensus *c, const struct core_id *member, struct writer *w);
+enum { CONSENSUS_VOTES_LIMIT = 52 * LEDGER_VOTE_SIZE };  // bytes that takes at most
+
 // What this member proposes when its turn comes (copied); may be called again with a better value. It also starts the
 // member's clock: a member that has offered nothing votes for what it finds valid, but gives up on no proposer.
 void consensus_offer(struct consensus *c, struct slice value, uint64_t now_ms, struct outbox *out);
@@ -112,7 +123,7 @@ struct consensus_status {
     uint64_t heard;     // members whose valid message of this height has arrived (oneself, once it has voted)
     uint32_t proposer;  // index of this round's
     int32_t locked_round, valid_round;
-    bool offered, decided, halted;
+    bool offered, decided, halted, held;
 };
 struct consensus_status consensus_status(const struct consensus *c);
 

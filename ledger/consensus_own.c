@@ -49,7 +49,7 @@ void consensus_own_lock(struct consensus *c, struct outbox *out)
 
 static bool slot_take(struct consensus *c, enum ledger_step step)
 {
-    if (c->self < 0 || c->halted || slot_of(c->round, step) <= c->signed_slot) return false;
+    if (c->self < 0 || c->halted || c->held || slot_of(c->round, step) <= c->signed_slot) return false;
     c->signed_slot = slot_of(c->round, step);
     c->heard |= 1ull << c->self;
     return true;
@@ -187,6 +187,47 @@ void consensus_own_resend(struct consensus *c, uint64_t now_ms, struct outbox *o
     c->resend_at = now_ms + c->resend_wait;
 }
 
+// An own vote of this height, from the disk or from others, in any order: its slot is signed, and a precommit for a
+// value is what the lock was taken with (lines 38-39). False: known already.
+static bool take_back(struct consensus *c, const struct ledger_vote *v)
+{
+    const int64_t slot = slot_of(v->round, v->step);
+    const bool news = slot > c->signed_slot;
+    if (news) c->signed_slot = slot;
+    c->heard |= 1ull << c->self;
+    if (v->round > c->round) {
+        c->propose_at = c->prevote_at = c->precommit_at = UINT64_MAX;
+        c->prevote_armed = c->precommit_armed = false;
+        c->step = v->step;
+    } else if (v->round == c->round && v->step > c->step) {
+        c->step = v->step;
+    }
+    if (v->round > c->round) tally_move(&c->tally, c->round = v->round);
+    if (v->step == LEDGER_PROPOSE) {
+        if (c->has_own_proposal && c->own_proposal.round >= v->round) return false;
+        c->own_proposal = *v;
+        c->has_own_proposal = true;
+        return true;
+    }
+    bool lock = v->step == LEDGER_PRECOMMIT && !hash_is_zero(&v->value) && (int32_t)v->round > c->locked_round;
+    if (lock) {
+        c->locked = v->value;
+        c->locked_round = (int32_t)v->round;
+    }
+    if (tally_in_window(&c->tally, v->round)) {
+        struct tally_step *s = tally_votes(tally_claim(&c->tally, v->round), v->step);
+        if (!(s->voters >> c->self & 1)) tally_vote(s, (uint32_t)c->self, v);
+    }
+    return news || lock;
+}
+
+bool consensus_own_recall(struct consensus *c, const struct ledger_vote *v, struct outbox *out)
+{
+    if (!take_back(c, v)) return false;
+    journal_vote(c, v, out);
+    return true;
+}
+
 static enum core_err restore_vote(struct consensus *c, struct reader *r)
 {
     struct ledger_vote v;
@@ -194,24 +235,7 @@ static enum core_err restore_vote(struct consensus *c, struct reader *r)
     if (err) return err;
     if (!hash_equal(&v.run, &c->options.run) || v.height != c->height || c->self < 0) return CORE_ERR_OK;
     if (!id_equal(&v.voter, &c->options.key->id) || !ledger_vote_signed(&v)) return CORE_ERR_BAD_SIGNATURE;
-    int64_t slot = slot_of(v.round, v.step);
-    if (slot <= c->signed_slot) return CORE_ERR_OK;  // the same payload twice
-    c->signed_slot = slot;
-    c->heard |= 1ull << c->self;
-    c->round = v.round;
-    c->step = v.step;
-    tally_move(&c->tally, v.round);
-    if (v.step == LEDGER_PROPOSE) {
-        c->own_proposal = v;
-        c->has_own_proposal = true;
-        return CORE_ERR_OK;
-    }
-    tally_vote(tally_votes(tally_claim(&c->tally, v.round), v.step), (uint32_t)c->self, &v);
-    // Lines 38-39: a precommit for a value is what the lock was taken with.
-    if (v.step == LEDGER_PRECOMMIT && !hash_is_zero(&v.value)) {
-        c->locked = v.value;
-        c->locked_round = (int32_t)v.round;
-    }
+    (void)take_back(c, &v);
     return CORE_ERR_OK;
 }
 

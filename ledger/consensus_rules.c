@@ -22,7 +22,7 @@ uint32_t consensus_proposer_of(const struct consensus *c, uint32_t round)
 
 static bool votes_here(const struct consensus *c)
 {
-    return c->self >= 0 && !c->halted;
+    return c->self >= 0 && !c->halted && !c->held;
 }
 
 static uint64_t timeout_of(const struct consensus *c)
@@ -30,12 +30,15 @@ static uint64_t timeout_of(const struct consensus *c)
     return (uint64_t)c->options.timeout_ms + (uint64_t)c->options.timeout_growth_ms * c->round;
 }
 
-// valid(v) of the paper, asked once; UNKNOWN is asked again after a recheck (which clears `judged`).
+// valid(v) of the paper, asked once; UNKNOWN is asked again after a recheck (which clears `judged`). Where this member
+// cannot tell, perhaps never again because a crash took what it would compare with, the quorum of prevotes that comes
+// with a proposal will do: at least one honest member of it has checked the value.
 static enum consensus_validity validity(struct consensus *c, struct tally_round *r)
 {
     if (!r->judged) {
         r->validity = c->options.judge(c->options.context, c->height, (struct slice){r->value, r->value_size});
         r->judged = true;
+        if (r->validity == CONSENSUS_UNKNOWN && r->proposal.valid_round >= 0) r->validity = CONSENSUS_VALID;
     }
     return r->validity;
 }

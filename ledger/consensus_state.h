@@ -51,7 +51,7 @@ struct consensus {
     uint32_t peer_round[LEDGER_MEMBERS_MAX];  // highest round that each was heard in (line 55)
     uint64_t heard, dead;
 
-    bool started, offered, halted, decided;
+    bool started, offered, halted, decided, held;
     struct consensus_value offer;
 
     // deadlines in ms; UINT64_MAX: not set. `prevote_armed` and `precommit_armed`: "for the first time" of lines 34, 47
@@ -94,6 +94,8 @@ uint32_t consensus_proposer_of(const struct consensus *c, uint32_t round);
 bool consensus_own_vote(struct consensus *c, enum ledger_step step, const struct core_hash *value, struct outbox *out);
 bool consensus_own_propose(struct consensus *c, const struct consensus_value *value, int32_t valid_round,
                            struct outbox *out);
+// One signed before a restart, that others hold: taken back and persisted. False: known.
+bool consensus_own_recall(struct consensus *c, const struct ledger_vote *v, struct outbox *out);
 // The locked value goes to disk with the precommit that locks it.
 void consensus_own_lock(struct consensus *c, struct outbox *out);
 // Hands out what was signed: one EFFECT_PERSIST, then the sends.

@@ -39,6 +39,7 @@ enum sim_break {
     BREAK_RECORD,    // a peer's decisions change on its disk
     BREAK_ACK,       // shards are acknowledged without being kept
     BREAK_COMMIT,    // own commits are said to be durable and are not
+    BREAK_RECALL,    // who comes back is not told what it signed
 };
 
 struct sim_options {

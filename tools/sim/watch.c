@@ -225,7 +225,8 @@ static void check_acknowledged(struct watch *watch, const struct node *n, const 
     for (uint32_t shard = 0; shard < c->shard_count; shard++) {
         uint64_t first;
         if (!tree_shard_range(w->spec.elements, c->shard_count, shard, &first)) continue;
-        if (watch->kept_attempt[at][c->slot] != c->attempt ||
+        if (watch->kept_attempt[at][c->slot] > c->attempt) return;  // void: an old broadcast, sent on once more
+        if (watch->kept_attempt[at][c->slot] < c->attempt ||
             !(watch->kept[at][c->slot][shard] & ~(UINT64_C(1) << n->index)))
             world_fail(w, "acknowledged: shard %u of slot %u in round %llu lies on one peer only", shard, c->slot,
                        (unsigned long long)c->round);
