@@ -127,16 +127,18 @@ static bool is_on_host(const struct view *v, const struct core_id *id, const str
     return own && hash_equal(own, host);
 }
 
-// One of the random_size oldest neighbours that this peer chose itself.
+// One of the random_size oldest neighbours that this peer chose itself, or, where those are fewer, of all: who comes in
+// numbers comes later.
 static bool is_protected(const struct view *v, const struct link *link)
 {
-    if (!link->chosen || link->near) return false;
-    uint32_t older = 0;
+    if (link->near) return false;
+    uint32_t before = 0;
     for (uint32_t i = 0; i < v->links->count; i++) {
         const struct link *other = &v->links->items[i];
-        older += other->neighbor && other->chosen && !other->near && other->number < link->number;
+        if (!other->neighbor || other->near) continue;
+        before += other->chosen == link->chosen ? other->number < link->number : other->chosen;
     }
-    return older < v->options->random_size;
+    return before < v->options->random_size;
 }
 
 // Whose place a newcomer takes.

@@ -10,8 +10,8 @@
 // A peer without neighbours asks whoever else links with it by JOIN, which is VIEW_NEIGHBOR with help.
 //
 // Invariants: at most active_size neighbours; a neighbour is linked; nobody without addresses is dialled or named in a
-// walk or shuffle; the random_size oldest of the neighbours that this peer chose itself are evicted for nobody while
-// there are others.
+// walk or shuffle; the random_size oldest of the neighbours that this peer chose itself (or, where those are fewer, of
+// all) are evicted for nobody while there are others.
 //
 // Where we leave the paper:
 //   joining       a contact that is full does not evict: it answers no, with a sample of members to dial, and sends a
