@@ -1,9 +1,9 @@
 // What goes wrong, and when: drawn from the world's stream until faults_end.
-#include "tools/sim/world.h"
+#include "tools/sim/watch.h"
 
 #include <string.h>
 
-enum { FAULTS_TRIES = 8 };
+enum { FAULTS_TRIES = 8, FAULTS_SPARED_US = 2000000 };
 
 static bool on(const struct world *w, enum sim_fault fault)
 {
@@ -88,15 +88,55 @@ void faults_at_crash(struct node *n)
         w->report->faults[10]++;
         for (uint32_t i = 0; i < n->disk.param_count; i++) n->disk.params[i].inner = false;
     }
-    if (on(w, FAULT_STALE) && world_chance(w, 3) == 0) {
-        w->report->faults[11]++;
-        disk_forget(&n->disk, world_chance(w, 12));
+    n->stale = on(w, FAULT_STALE) && world_chance(w, 3) == 0;
+}
+
+// The others that will answer when `n` asks what it has signed; 0 where one of them may not.
+static uint64_t who_can_tell(const struct node *n)
+{
+    const struct world *w = n->world;
+    uint64_t who = 0;
+    for (uint32_t i = 0; i < w->options.nodes; i++) {
+        const struct node *other = &w->nodes[i];
+        if (i == n->index || other->hostile) continue;
+        if (!other->up || other->crash_in || other->paused_us > w->now_us || other->disk.full) return 0;
+        if (w->blocked[i][n->index] || w->blocked[n->index][i]) return 0;
+        who |= UINT64_C(1) << i;
     }
+    return who;
+}
+
+// Whether the journal's last record may be gone: the others hold its votes. A commit may not, where the inner state
+// that made it may be gone too.
+static bool may_forget(const struct node *n, const struct record *r, uint64_t who)
+{
+    if (r->kind == RUN_PERSIST_COMMIT) return !on(n->world, FAULT_LOSS);
+    return r->kind != RUN_PERSIST_VOTE || watch_told(n->world->watch, n, r->payload, who);
+}
+
+// An older copy of its disk was put back while the others are up, and they are left alone until they have told it.
+void faults_at_boot(struct node *n)
+{
+    struct world *w = n->world;
+    const uint64_t who = n->stale && !w->calm ? who_can_tell(n) : 0;
+    n->stale = false;
+    if (!who) return;
+    uint32_t count = 0;
+    for (uint32_t most = world_chance(w, 12); count < most && count + 1 < n->disk.record_count; count++)
+        if (!may_forget(n, &n->disk.records[n->disk.record_count - 1 - count], who)) break;
+    if (!count) return;
+    disk_forget(&n->disk, count);
+    w->report->faults[11]++;
+    w->spared_us = w->now_us + FAULTS_SPARED_US;
 }
 
 void faults_next(struct world *w)
 {
     if (w->calm) return;
+    if (w->now_us < w->spared_us) {
+        world_push(w, (struct world_event){.kind = WORLD_FAULT}, w->spared_us - w->now_us);
+        return;
+    }
     bool split_now = false;
     for (uint32_t i = 0; i < w->options.nodes; i++)
         for (uint32_t k = 0; k < w->options.nodes; k++) split_now |= w->blocked[i][k];

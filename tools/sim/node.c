@@ -96,6 +96,7 @@ void node_boot(struct node *n)
     n->paused_us = 0;
     memset(n->pending, 0, sizeof n->pending);
     n->stage = ROUND_WATCHING;
+    faults_at_boot(n);
     char name[16], address[16];
     snprintf(name, sizeof name, "p%u", n->index);
     snprintf(address, sizeof address, "sim:%u", n->index);
@@ -172,6 +173,7 @@ static void persist(struct node *n, const struct effect *e)
     if (w->options.broken == BREAK_COMMIT && e->kind_of == RUN_PERSIST_COMMIT) return;
     if (disk_append(&n->disk, e->kind_of, e->payload, peer_persist_lazy(e->kind_of))) return;
     n->persist_broken = true;
+    watch_unheard(w->watch, n);
     peer_persist_failed(n->peer, e->kind_of, e->payload, node_ms(n));
 }
 
@@ -241,6 +243,7 @@ void node_message(struct node *n, uint32_t from, const struct message *m)
         node_data(n, from, m);
         return;
     }
+    watch_heard(w->watch, n, m);
     enum core_err err = peer_message(n->peer, &w->nodes[from].key.id, m, node_ms(n), &w->out);
     if (err) w->report->refused++;
     if (err && !w->nodes[from].hostile)

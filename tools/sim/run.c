@@ -276,5 +276,5 @@ void sim_vary(struct sim_options *o, uint64_t seed)
     o->hosts = rng_below(&rng, 3) == 0 ? 1 + (uint32_t)rng_below(&rng, o->nodes) : 0;
     o->rounds = 2 + (uint32_t)rng_below(&rng, 4);
     o->hostile = rng_below(&rng, 4) == 0;
-    for (uint32_t i = 0; i < 5; i++) o->faults |= 1u << rng_below(&rng, FAULT_COUNT - 1);
+    for (uint32_t i = 0; i < 5; i++) o->faults |= 1u << rng_below(&rng, FAULT_COUNT);
 }

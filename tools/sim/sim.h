@@ -20,10 +20,10 @@ enum sim_fault {
     FAULT_PAUSE = 1 << 8,    // a peer stops for seconds and goes on
     FAULT_CLOCK = 1 << 9,    // a peer's clock jumps ahead
     FAULT_LOSS = 1 << 10,    // with a crash, the state of the inner optimizer is lost
-    FAULT_ALL = (1 << 11) - 1,
-    // With a crash, the end of the journal, votes that were sent among it. What the round promises rests on a disk that
-    // keeps what it said was durable, so this one is not among "all".
+    // The end of the journal is gone when a crashed peer comes back, votes that were sent among it: as much of it as
+    // the others can tell it again (learn/round_recall.c), who are all there and left alone meanwhile.
     FAULT_STALE = 1 << 11,
+    FAULT_ALL = (1 << 12) - 1,
 };
 enum { FAULT_COUNT = 12 };
 

@@ -16,6 +16,7 @@ struct seen_vote {
     uint8_t step;
     int32_t valid_round;
     struct core_hash value;
+    uint64_t holders;  // nodes that have heard it and are still up
 };
 
 struct height {
@@ -151,6 +152,7 @@ void watch_decisions(struct watch *watch, struct node *n)
 void watch_forget(struct watch *watch, const struct node *n)
 {
     watch->seen[n->index] = 0;
+    watch_unheard(watch, n);
 }
 
 uint64_t watch_round(const struct watch *watch)
@@ -214,7 +216,51 @@ static void check_vote(struct watch *watch, const struct node *n, const struct l
         votes->list = realloc(votes->list, votes->capacity * sizeof *votes->list);
         check(votes->list);
     }
-    votes->list[votes->count++] = (struct seen_vote){n->index, v->round, (uint8_t)v->step, v->valid_round, v->value};
+    votes->list[votes->count++] = (struct seen_vote){n->index, v->round, (uint8_t)v->step, v->valid_round, v->value, 0};
+}
+
+static struct seen_vote *find_vote(const struct watch *watch, uint32_t voter, const struct ledger_vote *v)
+{
+    if (v->height == 0 || v->height > watch->votes_capacity) return NULL;
+    const struct votes *votes = &watch->votes[v->height - 1];
+    for (uint32_t i = 0; i < votes->count; i++) {
+        struct seen_vote *s = &votes->list[i];
+        if (s->voter == voter && s->round == v->round && s->step == v->step) return s;
+    }
+    return NULL;
+}
+
+void watch_heard(struct watch *watch, const struct node *n, const struct message *m)
+{
+    const bool proposal = m->type == MESSAGE_RUN_PROPOSAL;
+    if (!proposal && m->type != MESSAGE_RUN_VOTE) return;
+    const struct slice bytes = proposal ? m->run_proposal.proposal : m->run_vote.vote;
+    struct reader in = reader_over(bytes.data, bytes.size);
+    struct ledger_vote v;
+    if (ledger_vote_read(&in, &v)) return;
+    struct seen_vote *s = find_vote(watch, world_find(watch->w, &v.voter), &v);
+    if (s && !peer_persist_halted(n->peer)) s->holders |= UINT64_C(1) << n->index;
+}
+
+void watch_unheard(struct watch *watch, const struct node *n)
+{
+    for (uint64_t h = 0; h < watch->votes_capacity; h++)
+        for (uint32_t i = 0; i < watch->votes[h].count; i++)
+            watch->votes[h].list[i].holders &= ~(UINT64_C(1) << n->index);
+}
+
+bool watch_told(const struct watch *watch, const struct node *n, struct slice record, uint64_t who)
+{
+    for (size_t at = 0; at + LEDGER_VOTE_SIZE <= record.size; at++) {  // wherever consensus has put them
+        struct reader in = reader_over(record.data + at, LEDGER_VOTE_SIZE);
+        struct ledger_vote v;
+        if (ledger_vote_read(&in, &v) || !id_equal(&v.voter, &n->key.id) || !ledger_vote_signed(&v)) continue;
+        const struct seen_vote *s = find_vote(watch, n->index, &v);
+        bool told = !s || s->holders & who;
+        for (uint32_t i = 0; i < watch->w->options.nodes; i++) told |= (who >> i & 1) && watch->seen[i] >= v.height;
+        if (!told) return false;
+    }
+    return true;
 }
 
 // ---- commits: the same after a restart, acknowledged only when kept ----

@@ -115,11 +115,11 @@ static void deliver_in(struct world *w, uint32_t from, uint32_t to, const struct
 {
     struct side *side = &w->sides[from][to];
     uint64_t in = 150 + world_chance(w, 600) + m->bulk.size / 10;
-    if (world_odds(w, w->reorder)) {
+    if (w->now_us >= w->spared_us && world_odds(w, w->reorder)) {
         w->report->faults[2]++;
         in += world_chance(w, 40000);
     }
-    if (world_odds(w, w->delay)) {
+    if (w->now_us >= w->spared_us && world_odds(w, w->delay)) {
         w->report->faults[1]++;
         in += 50000 + world_chance(w, 1500000);
     }
@@ -138,6 +138,10 @@ static void transmit(struct world *w, uint32_t from, uint32_t to, const struct m
     w->report->messages++;
     hostile_hears(w, m);
     if (w->blocked[from][to]) return;
+    if (w->now_us < w->spared_us) {
+        deliver_in(w, from, to, m);
+        return;
+    }
     if (world_odds(w, w->drop)) {
         w->report->faults[0]++;
         return;

@@ -63,6 +63,7 @@ struct node {
     uint64_t paused_us;  // stopped until then
     uint64_t ahead_ms;   // its clock, of the world's
     bool hostile;
+    bool stale;           // its disk comes back older, if the others can tell what it loses
     bool persist_broken;  // of this outbox
     struct disk disk;
     struct {
@@ -93,6 +94,7 @@ struct world {
     bool running;  // the run was started
     bool calm;     // faults are over
     uint64_t calm_us;
+    uint64_t spared_us;                        // until then nothing else goes wrong
     uint32_t drop, duplicate, delay, reorder;  // of 1000 messages
     uint32_t joiner, leaver, victim, hostile;  // node, or UINT32_MAX
     struct message *heard[WORLD_HEARD];        // some that anybody sent, for the hostile one
@@ -134,6 +136,7 @@ void faults_heal(struct world *w);
 void faults_end(struct world *w);
 void faults_command(struct world *w, uint32_t which);
 void faults_at_crash(struct node *n);
+void faults_at_boot(struct node *n);
 
 // ---- hostile.c: a member outside the run ----
 void hostile_begin(struct world *w);

@@ -105,6 +105,12 @@ static void votes_forgotten_in_a_restart_are_caught(void **state)
     is_caught(BREAK_FORGET, FAULT_RESTART | FAULT_DROP | FAULT_PARTITION, 40, "voted twice");
 }
 
+static void votes_that_nobody_recalls_are_caught(void **state)
+{
+    (void)state;
+    is_caught(BREAK_RECALL, FAULT_RESTART | FAULT_STALE | FAULT_PARTITION, 40, "voted twice");
+}
+
 static void other_updates_after_a_restart_are_caught(void **state)
 {
     (void)state;
@@ -179,6 +185,7 @@ int main(void)
         cmocka_unit_test(other_parameters_are_caught),
         cmocka_unit_test(votes_without_persist_are_caught),
         cmocka_unit_test(votes_forgotten_in_a_restart_are_caught),
+        cmocka_unit_test(votes_that_nobody_recalls_are_caught),
         cmocka_unit_test(other_updates_after_a_restart_are_caught),
         cmocka_unit_test(commits_without_persist_are_caught),
         cmocka_unit_test(a_hostile_stranger_changes_nothing),
