@@ -322,10 +322,11 @@ static void give_up_mute_links(struct gossip *g, uint64_t now_ms, struct outbox 
     }
 }
 
-// Beside the roots in the neighbours' pongs: often while news comes in, and from a table that is a sample.
+// Beside the roots in the neighbours' pongs: often while news comes in, as to a sample it always does.
 static void digest_round(struct gossip *g, uint64_t now_ms, struct outbox *out)
 {
-    const uint64_t every = now_ms < g->young_ms ? YOUNG_MS : g->options.digest_ms;
+    const bool young = now_ms < g->young_ms && !g->members.sampled;
+    const uint64_t every = young ? YOUNG_MS : g->options.digest_ms;
     g->digest_ms = now_ms + every / 2 + rng_below(&g->rng, every);
     const struct link *to = NULL;
     uint64_t seen = 0;

@@ -239,15 +239,20 @@ void members_remove(struct members *m, const struct core_id *id)
     if (at < m->count && id_equal(&members_at(m, at)->record->id, id)) remove_at(m, at, false);
 }
 
-static uint64_t sample_hash(const struct members *m, uint64_t prefix)
+static uint64_t sample_hash(const struct core_id *of, uint64_t prefix)
 {
-    const struct philox_block block = philox(prefix_of(&m->self), prefix, 0x73616d70);
+    const struct philox_block block = philox(prefix_of(of), prefix, 0x73616d70);
     return (uint64_t)block.word[0] << 32 | block.word[1];
 }
 
 bool members_wanted(const struct members *m, uint64_t prefix)
 {
-    return !m->sampled || sample_hash(m, prefix) < m->sample_below;
+    return members_wanted_by(m, &m->self, prefix);
+}
+
+bool members_wanted_by(const struct members *m, const struct core_id *neighbor, uint64_t prefix)
+{
+    return !m->sampled || sample_hash(neighbor, prefix) < m->sample_below;
 }
 
 static bool is_linked(const struct members *m, const struct core_id *id)
@@ -277,10 +282,9 @@ static uint32_t least_wanted(const struct members *m, uint64_t *hash)
     *hash = 0;
     for (uint32_t i = 0; i < m->count; i++) {
         const struct member *member = members_at(m, i);
-        const uint64_t own = sample_hash(m, member->prefix);
-        if (least < m->count && own <= *hash) continue;
+        if (least < m->count && member->hash <= *hash) continue;
         if (id_equal(&member->record->id, &m->self) || is_linked(m, &member->record->id)) continue;
-        *hash = own;
+        *hash = member->hash;
         least = i;
     }
     return least;
@@ -296,11 +300,12 @@ static bool make_room(struct members *m, const struct core_id *id)
         return true;
     }
     const bool linked = is_linked(m, id);
+    const uint64_t own = sample_hash(&m->self, prefix_of(id));
     m->sampled = true;
-    if (!linked && !members_wanted(m, prefix_of(id))) return false;
+    if (!linked && own >= m->sample_below) return false;
     uint64_t hash;
     const uint32_t least = least_wanted(m, &hash);
-    if (least == m->count || (!linked && sample_hash(m, prefix_of(id)) >= hash)) {
+    if (least == m->count || (!linked && own >= hash)) {
         if (least < m->count && hash < m->sample_below) m->sample_below = hash;
         return false;
     }
@@ -339,7 +344,7 @@ static struct member *insert(struct members *m, const struct core_id *id)
     m->prefixes[at] = prefix_of(id);
     m->count++;
     struct member *member = &m->items[place];
-    *member = (struct member){.prefix = prefix_of(id)};
+    *member = (struct member){.prefix = prefix_of(id), .hash = sample_hash(&m->self, prefix_of(id))};
     return member;
 }
 

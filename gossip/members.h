@@ -47,6 +47,7 @@ struct member {
     const struct member_record *record;                      // interned
     const struct accusation *accusations[MEMBERS_ACCUSERS];  // of distinct accusers, interned; filled from the first
     uint64_t prefix;                                         // first 8 bytes of the id, big-endian
+    uint64_t hash;                                           // of (self, id), for the sample
     uint64_t since_ms;                                       // its state's last change here
     uint64_t heard_ms;                                       // over a link; 0: never
     bool dead;                                               // the accusations stood for long enough
@@ -136,5 +137,7 @@ uint32_t members_accusers_needed(const struct members *m, const struct member *m
 void members_age(struct members *m, uint64_t now_ms);
 // Whether the member would be in this table's sample.
 bool members_wanted(const struct members *m, uint64_t prefix);
+// Whether it would be in a neighbour's, if that is as large as this one's.
+bool members_wanted_by(const struct members *m, const struct core_id *neighbor, uint64_t prefix);
 
 #endif

@@ -249,17 +249,22 @@ static void nodes_send(const struct core_id *peer, const struct writer *w, struc
     outbox_send(out, peer, &message);
 }
 
+// Some of those that the other would keep too: two samples of a large mesh have little else in common.
 static void sample_send(struct members *m, const struct core_id *peer, struct outbox *out)
 {
     uint8_t bytes[ITEM_MAX];
     struct writer w = writer_over(bytes, sizeof bytes);
-    head_write(&w, KIND_SAMPLE, (struct node){0, 0});
-    const uint32_t count = m->count < SYNC_SAMPLE ? m->count : SYNC_SAMPLE;
-    write_u16(&w, (uint16_t)count);
-    for (uint32_t i = 0; i < count; i++) {
+    const struct member *chosen[SYNC_SAMPLE];
+    uint16_t count = 0;
+    for (uint32_t i = 0; i < m->count && count < SYNC_SAMPLE; i++) {
         if (m->sample_at >= m->count) m->sample_at = 0;
-        entry_write(&w, members_at(m, m->sample_at++));
+        const struct member *member = members_at(m, m->sample_at++);
+        if (!member->quiet && members_wanted_by(m, peer, member->prefix)) chosen[count++] = member;
     }
+    if (count == 0) return;
+    head_write(&w, KIND_SAMPLE, (struct node){0, 0});
+    write_u16(&w, count);
+    for (uint16_t i = 0; i < count; i++) entry_write(&w, chosen[i]);
     nodes_send(peer, &w, out);
 }
 
@@ -281,11 +286,12 @@ enum core_err sync_root_received(struct members *m, const struct core_id *from, 
                                  struct outbox *out)
 {
     if (root->mark.size != 0 && root->mark.size != POOL_MARK_SIZE) return CORE_ERR_MALFORMED;
-    if (m->sampled) {
+    if (root->mark.size == 0) return CORE_ERR_OK;  // a sample, which tells what it has by itself
+    if (m->sampled && root->count > 1) {
         sample_send(m, from, out);
         return CORE_ERR_OK;
     }
-    if (!sync_differs(m, root->mark) || root->count > m->count) return CORE_ERR_OK;
+    if (!m->sampled && (!sync_differs(m, root->mark) || root->count > m->count)) return CORE_ERR_OK;
     if (root->count == m->count && id_compare(from, &m->self) < 0) return CORE_ERR_OK;
     if (root->count > 1) {
         sync_begin(m, from, out);

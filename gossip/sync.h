@@ -6,7 +6,8 @@
 //                  (id, incarnation, seq, accusations). A leaf is answered with
 //   MEMBERS_RECORDS  what the other lacks or has older, and
 //   MEMBERS_WANT     the ids of what is newer there.
-// Equal tables cost 16 bytes in each PONG. A table that is a sample tells a few of its members at a time instead.
+// Equal tables cost 16 bytes in each PONG. Two samples of a mesh differ by design and are never compared: a table that
+// is a sample now and then tells a few of its members that the other's sample would hold too.
 //
 // Bounded: one message is answered with at most SYNC_NODES_MAX nodes, SYNC_WANT_MAX ids and SYNC_RECORDS_BYTES bytes of
 // records; what did not fit is found again.
