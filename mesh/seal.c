@@ -11,13 +11,10 @@
 #endif
 
 #include "core/check.h"
-#include "mesh/gcm_vaes.h"
 
 enum { NONCE_SIZE = 12 };
 
 struct seal {
-    struct gcm_vaes wide;  // where `is_wide`, in place of the next two
-    bool is_wide;
     EVP_CIPHER_CTX *context;
     const EVP_CIPHER *cipher;
     struct core_hash key;
@@ -76,24 +73,17 @@ void seal_derive(const struct seal_binding *binding, struct seal_keys *out)
 static bool set_key(struct seal *s)
 {
     s->number = 0;
-    if (s->is_wide) {
-        gcm_vaes_set_key(&s->wide, s->key.bytes);
-        return true;
-    }
     return EVP_CipherInit_ex(s->context, s->cipher, NULL, s->key.bytes, NULL, !s->opens) == 1;
 }
 
 struct seal *seal_new(enum seal_cipher cipher, const struct core_hash *key, uint64_t records_a_key, bool opens)
 {
-    struct seal *s = aligned_alloc(_Alignof(struct seal), sizeof *s);
+    struct seal *s = malloc(sizeof *s);
     if (!s) return NULL;
     *s = (struct seal){.key = *key, .records_a_key = records_a_key, .opens = opens};
-    s->is_wide = cipher == SEAL_AES_256_GCM && gcm_vaes_works();
-    if (!s->is_wide) {
-        s->cipher = cipher == SEAL_AES_256_GCM ? EVP_aes_256_gcm() : EVP_chacha20_poly1305();
-        s->context = EVP_CIPHER_CTX_new();
-    }
-    if ((s->is_wide || s->context) && set_key(s)) return s;
+    s->cipher = cipher == SEAL_AES_256_GCM ? EVP_aes_256_gcm() : EVP_chacha20_poly1305();
+    s->context = EVP_CIPHER_CTX_new();
+    if (s->context && set_key(s)) return s;
     seal_free(s);
     return NULL;
 }
@@ -135,18 +125,6 @@ static bool begin_evp(struct seal *s, const uint8_t nonce[NONCE_SIZE], const uin
            EVP_CipherUpdate(s->context, NULL, &done, size, SEAL_SIZE_SIZE) == 1;
 }
 
-static void seal_wide(struct seal *s, const uint8_t nonce[NONCE_SIZE], const struct slice *parts, size_t count,
-                      uint8_t *out, size_t size)
-{
-    uint8_t *at = out + SEAL_SIZE_SIZE, *end = at;
-    const uint8_t *in = parts[0].data;
-    if (count > 1) {  // short ones: joined where they are sealed
-        for (size_t i = 0; i < count; end += parts[i++].size) memcpy(end, parts[i].data, parts[i].size);
-        in = at;
-    }
-    gcm_vaes_seal(&s->wide, nonce, out, SEAL_SIZE_SIZE, in, size, at, at + size);
-}
-
 void seal_record(struct seal *s, const struct slice *parts, size_t count, uint8_t *out)
 {
     size_t size = 0;
@@ -156,10 +134,6 @@ void seal_record(struct seal *s, const struct slice *parts, size_t count, uint8_
     struct writer w = writer_over(out, SEAL_SIZE_SIZE);
     write_u32(&w, (uint32_t)size);
     check(begin(s, nonce));
-    if (s->is_wide) {
-        seal_wide(s, nonce, parts, count, out, size);
-        return;
-    }
     check(begin_evp(s, nonce, out));
     uint8_t *at = out + SEAL_SIZE_SIZE;
     int done = 0;
@@ -185,12 +159,7 @@ enum core_err seal_open(struct seal *s, const uint8_t *record, uint8_t *out)
     check(s->opens);
     uint8_t nonce[NONCE_SIZE];
     uint32_t size = seal_size(record);
-    const uint8_t *sealed = record + SEAL_SIZE_SIZE;
-    bool ok = !s->broken && size <= INT32_MAX && begin(s, nonce);
-    if (ok && s->is_wide)
-        ok = gcm_vaes_open(&s->wide, nonce, record, SEAL_SIZE_SIZE, sealed, size, out, sealed + size);
-    else if (ok)
-        ok = open_evp(s, nonce, record, size, out);
+    const bool ok = !s->broken && size <= INT32_MAX && begin(s, nonce) && open_evp(s, nonce, record, size, out);
     s->broken = !ok;
     return ok ? CORE_ERR_OK : CORE_ERR_VERIFY_FAILED;
 }

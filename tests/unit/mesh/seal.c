@@ -1,5 +1,4 @@
-// Sealed records and packets of shared memory: what is written is read, what is changed is not; the wide AES against
-// libcrypto's; buffers.
+// Sealed records and packets of shared memory: what is written is read, what is changed is not; buffers.
 #include "mesh/seal.h"
 
 #include <fcntl.h>
@@ -13,10 +12,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <openssl/evp.h>
 
 #include "mesh/bulk_internal.h"
-#include "mesh/gcm_vaes.h"
 #include "mesh/record.h"
 
 static uint64_t next_random = 1;
@@ -29,61 +26,6 @@ static void fill(void *out, size_t size)
         uint64_t z = next_random += 0x9e3779b97f4a7c15u;
         z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
         at[i] = (uint8_t)((z ^ z >> 27) >> 32);
-    }
-}
-
-// Test case 14 of the GCM specification (McGrew and Viega).
-static void wide_aes_is_the_standard(void **state)
-{
-    (void)state;
-    if (!gcm_vaes_works()) skip();
-    struct gcm_vaes g;
-    const uint8_t zero[32] = {0};
-    uint8_t out[16], tag[16], expected[16], expected_tag[16];
-    assert_true(hex_decode(expected, 16, "cea7403d4d606b6e074ec5d3baf39d18"));
-    assert_true(hex_decode(expected_tag, 16, "d0d1c8a799996bf0265b98b5d48ab919"));
-    gcm_vaes_set_key(&g, zero);
-    gcm_vaes_seal(&g, zero, NULL, 0, zero, 16, out, tag);
-    assert_memory_equal(out, expected, 16);
-    assert_memory_equal(tag, expected_tag, 16);
-}
-
-static void seal_evp(const uint8_t *key, const uint8_t *nonce, const uint8_t *aad, size_t aad_size, const uint8_t *in,
-                     size_t size, uint8_t *out, uint8_t *tag)
-{
-    int done;
-    EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
-    assert_int_equal(EVP_EncryptInit_ex(c, EVP_aes_256_gcm(), NULL, key, nonce), 1);
-    if (aad_size) assert_int_equal(EVP_EncryptUpdate(c, NULL, &done, aad, (int)aad_size), 1);
-    assert_int_equal(EVP_EncryptUpdate(c, out, &done, in, (int)size), 1);
-    assert_int_equal(EVP_EncryptFinal_ex(c, out + done, &done), 1);
-    assert_int_equal(EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, 16, tag), 1);
-    EVP_CIPHER_CTX_free(c);
-}
-
-// Every length around its strides, and long ones.
-static void wide_aes_is_libcryptos(void **state)
-{
-    (void)state;
-    if (!gcm_vaes_works()) skip();
-    static uint8_t in[140000], ours[140000], theirs[140000], back[140000];
-    for (size_t i = 0; i < 1200; i++) {
-        struct gcm_vaes g;
-        uint8_t key[32], nonce[12], aad[16], tag[16], their_tag[16];
-        size_t size = i < 1100 ? i : 131072 - 550 + i, aad_size = i % 17;
-        fill(key, sizeof key);
-        fill(nonce, sizeof nonce);
-        fill(aad, sizeof aad);
-        fill(in, size);
-        gcm_vaes_set_key(&g, key);
-        gcm_vaes_seal(&g, nonce, aad, aad_size, in, size, ours, tag);
-        seal_evp(key, nonce, aad, aad_size, in, size, theirs, their_tag);
-        assert_memory_equal(ours, theirs, size);
-        assert_memory_equal(tag, their_tag, 16);
-        assert_true(gcm_vaes_open(&g, nonce, aad, aad_size, ours, size, back, tag));
-        assert_memory_equal(back, in, size);
-        tag[i % 16] ^= 1;
-        assert_false(gcm_vaes_open(&g, nonce, aad, aad_size, ours, size, back, tag));
     }
 }
 
@@ -427,11 +369,15 @@ static int start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wide_aes_is_the_standard),           cmocka_unit_test(wide_aes_is_libcryptos),
-        cmocka_unit_test(keys_are_bound_to_everything),       cmocka_unit_test(records_round_trip),
-        cmocka_unit_test(keys_change_by_themselves),          cmocka_unit_test(tampered_records_do_not_open),
-        cmocka_unit_test(first_records_that_lie_are_refused), cmocka_unit_test(packets_that_lie_are_refused),
-        cmocka_unit_test(unsealed_memory_is_not_mapped),      cmocka_unit_test(a_shared_buffer_seals_in_place),
+        cmocka_unit_test(wide_aes_is_the_standard),
+        cmocka_unit_test(keys_are_bound_to_everything),
+        cmocka_unit_test(records_round_trip),
+        cmocka_unit_test(keys_change_by_themselves),
+        cmocka_unit_test(tampered_records_do_not_open),
+        cmocka_unit_test(first_records_that_lie_are_refused),
+        cmocka_unit_test(packets_that_lie_are_refused),
+        cmocka_unit_test(unsealed_memory_is_not_mapped),
+        cmocka_unit_test(a_shared_buffer_seals_in_place),
         cmocka_unit_test(a_pool_uses_memory_again),
     };
     return cmocka_run_group_tests(tests, start, NULL);
