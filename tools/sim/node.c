@@ -156,7 +156,8 @@ static void send(struct node *n, struct effect *e)
         if (!b) return;
         e->message.bulk = (struct slice){b->data, b->size};
     }
-    if (w->options.broken == BREAK_TRAINING && e->message.type == MESSAGE_RUN_COMMIT) return;  // nor is it told
+    const bool untold = w->options.broken == BREAK_TRAINING || w->options.broken == BREAK_COMMIT;
+    if (untold && e->message.type == MESSAGE_RUN_COMMIT) return;  // others would tell it its own
     if (w->options.broken == BREAK_RECALL && e->message.type == MESSAGE_RUN_HEAD)
         e->message.run_head.votes = (struct slice){0};
     if (!n->hostile) watch_send(w->watch, n, &e->message);

@@ -41,6 +41,16 @@ static void small_runs_hold(void **state)
             holds(&(struct sim_options){.nodes = nodes, .rounds = 8, .seed = seed, .faults = FAULT_ALL});
 }
 
+// Every trainer of a round has announced what it can never make again, and nobody has its bytes: they begin anew.
+static void rounds_that_lost_every_trainer_go_on(void **state)
+{
+    (void)state;
+    static const uint64_t seeds[] = {43, 65, 133, 195, 196};
+    for (uint32_t i = 0; i < sizeof seeds / sizeof seeds[0]; i++)
+        holds(&(struct sim_options){
+            .nodes = 3, .rounds = 6, .seed = seeds[i], .faults = FAULT_RESTART | FAULT_LOSS | FAULT_PARTITION});
+}
+
 // Without faults a round is training and some message delays: no timer is waited for. Training takes at most 360 ms
 // here, a timer at least 200 more.
 static void rounds_wait_for_no_timer(void **state)
@@ -179,6 +189,7 @@ int main(void)
         cmocka_unit_test(invariants_hold_under_all_faults),
         cmocka_unit_test(two_levels_hold_under_all_faults),
         cmocka_unit_test(small_runs_hold),
+        cmocka_unit_test(rounds_that_lost_every_trainer_go_on),
         cmocka_unit_test(rounds_wait_for_no_timer),
         cmocka_unit_test(a_seed_replays),
         cmocka_unit_test(double_counting_is_caught),
