@@ -20,14 +20,17 @@
 //   patience: an announced broadcast is waited for as long as broadcasts usually come after their announcement.
 //     Of a subtree that was cut off one peer grafts, the others get it through that one: each waits a little longer by
 //     chance, and makes no edge where the same neighbour's later announcements came true by themselves.
-//   a shorter way: who announces with far fewer hops than the parent's becomes eager too (the paper's optimisation
-//     prunes the parent at once, which senders in different places make each other undo); the cycle that this makes is
-//     cut where it is longest. Rarer each time.
+//   a shorter way: who announces with far fewer hops than the parent's, before or after the broadcast itself came,
+//     becomes eager too (the paper's optimisation prunes the parent at once, which senders in different places make
+//     each other undo); the cycle that this makes is cut where it is longest. Rarer each time.
 //   a lost eager edge is replaced by a lazy one at once, before anything is missed.
 //   repair: while there are recent broadcasts, one neighbour after the other is told the keys of those that it is not
 //     known to have (CAST_RECENT), each key thrice in half a minute, and a new neighbour those of all that are kept.
 //     This costs nothing where nothing was broadcast. Members' records are left out: their digests repair them
 //     (gossip/members).
+//
+// Files: broadcast.c the tree, broadcast_tell.c what neighbours are told, broadcast_missing.c what is waited for and
+// asked for; what they share is in broadcast_parts.h.
 //
 // Invariants: a broadcast is delivered once while its key is remembered; no payload goes to a neighbour that is known
 // to have it; what answers to one neighbour's grafts cost is bounded (BROADCAST_SERVE_*). Memory: gossip/cast_store,
@@ -60,6 +63,8 @@ struct broadcast_missing {
     uint32_t count;
     uint32_t announced;  // bits of all who announced it
     uint32_t opener;     // bit of the first
+    uint32_t nearest;    // bit of who announced it with the fewest hops from its origin, and those; 0: none
+    uint32_t hops;
     uint32_t asked_of;   // bit of whom it was asked last
     uint32_t tries;      // times it was asked for
     bool asked;
@@ -116,6 +121,8 @@ bool broadcast_message(struct broadcast *b, const struct core_id *from, const st
 void broadcast_neighbor_up(struct broadcast *b, struct link *link, uint64_t now_ms, struct outbox *out);
 // It is none any more, or its link is gone: what was asked of it is asked of others at the next tick.
 void broadcast_neighbor_down(struct broadcast *b, struct link *link, uint64_t now_ms, struct outbox *out);
+// This peer was paused, or its clock jumped: what it keeps for others is no older for it.
+void broadcast_paused(struct broadcast *b, uint64_t paused_ms, uint64_t now_ms);
 void broadcast_tick(struct broadcast *b, uint64_t now_ms, struct outbox *out);
 uint64_t broadcast_next_ms(const struct broadcast *b);
 

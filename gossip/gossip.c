@@ -12,6 +12,7 @@ enum {
     SPOKEN_MS = 10000,   // a record is told on new links so long after it was made
     SYNC_MS = 500,       // between comparisons that pongs give reason for
     REST_MS = 10,        // never ticks more often
+    UNCONFIRMED_MS = 4000,
     LOCATE_FIRST_MS = 10000,  // before this peer first says where it lies
     LINKS_BESIDE = 251,  // links beyond the active view's that are known of: the round's and passing ones
 };
@@ -128,10 +129,18 @@ static void neighbors_follow(struct gossip *g, uint64_t now_ms, struct outbox *o
 
 // ---- events ----
 
+// First in every event.
+static void clock_look(struct gossip *g, uint64_t now_ms)
+{
+    const uint64_t woke_ms = g->monitor.woke_ms;
+    monitor_clock(&g->monitor, now_ms);
+    if (g->monitor.woke_ms != woke_ms) broadcast_paused(&g->broadcast, g->monitor.late_ms, now_ms);
+}
+
 void gossip_link_up(struct gossip *g, const struct core_id *peer, uint64_t now_ms, struct outbox *out)
 {
     if (id_equal(peer, &g->self.id)) return;
-    monitor_clock(&g->monitor, now_ms);
+    clock_look(g, now_ms);
     // Up again without a word that it was down: a new process perhaps, which then says so; a neighbour until it does.
     struct link *old = link_table_find(&g->links, peer);
     const bool was_neighbor = old && old->neighbor;
@@ -159,7 +168,7 @@ void gossip_link_up(struct gossip *g, const struct core_id *peer, uint64_t now_m
 
 void gossip_link_down(struct gossip *g, const struct core_id *peer, uint64_t now_ms, struct outbox *out)
 {
-    monitor_clock(&g->monitor, now_ms);
+    clock_look(g, now_ms);
     struct link *link = link_table_find(&g->links, peer);
     if (!link) return;
     const bool was_neighbor = link->neighbor;
@@ -177,7 +186,7 @@ void gossip_link_down(struct gossip *g, const struct core_id *peer, uint64_t now
 
 void gossip_dial_failed(struct gossip *g, const struct core_id *peer, uint64_t now_ms, struct outbox *out)
 {
-    monitor_clock(&g->monitor, now_ms);
+    clock_look(g, now_ms);
     view_dial_failed(&g->view, peer, now_ms);
     monitor_dial_failed(&g->monitor, peer, now_ms, out);
 }
@@ -191,7 +200,7 @@ static void heard(struct gossip *g, struct link *link, uint64_t now_ms)
 
 void gossip_heard(struct gossip *g, const struct core_id *peer, uint64_t now_ms)
 {
-    monitor_clock(&g->monitor, now_ms);
+    clock_look(g, now_ms);
     struct link *link = link_table_find(&g->links, peer);
     if (link) heard(g, link, now_ms);
 }
@@ -205,7 +214,7 @@ static uint32_t median(const uint32_t us[3])
 
 void gossip_measured(struct gossip *g, const struct core_id *peer, uint64_t rtt_us, uint64_t now_ms)
 {
-    monitor_clock(&g->monitor, now_ms);
+    clock_look(g, now_ms);
     struct link *link = link_table_find(&g->links, peer);
     if (!link || rtt_us > COORDINATES_MAX_US) return;
     if (rtt_us == 0) rtt_us = 1;
@@ -290,7 +299,7 @@ bool gossip_message(struct gossip *g, const struct core_id *from, const struct m
 {
     *err = CORE_ERR_OK;
     if (!is_gossip(m->type)) return false;
-    monitor_clock(&g->monitor, now_ms);
+    clock_look(g, now_ms);
     struct link *link = link_table_find(&g->links, from);
     if (!link) return true;  // came with a link that is gone
     heard(g, link, now_ms);
@@ -310,7 +319,10 @@ static void give_up_mute_links(struct gossip *g, uint64_t now_ms, struct outbox 
         struct link *link = &g->links.items[i];
         if (!link->neighbor) continue;
         const struct member *member = members_find(&g->members, &link->id);
-        if (member && members_state(member) == GOSSIP_DEAD && gossip_is_silent(g, link, now_ms))
+        // A suspect that nobody else confirms too: perhaps this peer is cut off, and others with it are to be found.
+        const enum gossip_state state = member ? members_state(member) : GOSSIP_ALIVE;
+        const bool given_up = state == GOSSIP_SUSPECT && now_ms - member->since_ms >= UNCONFIRMED_MS;
+        if ((state == GOSSIP_DEAD || given_up) && gossip_is_silent(g, link, now_ms))
             view_lost(&g->view, &member->record->id, now_ms);
         if (!link->neighbor || link->vouched < MONITOR_VOUCHED_MAX) continue;
         const struct core_id peer = link->id;
@@ -341,7 +353,7 @@ static void digest_round(struct gossip *g, uint64_t now_ms, struct outbox *out)
 
 void gossip_tick(struct gossip *g, uint64_t now_ms, struct outbox *out)
 {
-    monitor_clock(&g->monitor, now_ms);
+    clock_look(g, now_ms);
     g->ticked_ms = now_ms;
     monitor_tick(&g->monitor, now_ms, out);
     struct monitor_verdict verdict;
