@@ -1,4 +1,5 @@
 // Broadcasts at size, in virtual time: redundancy, sustained rates, large payloads, losses, hostile announcements.
+#include "gossip/gossip_parts.h"
 #include "unit/gossip/world.h"
 
 static struct world world;
@@ -109,12 +110,36 @@ static void large_payloads_are_pulled_once(void **state)
     world_close(&world);
 }
 
+static bool keeps(uint32_t i, const uint64_t key)
+{
+    return cast_store_find(&world.peers[i].gossip->broadcast.store, key) != NULL;
+}
+
+// What nobody else may have yet is not forgotten because a clock jumped; it is once its time has really passed.
+static void a_clock_that_jumps_ages_nothing(void **state)
+{
+    (void)state;
+    start(8, 35);
+    struct gossip *g = world.peers[3].gossip;
+    cast(3, 1, 100);
+    const uint64_t key = cast_key(cast_store_at(&g->broadcast.store, g->broadcast.store.next - 1)->id.bytes);
+    world_run(&world, 58);
+    assert_true(keeps(0, key) && keeps(3, key));
+    gossip_tick(g, world.now_ms + 10 * CAST_KEEP_MS, &world.out);
+    assert_true(keeps(3, key));
+    outbox_reset(&world.out);
+    world_run(&world, CAST_KEEP_MS + 30000);
+    assert_false(keeps(0, key));
+    world_close(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_settled_tree_sends_hardly_anything_twice),
         cmocka_unit_test(a_thousand_a_second_all_arrive),
         cmocka_unit_test(large_payloads_are_pulled_once),
+        cmocka_unit_test(a_clock_that_jumps_ages_nothing),
     };
     if (sign_start() != CORE_ERR_OK) return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -140,6 +140,32 @@ static void a_flood_is_not_looked_at(void **state)
     world_close(&world);
 }
 
+// Passed on, it would be charged to whoever passes it on.
+static void a_list_that_cannot_be_read_goes_no_further(void **state)
+{
+    (void)state;
+    open_world(840);
+    const uint64_t sent = world.sent_of[MESSAGE_VIEW_SHUFFLE];
+    struct message m = {.type = MESSAGE_VIEW_SHUFFLE};
+    m.view_shuffle.origin = world.peers[HONEST].key.id;
+    m.view_shuffle.hops_left = 6;
+    uint8_t raw[17 * (CORE_ID_SIZE + 4 + 6)] = {0};
+    m.view_shuffle.peers = (struct slice){raw, CORE_ID_SIZE + 3};  // ends too early
+    assert_int_equal(attack(HONEST, &m), CORE_ERR_MALFORMED);
+    struct writer w = writer_over(raw, sizeof raw);
+    for (uint8_t k = 0; k < 17; k++) {  // more than there may be
+        write_bytes(&w, world.peers[HONEST + k].key.id.bytes, CORE_ID_SIZE);
+        write_slice(&w, (struct slice){(const uint8_t *)"evil:1", 6});
+    }
+    m.view_shuffle.peers = (struct slice){raw, w.size};
+    assert_int_equal(attack(HONEST, &m), CORE_ERR_MALFORMED);
+    assert_int_equal(world.sent_of[MESSAGE_VIEW_SHUFFLE], sent);
+    m.view_shuffle.peers = (struct slice){raw, w.size / 17 * 16};
+    assert_int_equal(attack(HONEST, &m), CORE_ERR_OK);
+    assert_int_equal(world.sent_of[MESSAGE_VIEW_SHUFFLE], sent + 1);
+    world_close(&world);
+}
+
 // Announcements of what does not exist, and grafts of what does, cost the attacker more than the victim.
 static void lies_about_broadcasts_are_bounded(void **state)
 {
@@ -208,6 +234,7 @@ int main(void)
         cmocka_unit_test(urgent_wishes_do_not_surround_a_peer),
         cmocka_unit_test(nobody_fills_the_passive_view_alone),
         cmocka_unit_test(a_flood_is_not_looked_at),
+        cmocka_unit_test(a_list_that_cannot_be_read_goes_no_further),
         cmocka_unit_test(lies_about_broadcasts_are_bounded),
     };
     if (sign_start() != CORE_ERR_OK) return 1;
