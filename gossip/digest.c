@@ -66,14 +66,16 @@ struct pool_mark digest_node(const struct digest *d, uint64_t path, uint32_t dep
 }
 
 // Through a mixing function, not an XOR with a constant: two members' accusations must not cancel out.
-struct pool_mark digest_mark(const struct member_record *record, uint32_t accusations)
+struct pool_mark digest_mark(const struct member_record *record, uint32_t accusations, const struct core_id *accuser)
 {
     const struct pool_mark *of = record_pool_mark(record);
     if (accusations == 0) return *of;
     uint64_t key, low;
     memcpy(&key, of->bytes, sizeof key);
     memcpy(&low, of->bytes + 8, sizeof low);
-    const struct philox_block block = philox(key, low, accusations);
+    uint64_t who = 0;
+    if (accusations == 1) memcpy(&who, accuser->bytes, sizeof who);
+    const struct philox_block block = philox(key, low, (who & ~UINT64_C(3)) | accusations);
     struct pool_mark mark;
     for (uint32_t i = 0; i < POOL_MARK_SIZE; i++) mark.bytes[i] = (uint8_t)(block.word[i / 4] >> (i % 4 * 8));
     return mark;

@@ -38,8 +38,8 @@ void digest_toggle(struct digest *d, uint64_t prefix, const struct pool_mark *ma
 // (in its highest bits).
 struct pool_mark digest_node(const struct digest *d, uint64_t path, uint32_t depth);
 
-// A member's mark.
-struct pool_mark digest_mark(const struct member_record *record, uint32_t accusations);
+// A member's mark, with how many accuse it; where it is one, who: two tables that know different ones make it dead.
+struct pool_mark digest_mark(const struct member_record *record, uint32_t accusations, const struct core_id *accuser);
 bool digest_equal(const struct pool_mark *a, const struct pool_mark *b);
 void digest_xor(struct pool_mark *a, const struct pool_mark *b);
 

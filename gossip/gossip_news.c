@@ -58,15 +58,27 @@ void gossip_change_follow(struct gossip *g, const struct members_change *change,
     outbox_member(out, &change->id);
 }
 
+// What somebody said of others while it was cut off lies in queues, and comes when it is dead itself: news to nobody.
+// (Tables that are compared still agree on it.)
+static bool is_posthumous(const struct gossip *g, struct slice bytes)
+{
+    struct accusation a;
+    if (accusation_read(&a, bytes) || id_equal(&a.target, &g->self.id)) return false;
+    const struct member *accuser = members_find(&g->members, &a.accuser),
+                        *target = members_find(&g->members, &a.target);
+    return accuser && members_state(accuser) == GOSSIP_DEAD && target && members_state(target) == GOSSIP_ALIVE;
+}
+
 // Accusations of one member, one behind the other. `pass`: whether any of them is worth passing on.
-static enum core_err accusations_put(struct gossip *g, struct slice bytes, uint64_t now_ms, struct outbox *out,
-                                     bool *pass)
+static enum core_err accusations_put(struct gossip *g, struct slice bytes, bool broadcast, uint64_t now_ms,
+                                     struct outbox *out, bool *pass)
 {
     *pass = false;
     if (bytes.size % ACCUSATION_SIZE != 0 || bytes.size > MEMBERS_ACCUSATIONS_MAX) return CORE_ERR_MALFORMED;
     for (size_t at = 0; at < bytes.size; at += ACCUSATION_SIZE) {
         struct members_change change;
         const struct slice one = {bytes.data + at, ACCUSATION_SIZE};
+        if (broadcast && is_posthumous(g, one)) continue;
         const enum core_err err = members_accusation_put(&g->members, one, now_ms, &change);
         if (err && err != CORE_ERR_REFUSED) return err;
         if (err) continue;
@@ -103,7 +115,7 @@ static enum core_err entry_put(struct gossip *g, const struct core_id *from, str
     // Restarted with an old disk: it is told what it has to outlive.
     if (change.stale && id_equal(from, &change.id)) sync_entry_send(members_find(&g->members, from), from, out);
     bool pass;
-    return accusations_put(g, accusations, now_ms, out, &pass);
+    return accusations_put(g, accusations, false, now_ms, out, &pass);
 }
 
 enum core_err gossip_records_received(struct gossip *g, const struct core_id *from, struct slice records,
@@ -151,7 +163,7 @@ enum core_err gossip_cast_received(struct gossip *g, const struct core_id *from,
     enum core_err err = CORE_ERR_OK;
     switch (c->topic) {
     case TOPIC_MEMBER: err = members_record_put(&g->members, c->payload, now_ms, &change); break;
-    case TOPIC_SUSPICION: err = accusations_put(g, c->payload, now_ms, out, &change.pass); break;
+    case TOPIC_SUSPICION: err = accusations_put(g, c->payload, true, now_ms, out, &change.pass); break;
     case TOPIC_NEWCOMERS: err = newcomers_put(g, c->payload, now_ms, out, &change.pass); break;
     default:
         if (callbacks->payload_valid &&

@@ -154,10 +154,16 @@ static bool is_marked(const struct member *member)
     return !member->quiet;
 }
 
+struct pool_mark members_mark(const struct member *member)
+{
+    const struct accusation *first = member->accusations[0];
+    return digest_mark(member->record, members_accusations(member), first ? &first->accuser : NULL);
+}
+
 static void toggle(struct members *m, const struct member *member)
 {
     if (!is_marked(member)) return;
-    const struct pool_mark mark = digest_mark(member->record, members_accusations(member));
+    const struct pool_mark mark = members_mark(member);
     digest_toggle(&m->digest, member->prefix, &mark);
 }
 

@@ -110,6 +110,8 @@ enum gossip_state members_state(const struct member *member);
 uint32_t members_alive(const struct members *m);  // suspects included: known to be up, or not known to be down
 // How many accuse it: 0 to MEMBERS_ACCUSERS.
 uint32_t members_accusations(const struct member *member);
+// In the digest.
+struct pool_mark members_mark(const struct member *member);
 // Whether a record orders before (-1), as (0: the same bytes) or behind (1) another of the same member.
 int members_order(const struct member_record *a, const struct member_record *b);
 

@@ -108,6 +108,7 @@ void monitor_doubt(struct monitor *m, const struct core_id *target, enum monitor
         doubt->asked_count = monitor_watchers_pick(m, target, true, doubt->asked, 0, MONITOR_ASKED_MAX);
     }
     if (doubt->asked_count == 0) doubt->deadline_ms = now_ms;
+    if (link_table_find(m->links, target)) monitor_ping(m, &doubt->target, out);  // while others do
     ask(doubt, out);
 }
 
@@ -286,6 +287,7 @@ static bool ask_again(struct monitor *m, struct monitor_doubt *doubt, uint64_t n
     memcpy(doubt->asked, ids + old_count, doubt->asked_count * sizeof *ids);
     doubt->answered = doubt->knew = 0;
     doubt->deadline_ms = now_ms + monitor_stretched(m, m->options->probe_ms);
+    if (link_table_find(m->links, &doubt->target)) monitor_ping(m, &doubt->target, out);
     ask(doubt, out);
     return true;
 }

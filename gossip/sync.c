@@ -189,7 +189,7 @@ static struct pool_mark mark_of(const struct members *m, struct node n)
     for (range_of(m, n, &first, &end); first < end; first++) {
         const struct member *member = members_at(m, first);
         if (member->quiet) continue;
-        const struct pool_mark one = digest_mark(member->record, members_accusations(member));
+        const struct pool_mark one = members_mark(member);
         digest_xor(&mark, &one);
     }
     return mark;
@@ -197,8 +197,9 @@ static struct pool_mark mark_of(const struct members *m, struct node n)
 
 static uint32_t tag_of(const struct member *member)
 {
+    const struct pool_mark mark = members_mark(member);
     uint32_t tag;
-    memcpy(&tag, record_pool_mark(member->record)->bytes + 8, sizeof tag);
+    memcpy(&tag, mark.bytes + 8, sizeof tag);
     return tag;
 }
 
@@ -348,7 +349,8 @@ static void entry_compare(const struct members *m, struct reader *r, const struc
     const bool one_life = incarnation == record->incarnation, same = one_life && seq == record->seq;
     if (same && tag == tag_of(mine) && accusations == members_accusations(mine) && !mine->quiet) return;
     const bool behind = incarnation < record->incarnation || (one_life && seq < record->seq);
-    // Of two at one place in the order, each side shows its own, and both keep the same one.
+    // Of two records at one place in the order, each side shows its own, and both keep the same one; of two accusers,
+    // both keep both.
     if (!behind || (one_life && accusations > members_accusations(mine))) want(a, key);
     if (behind || same || (one_life && accusations < members_accusations(mine))) give(a, mine);
 }

@@ -145,7 +145,7 @@ static void verify(const struct gossip *g, const struct outbox *out)
         held += 1 + members_accusations(member);
         check(member->accusations[0] || (!member->accusations[1] && !member->dead));
         check(i == 0 || id_compare(&members_at(m, i - 1)->record->id, &member->record->id) < 0);
-        const struct pool_mark mark = digest_mark(member->record, members_accusations(member));
+        const struct pool_mark mark = members_mark(member);
         if (!member->quiet) digest_xor(&sum, &mark);
     }
     check(memcmp(states, m->states, sizeof states) == 0 && digest_equal(&sum, &m->digest.root));

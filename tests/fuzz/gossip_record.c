@@ -72,7 +72,7 @@ static void try_members(struct slice bytes)
     check(m.count <= options.members_max && out.dropped == 0);
     struct pool_mark sum = {{0}};
     for (uint32_t i = 0; i < m.count; i++) {
-        const struct pool_mark mark = digest_mark(members_at(&m, i)->record, members_accusations(members_at(&m, i)));
+        const struct pool_mark mark = members_mark(members_at(&m, i));
         digest_xor(&sum, &mark);
     }
     check(digest_equal(&sum, &m.digest.root));

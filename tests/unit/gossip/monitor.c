@@ -199,6 +199,76 @@ static void most_die_at_once(void **state)
     }
 }
 
+// Virtual time until the first `few` and the others all call each other dead; a peer is stopped for 750 ms in every
+// 5 s, as on a machine that has too much to do.
+static uint64_t fall_apart(uint32_t few, uint64_t limit_ms)
+{
+    const uint64_t from = world.now_ms;
+    uint64_t goes_ms[WORLD_PEERS] = {0};
+    for (uint32_t i = 0; i < world.count; i++) world.peers[i].part = i >= few;
+    for (bool apart = false; !apart && world.now_ms - from < limit_ms;) {
+        world_run(&world, 250);
+        for (uint32_t i = 0; i < world.count; i++) {
+            if (world.peers[i].paused)
+                world.peers[i].paused = world.now_ms < goes_ms[i];
+            else if (rng_below(&world.rng, 1000) < 50)
+                world.peers[i].paused = true, goes_ms[i] = world.now_ms + 750;
+        }
+        apart = true;
+        for (uint32_t a = 0; a < few; a++)
+            for (uint32_t b = few; b < world.count && apart; b++)
+                apart = sees(a, b) == GOSSIP_DEAD && sees(b, a) == GOSSIP_DEAD;
+    }
+    for (uint32_t i = 0; i < world.count; i++) world.peers[i].paused = false;
+    return world.now_ms - from;
+}
+
+// Both sides, also a few and one alone, come to call the other unreachable; and it heals without a storm.
+static void a_mesh_that_falls_apart_is_judged_together(void **state)
+{
+    (void)state;
+    const struct {
+        uint32_t count, few;
+        uint64_t limit_ms;
+    } cases[] = {{64, 32, 30000}, {100, 4, 40000}, {32, 1, 40000}};
+    for (uint32_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        open_mesh(cases[i].count, 560 + i);
+        const uint64_t took = fall_apart(cases[i].few, 120000);
+        for (uint32_t a = 0; a < world.count; a++) world.peers[a].part = 0;
+        const uint64_t sent = world.sent, from = world.now_ms;
+        while (!agree() && world.now_ms - from < 30000) world_run(&world, 250);
+        print_message("%u of %u cut off: dead to each other after %llu ms, healed in %llu, %llu messages a peer\n",
+                      cases[i].few, cases[i].count, (unsigned long long)took, (unsigned long long)(world.now_ms - from),
+                      (unsigned long long)(world.sent - sent) / cases[i].count);
+        assert_true(took < cases[i].limit_ms);
+        assert_true(agree());
+        assert_true(world.sent - sent < 1000 * (uint64_t)world.count);
+        world_close(&world);
+    }
+}
+
+// Cut off, it accuses everyone; what it said comes out of a queue when it is long dead, and makes nobody a suspect.
+static void what_the_dead_said_comes_too_late(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 2; seed++) {
+        open_mesh(16, 570 + seed);
+        world.kills_are_silent = true;
+        world.peers[3].part = 1;
+        world.peers[3].held_until_ms = world.now_ms + 20000;
+        assert_true(until_seen(3, GOSSIP_DEAD, 20000) < 6000);
+        world_run(&world, 10000);
+        assert_true(world.accusations > 6);
+        world_kill(&world, 3);
+        const uint64_t until = world.now_ms + 15000;
+        while (world_step(&world, until))
+            for (uint32_t b = 0; b < world.count; b++)
+                if (b != 3) assert_int_equal(seen_by(b, GOSSIP_SUSPECT), 0);
+        assert_true(agree());
+        world_close(&world);
+    }
+}
+
 // Its neighbours die with it: who comes first in rendezvous order finds it.
 static void whose_watchers_died_is_found(void **state)
 {
@@ -271,6 +341,8 @@ int main(void)
         cmocka_unit_test(loss_and_one_way_cuts_accuse_nobody),
         cmocka_unit_test(two_that_hear_it_keep_a_peer_alive),
         cmocka_unit_test(most_die_at_once),
+        cmocka_unit_test(a_mesh_that_falls_apart_is_judged_together),
+        cmocka_unit_test(what_the_dead_said_comes_too_late),
         cmocka_unit_test(whose_watchers_died_is_found),
         cmocka_unit_test(an_old_disk_is_outlived_at_once),
         cmocka_unit_test(records_are_renewed_seldom),

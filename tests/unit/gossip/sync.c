@@ -246,7 +246,7 @@ static void the_digest_is_the_sum_of_its_members(void **state)
         struct pool_mark sum = {{0}};
         for (uint32_t k = 0; k < sides[0].members.count; k++) {
             const struct member *of = members_at(&sides[0].members, k);
-            const struct pool_mark mark = digest_mark(of->record, members_accusations(of));
+            const struct pool_mark mark = members_mark(of);
             digest_xor(&sum, &mark);
         }
         assert_true(digest_equal(&sum, &sides[0].members.digest.root));
@@ -265,6 +265,23 @@ static void marks_do_not_cancel_out(void **state)
     assert_true(accuse(0, 2, 0, 1));
     assert_true(accuse(1, 2, 1, 1));
     assert_false(equal());
+    close_sides();
+}
+
+// One accuser here and another there are two.
+static void who_accuses_is_part_of_a_mark(void **state)
+{
+    (void)state;
+    open_sides(16);
+    for (uint32_t k = 0; k < 2; k++)
+        for (uint32_t i = 0; i < 4; i++) put(k, i, 1, 1, "");
+    agree();
+    assert_true(accuse(0, 2, 0, 1));
+    assert_true(accuse(1, 3, 0, 1));
+    assert_false(equal());
+    agree();
+    const struct core_id id = id_of(0);
+    for (uint32_t k = 0; k < 2; k++) assert_int_equal(members_accusations(members_find(&sides[k].members, &id)), 2);
     close_sides();
 }
 
@@ -290,6 +307,36 @@ static void samples_are_told_a_few_at_a_time(void **state)
     const struct core_id id = id_of(common);
     assert_int_equal(members_find(&sides[1].members, &id)->record->incarnation, 2);
     assert_int_equal(sides[1].members.count, 200);
+    close_sides();
+}
+
+// What a sample tells is what the other's sample would hold; a sample's root asks for nothing, a newcomer's for all.
+static void samples_tell_what_the_other_would_hold(void **state)
+{
+    (void)state;
+    open_sides(200);
+    for (uint32_t i = 0; i < 1600; i++)
+        for (uint32_t k = 0; k < 2; k++) put(k, i, 1, 1, "");
+    uint32_t told = 0, held = 0;
+    for (uint32_t turn = 0; turn < 20; turn++) {
+        sync_begin(&sides[0].members, &self[1].id, &sides[0].out);
+        assert_int_equal(sides[0].out.count, 1);
+        const struct slice nodes = sides[0].out.effects[0].message.members_nodes.nodes;
+        assert_int_equal((nodes.size - 12) % 37, 0);
+        for (size_t at = 12; at < nodes.size; at += 37, told++)
+            for (uint32_t i = 0; i < sides[1].members.count; i++)
+                held += memcmp(members_at(&sides[1].members, i)->record->id.bytes, nodes.data + at, 16) == 0;
+        outbox_reset(&sides[0].out);
+    }
+    assert_true(told >= 100);
+    assert_true(held * 4 >= told * 3);  // one in eight, were they chosen at random
+    sync_root_send(&sides[1].members, &self[0].id, &sides[1].out);
+    struct traffic t = exchange();
+    assert_int_equal(t.messages, 1);
+    const struct message_members_root newcomer = {.count = 1, .mark = {(const uint8_t[16]){1}, 16}};
+    assert_int_equal(sync_root_received(&sides[0].members, &self[1].id, &newcomer, &sides[0].out), CORE_ERR_OK);
+    t = exchange();
+    assert_true(t.bytes > 200 * 100);
     close_sides();
 }
 
@@ -367,7 +414,9 @@ int main(void)
         cmocka_unit_test(few_differences_cost_little),
         cmocka_unit_test(the_digest_is_the_sum_of_its_members),
         cmocka_unit_test(marks_do_not_cancel_out),
+        cmocka_unit_test(who_accuses_is_part_of_a_mark),
         cmocka_unit_test(samples_are_told_a_few_at_a_time),
+        cmocka_unit_test(samples_tell_what_the_other_would_hold),
         cmocka_unit_test(bad_nodes_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -47,6 +47,7 @@ struct world_peer {
     uint32_t part;  // peers of different parts don't reach each other
     uint64_t starts;
     uint64_t deaf_until_ms;  // what is sent to it arrives no earlier
+    uint64_t held_until_ms;  // nor what it sends, whatever parts it from others
     uint32_t dialed;         // times that others dialled it
     uint32_t got[WORLD_CASTS];
 };
@@ -214,9 +215,10 @@ static inline void world_send(struct world *w, uint32_t a, uint32_t b, const str
     if (m->type == MESSAGE_PING)
         w->peers[a].pings[w->peers[a].pinged++ % WORLD_PINGS] = (struct world_ping){m->ping.nonce, w->now_ms};
     const bool lost = rng_below(&w->rng, 100) < w->drop_percent;
-    if (lost || w->cut[a][b] || !world_reaches(w, a, b)) return;
+    const uint64_t held_ms = w->peers[a].held_until_ms > w->now_ms ? w->peers[a].held_until_ms - w->now_ms : 0;
+    if (lost || w->cut[a][b] || (!held_ms && !world_reaches(w, a, b))) return;
     // Behind the link's own coming up.
-    const uint64_t delay = world_delay(w, a, b) + w->delay_max_ms;
+    const uint64_t delay = world_delay(w, a, b) + w->delay_max_ms + held_ms;
     struct world_event e = {.kind = WORLD_MESSAGE, .from = a, .to = b, .epoch = w->epoch[a][b]};
     size_t bytes;
     e.message = world_copy(m, &bytes);
