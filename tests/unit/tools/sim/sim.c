@@ -118,7 +118,7 @@ static void votes_forgotten_in_a_restart_are_caught(void **state)
 static void votes_that_nobody_recalls_are_caught(void **state)
 {
     (void)state;
-    is_caught(BREAK_RECALL, FAULT_RESTART | FAULT_STALE | FAULT_PARTITION, 40, "voted twice");
+    is_caught(BREAK_RECALL, FAULT_RESTART | FAULT_STALE | FAULT_DELAY | FAULT_PARTITION, 120, "voted twice");
 }
 
 static void other_updates_after_a_restart_are_caught(void **state)
