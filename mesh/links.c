@@ -300,7 +300,7 @@ static void set_defaults(struct links_options *o)
     if (!o->dial_timeout_ms) o->dial_timeout_ms = 3000;
     if (!o->hello_timeout_ms) o->hello_timeout_ms = 5000;
     if (!o->cast_queue_bytes) o->cast_queue_bytes = 8u << 20;
-    if (!o->heartbeat_ms) o->heartbeat_ms = 15000;
+    if (!o->heartbeat_ms) o->heartbeat_ms = 60000;
     if (!o->slow_ms) o->slow_ms = 20000;
     if (!o->bulk_ways) o->bulk_ways = (1u << LINK_WAY_COUNT) - 1;
     limits_defaults(o);

@@ -107,7 +107,7 @@ struct links_options {
     uint64_t bulk_window_bytes;                // what we grant a peer; 0: 32 MiB
     int dial_timeout_ms;                       // an address; 0: 3000
     int hello_timeout_ms;                      // 0: 5000
-    int heartbeat_ms;                          // ZMTP's, on the control lane; 0: 15000; silent for 4 times that is down
+    int heartbeat_ms;                          // ZMTP's, on the control lane; 0: 60000; silent for 4 times that is down
     int penalty_ms;                            // how long a key that sent hostile bytes is kept out; 0: 30000
     uint64_t cast_queue_bytes;                 // a link; 0: 8 MiB
     int slow_ms;                               // something waits and nothing was taken for so long: LINK_SLOW; 0: 20000

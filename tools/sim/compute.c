@@ -64,9 +64,12 @@ static void train(struct node *n, const struct work_train *work)
     uint64_t next_state;
     toy_train(work, state, update, &next_state);
     if (w->options.broken == BREAK_TRAINING && n->life > 1) update[0] ^= 1;
-    n->pending[work->round % 2].here = true;
-    n->pending[work->round % 2].round = work->round;
-    n->pending[work->round % 2].state = next_state;
+    // The training of a round that was left behind meanwhile would have been stopped.
+    if (!n->pending[work->round % 2].here || n->pending[work->round % 2].round <= work->round) {
+        n->pending[work->round % 2].here = true;
+        n->pending[work->round % 2].round = work->round;
+        n->pending[work->round % 2].state = next_state;
+    }
     for (uint32_t shard = 0; shard < work->shards; shard++) {
         uint64_t first;
         const uint64_t count = tree_shard_range(work->elements, work->shards, shard, &first);
