@@ -127,7 +127,9 @@ static void between(struct aggregate_node *n)
 static void dial_all(struct aggregate_node *n, char *addresses)
 {
     uint32_t index = 0;
-    for (char *word = strtok(addresses, " "); word && index < n->count; word = strtok(NULL, " "), index++) {
+    char *rest = NULL;
+    for (char *word = strtok_r(addresses, " ", &rest); word && index < n->count;
+         word = strtok_r(NULL, " ", &rest), index++) {
         if (index <= n->index) continue;
         struct address address;
         struct address_list list = {0};

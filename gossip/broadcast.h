@@ -65,8 +65,8 @@ struct broadcast_missing {
     uint32_t opener;     // bit of the first
     uint32_t nearest;    // bit of who announced it with the fewest hops from its origin, and those; 0: none
     uint32_t hops;
-    uint32_t asked_of;   // bit of whom it was asked last
-    uint32_t tries;      // times it was asked for
+    uint32_t asked_of;  // bit of whom it was asked last
+    uint32_t tries;     // times it was asked for
     bool asked;
     bool repair;        // found by anti-entropy
     uint32_t size;      // 0, or of a large payload

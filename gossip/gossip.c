@@ -8,13 +8,13 @@
 #include "gossip/sync.h"
 
 enum {
-    YOUNG_MS = 400,      // between digests while news comes in
-    SPOKEN_MS = 10000,   // a record is told on new links so long after it was made
-    SYNC_MS = 500,       // between comparisons that pongs give reason for
-    REST_MS = 10,        // never ticks more often
+    YOUNG_MS = 400,     // between digests while news comes in
+    SPOKEN_MS = 10000,  // a record is told on new links so long after it was made
+    SYNC_MS = 500,      // between comparisons that pongs give reason for
+    REST_MS = 10,       // never ticks more often
     UNCONFIRMED_MS = 4000,
     LOCATE_FIRST_MS = 10000,  // before this peer first says where it lies
-    LINKS_BESIDE = 251,  // links beyond the active view's that are known of: the round's and passing ones
+    LINKS_BESIDE = 251,       // links beyond the active view's that are known of: the round's and passing ones
 };
 
 static void option_default(uint32_t *option, uint32_t value)
@@ -382,8 +382,8 @@ uint64_t gossip_next_ms(const struct gossip *g)
     if (g->self.left) return g->ticked_ms + g->options.ping_ms;
     uint64_t next = earlier(gossip_self_next_ms(g), g->digest_ms);
     next = earlier(next, monitor_next_ms(&g->monitor));
-    next = earlier(next, members_next_ms(&g->members, monitor_refute_ms(&g->monitor),
-                                         monitor_refute_from_ms(&g->monitor)));
+    next = earlier(next,
+                   members_next_ms(&g->members, monitor_refute_ms(&g->monitor), monitor_refute_from_ms(&g->monitor)));
     next = earlier(next, view_next_ms(&g->view));
     next = earlier(next, broadcast_next_ms(&g->broadcast));
     const uint64_t soonest = g->ticked_ms + REST_MS;

@@ -80,8 +80,7 @@ struct buffer *buffer_new_shared(size_t size)
     int fd = memfd_create("mycel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) return NULL;
     void *data = MAP_FAILED;
-    if (ftruncate(fd, (off_t)size) == 0)
-        data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (ftruncate(fd, (off_t)size) == 0) data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     struct buffer *b = data == MAP_FAILED ? NULL : make(BUFFER_MAPPED, data, size);
     if (!b) {
         if (data != MAP_FAILED) munmap(data, size);

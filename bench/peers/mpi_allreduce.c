@@ -10,7 +10,7 @@ int main(int argc, char **argv)
     MPI_Init(&argc, &argv);
     MPI_Comm_rank(MPI_COMM_WORLD, &rank);
     MPI_Comm_size(MPI_COMM_WORLD, &size);
-    const int elements = atoi(argv[1]), rounds = atoi(argv[2]);
+    const int elements = (int)strtol(argv[1], NULL, 10), rounds = (int)strtol(argv[2], NULL, 10);
     float *in = malloc(sizeof *in * (size_t)elements), *out = malloc(sizeof *out * (size_t)elements);
     for (int i = 0; i < elements; i++) {
         in[i] = (float)(rank + 1);
