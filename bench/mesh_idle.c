@@ -10,7 +10,7 @@
 #include "bench/mesh_parts.h"
 #include "bench/usage.h"
 
-enum { SETTLE_MS = 8000, IDLE_SECONDS = 60 };
+enum { SETTLE_MS = 40000, IDLE_SECONDS = 60 };  // a peer is young for 5 s and mixes its view for some more
 
 // The daemons of `mycel lab up N`.
 struct lab {
