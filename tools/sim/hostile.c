@@ -76,6 +76,8 @@ void hostile_act(struct world *w)
         struct message m = *old;
         uint8_t body[BODY_MAX];
         if (world_chance(w, 4)) change(w, &m, body);
-        world_send(w, w->hostile, to, &m);
+        struct message *copy = message_clone(&m);  // what was heard may be replaced while it is sent
+        world_send(w, w->hostile, to, copy);
+        free(copy);
     }
 }
