@@ -31,7 +31,7 @@ fn compile(b: *std.Build, target: Target) std.Build.LazyPath {
     run.addArg("-S");
     run.addFileArg(b.path("hip/gpu/kernels.hip"));
     for (sources.filesIn(b, "hip/gpu", ".h")) |file| run.addFileInput(b.path(b.fmt("hip/gpu/{s}", .{file})));
-    for ([_][]const u8{ "hip/gpu_args.h", "hip/kernels.h" }) |file| run.addFileInput(b.path(file));
+    for ([_][]const u8{ "hip/gpu_args.h", "hip/kernels.h", "hip/polynomial.h" }) |file| run.addFileInput(b.path(file));
     run.addArg("-o");
     const assembly = run.addOutputFileArg(b.fmt("{s}.s", .{target.name}));
     if (!target.amd) return assembly;

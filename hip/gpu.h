@@ -6,8 +6,6 @@
 #include "hip/driver.h"
 #include "hip/gpu_args.h"
 
-#define GPU_THREADS 256  // of every block: GPU_BLOCK in hip/gpu/target.h
-
 struct gpu_device {
     struct hip_device device;
     struct driver driver;

@@ -5,6 +5,8 @@
 
 #include "hip/kernels.h"
 
+#define GPU_BLOCK 256  // threads of every launch
+
 // Which part of a product counts.
 enum gpu_limit {
     GPU_ALL,

@@ -9,11 +9,9 @@
 
 enum {
     ATTRIBUTE_UNITS = 16,  // CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
-    ATTRIBUTE_MAJOR = 75,  // .._COMPUTE_CAPABILITY_MAJOR, MINOR
-    ATTRIBUTE_MINOR = 76,
-    UNITS_UNKNOWN = 64,  // AMD's driver has no stable number for this attribute: a middling one
-    STREAM_APART = 1,    // does not wait for the default stream
-    OUT_OF_MEMORY = 2,   // CUDA_ERROR_OUT_OF_MEMORY, hipErrorOutOfMemory
+    UNITS_UNKNOWN = 64,    // AMD's driver has no stable number for this attribute: a middling one
+    STREAM_APART = 1,      // does not wait for the default stream
+    OUT_OF_MEMORY = 2,     // CUDA_ERROR_OUT_OF_MEMORY, hipErrorOutOfMemory
 };
 
 #define KERNEL_NAME(name, args) "mycel_" #name,
@@ -275,7 +273,7 @@ void gpu_run(struct gpu_stream *s, enum gpu_kernel kernel, uint32_t gx, uint32_t
     struct gpu_device *d = gpu_of(&s->stream);
     void *list[] = {args};
     if (!ready(s, (size_t)gx * gy * gz)) return;
-    note(s, d->driver.launch(d->functions[kernel], gx, gy, gz, GPU_THREADS, 1, 1, 0, s->handle, list, NULL));
+    note(s, d->driver.launch(d->functions[kernel], gx, gy, gz, GPU_BLOCK, 1, 1, 0, s->handle, list, NULL));
 }
 
 static void gpu_launch(struct hip_stream *stream, enum hip_kernel k, const void *args)

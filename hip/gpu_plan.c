@@ -4,10 +4,10 @@
 #include "hip/gpu.h"
 
 enum {
-    ROWS_A_BLOCK = GPU_THREADS / HIP_PARTIALS,
+    ROWS_A_BLOCK = GPU_BLOCK / HIP_PARTIALS,
     GRID_MAX = 65535,        // of y and z
     SCORES_MAX = 256 << 20,  // bytes of score gradients held at once
-    LARGEST_SPAN = GPU_THREADS * GPU_SPAN,
+    LARGEST_SPAN = GPU_BLOCK * GPU_SPAN,
 };
 
 static uint32_t blocks(size_t count, size_t each)
@@ -214,8 +214,8 @@ static void plan_norm_grad(struct gpu_stream *s, const struct hip_norm_grad *a)
     w.partial = gpu_scratch(s, (size_t)w.chunks * a->width * sizeof(float));
     if (!w.partial) return;
     check(w.chunks <= GRID_MAX);
-    gpu_run(s, GPU_norm_weight, blocks(a->width, GPU_THREADS), w.chunks, 1, &w);
-    gpu_run(s, GPU_norm_weight_sum, blocks(a->width, GPU_THREADS), 1, 1, &w);
+    gpu_run(s, GPU_norm_weight, blocks(a->width, GPU_BLOCK), w.chunks, 1, &w);
+    gpu_run(s, GPU_norm_weight_sum, blocks(a->width, GPU_BLOCK), 1, 1, &w);
     struct hip_norm_grad copy = *a;
     gpu_run(s, GPU_norm_grad, blocks(a->rows, ROWS_A_BLOCK), 1, 1, &copy);
 }
@@ -280,7 +280,7 @@ static void plan_count_nonfinite(struct gpu_stream *s, const struct hip_count_no
         return;                                                 \
     }
 
-#define ELEMENTS(NAME, name) PLAIN(NAME, name, name, blocks(a.count, GPU_THREADS), 1)
+#define ELEMENTS(NAME, name) PLAIN(NAME, name, name, blocks(a.count, GPU_BLOCK), 1)
 
 void gpu_plan(struct gpu_stream *s, enum hip_kernel k, const void *args)
 {
@@ -303,12 +303,12 @@ void gpu_plan(struct gpu_stream *s, enum hip_kernel k, const void *args)
     case HIP_KERNEL_COUNT_NONFINITE:
         plan_count_nonfinite(s, args);
         return;
-        PLAIN(EMBED, embed, embed, blocks((size_t)a.rows * a.width, GPU_THREADS), 1)
-        PLAIN(EMBED_GRAD, embed_grad, embed_grad, a.vocab, blocks(a.width, GPU_THREADS))
+        PLAIN(EMBED, embed, embed, blocks((size_t)a.rows * a.width, GPU_BLOCK), 1)
+        PLAIN(EMBED_GRAD, embed_grad, embed_grad, a.vocab, blocks(a.width, GPU_BLOCK))
         PLAIN(NORM, norm, norm, blocks(a.rows, ROWS_A_BLOCK), 1)
-        PLAIN(ROTATE, rotate, rotate, blocks((size_t)a.rows * a.heads * (a.head_dim / 2), GPU_THREADS), 1)
-        PLAIN(SWIGLU, swiglu, swiglu, blocks((size_t)a.rows * a.width, GPU_THREADS), 1)
-        PLAIN(SWIGLU_GRAD, swiglu_grad, swiglu_grad, blocks((size_t)a.rows * a.width, GPU_THREADS), 1)
+        PLAIN(ROTATE, rotate, rotate, blocks((size_t)a.rows * a.heads * (a.head_dim / 2), GPU_BLOCK), 1)
+        PLAIN(SWIGLU, swiglu, swiglu, blocks((size_t)a.rows * a.width, GPU_BLOCK), 1)
+        PLAIN(SWIGLU_GRAD, swiglu_grad, swiglu_grad, blocks((size_t)a.rows * a.width, GPU_BLOCK), 1)
         PLAIN(CROSS_ENTROPY, cross_entropy, cross_entropy, blocks(a.rows, ROWS_A_BLOCK), 1)
         ELEMENTS(ADAMW, adamw)
         ELEMENTS(SCALE, scale)

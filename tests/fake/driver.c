@@ -17,8 +17,7 @@ enum {
     BAD_IMAGE = 200,
     NOT_FOUND = 500,
     BROKEN = 999,
-    MAJOR = 8,  // compute capability 8.6
-    MINOR = 6,
+    UNITS = 2,
 };
 
 static const size_t arena_size = (size_t)8 << 30;
@@ -377,7 +376,8 @@ static int fake_attribute(int *value, int attribute, int device)
 {
     (void)device;
     CALL("attribute");
-    *value = attribute == 75 ? MAJOR : attribute == 76 ? MINOR : 2;
+    if (attribute != 16) return INVALID;  // multiprocessors: all that is asked for
+    *value = UNITS;
     return 0;
 }
 

@@ -25,6 +25,7 @@ struct hostile {
     bool member;  // --home was given: key, charter and certificate are its
     struct core_key key;
     struct charter charter;
+    char name[CHARTER_NAME_MAX + 1];  // as its certificate says
     uint8_t certificate[CERTIFICATE_MAX];
     size_t certificate_size;
     struct core_hash host;  // that we say we are on

@@ -38,7 +38,10 @@ static bool read_home(struct hostile *h, const char *home)
     size_t size = read_file(home, "charter", charter, sizeof charter);
     h->certificate_size = read_file(home, "certificate", h->certificate, sizeof h->certificate);
     h->member = true;
-    return identity_load(path, &h->key) == CORE_ERR_OK && h->certificate_size &&
+    struct certificate own;
+    if (certificate_decode((struct slice){h->certificate, h->certificate_size}, &own)) return false;
+    memcpy(h->name, own.name, sizeof h->name);
+    return identity_load(path, &h->key) == CORE_ERR_OK &&
            charter_decode((struct slice){charter, size}, &h->charter) == CORE_ERR_OK;
 }
 

@@ -16,7 +16,7 @@ static struct member_record own_record(struct hostile *h, uint64_t incarnation, 
                                   .seq = seq,
                                   .session = h->seed,
                                   .host = {{9, 9, 9}},
-                                  .name = {(const uint8_t *)"bad", 3},
+                                  .name = {(const uint8_t *)h->name, strlen(h->name)},
                                   .certificate = {h->certificate, h->certificate_size}};
 }
 

@@ -7,15 +7,12 @@
 #include "learn/peer.h"
 #include "tools/sim/jobs.h"
 #include "tools/sim/mesh.h"
+#include "tools/sim/parse.h"
 #include "tools/sim/sim.h"
 
-static const struct {
-    const char *name;
-    uint32_t fault;
-} fault_names[] = {
-    {"drop", FAULT_DROP},           {"delay", FAULT_DELAY}, {"reorder", FAULT_REORDER}, {"duplicate", FAULT_DUPLICATE},
-    {"partition", FAULT_PARTITION}, {"crash", FAULT_CRASH}, {"restart", FAULT_RESTART}, {"disk", FAULT_DISK},
-    {"pause", FAULT_PAUSE},         {"clock", FAULT_CLOCK}, {"loss", FAULT_LOSS},       {"stale", FAULT_STALE},
+// In the order of enum sim_fault's bits.
+static const char *const fault_names[FAULT_COUNT] = {
+    "drop", "delay", "reorder", "duplicate", "partition", "crash", "restart", "disk", "pause", "clock", "loss", "stale",
 };
 
 struct arguments {
@@ -31,35 +28,6 @@ struct totals {
     struct hash_state traces;
     uint64_t seeds, failures, round_ms;
 };
-
-static bool parse_faults(const char *text, uint32_t *faults)
-{
-    *faults = 0;
-    if (strcmp(text, "none") == 0) return true;
-    if (strcmp(text, "all") == 0) {
-        *faults = FAULT_ALL;
-        return true;
-    }
-    while (*text) {
-        const size_t size = strcspn(text, ",");
-        uint32_t found = 0;
-        for (size_t i = 0; i < FAULT_COUNT; i++)
-            if (strlen(fault_names[i].name) == size && strncmp(fault_names[i].name, text, size) == 0)
-                found = fault_names[i].fault;
-        if (!found) return false;
-        *faults |= found;
-        text += size;
-        if (*text == ',') text++;
-    }
-    return *faults != 0;
-}
-
-static bool parse_number(const char *text, uint64_t low, uint64_t high, uint64_t *value)
-{
-    char *end;
-    *value = strtoull(text, &end, 10);
-    return *text >= '0' && *text <= '9' && *end == 0 && *value >= low && *value <= high;
-}
 
 static int usage(const char *what, const char *value)
 {
@@ -103,19 +71,20 @@ static int parse(struct arguments *a, int argc, char **argv)
         uint64_t n = 0;
         bool ok = value != NULL;
         if (strcmp(flag, "--nodes") == 0)
-            ok = ok && parse_number(value, 1, 64, &n), a->options.nodes = (uint32_t)n;
+            ok = ok && sim_parse_number(value, 1, 64, &n), a->options.nodes = (uint32_t)n;
         else if (strcmp(flag, "--hosts") == 0)
-            ok = ok && parse_number(value, 0, 64, &n), a->options.hosts = (uint32_t)n;
+            ok = ok && sim_parse_number(value, 0, 64, &n), a->options.hosts = (uint32_t)n;
         else if (strcmp(flag, "--rounds") == 0)
-            ok = ok && parse_number(value, 1, 10000, &n), a->options.rounds = (uint32_t)n;
+            ok = ok && sim_parse_number(value, 1, 10000, &n), a->options.rounds = (uint32_t)n;
         else if (strcmp(flag, "--seed") == 0)
-            ok = ok && parse_number(value, 0, UINT64_MAX, &a->options.seed);
+            ok = ok && sim_parse_number(value, 0, UINT64_MAX, &a->options.seed);
         else if (strcmp(flag, "--seeds") == 0)
-            ok = ok && parse_number(value, 1, 1000000, &a->seeds);
+            ok = ok && sim_parse_number(value, 1, 1000000, &a->seeds);
         else if (strcmp(flag, "--jobs") == 0)
-            ok = ok && parse_number(value, 1, JOBS_WORKERS_MAX, &a->jobs);
+            ok = ok && sim_parse_number(value, 1, JOBS_WORKERS_MAX, &a->jobs);
         else if (strcmp(flag, "--faults") == 0) {
-            ok = ok && strlen(value) < sizeof a->faults && parse_faults(value, &a->options.faults);
+            ok = ok && strlen(value) < sizeof a->faults &&
+                 sim_parse_set(value, fault_names, FAULT_COUNT, FAULT_ALL, &a->options.faults);
             if (ok) snprintf(a->faults, sizeof a->faults, "%s", value);
         } else
             return usage("no such flag", flag);
@@ -167,7 +136,7 @@ static void print_text(const struct totals *t, const struct core_hash *trace)
         (unsigned long long)s->events, (unsigned long long)s->messages, (double)s->virtual_ms / 1e3,
         t->seeds ? (double)t->round_ms / (double)t->seeds : 0);
     printf("faults:");
-    for (int i = 0; i < FAULT_COUNT; i++) printf(" %s %llu", fault_names[i].name, (unsigned long long)s->faults[i]);
+    for (int i = 0; i < FAULT_COUNT; i++) printf(" %s %llu", fault_names[i], (unsigned long long)s->faults[i]);
     printf("\nseen: attempts %llu, commands %llu, joins %llu, leaves %llu, fetches %llu, unfit %llu, refused "
            "%llu\ntransitions:\n",
            (unsigned long long)s->attempts, (unsigned long long)s->commands, (unsigned long long)s->joins,
@@ -198,7 +167,7 @@ static void print_json(const struct totals *t, const struct core_hash *trace)
            (unsigned long long)s->events, (unsigned long long)s->messages, (unsigned long long)s->virtual_ms,
            (unsigned long long)s->attempts, (unsigned long long)s->fetches);
     for (int i = 0; i < FAULT_COUNT; i++)
-        printf("%s\"%s\":%llu", i ? "," : "", fault_names[i].name, (unsigned long long)s->faults[i]);
+        printf("%s\"%s\":%llu", i ? "," : "", fault_names[i], (unsigned long long)s->faults[i]);
     printf("},\"transitions\":[");
     bool any = false;
     for (int i = 0; i < SIM_STAGES; i++) {

@@ -11,6 +11,7 @@
 #include "core/sign.h"
 #include "tools/sim/jobs.h"
 #include "tools/sim/mesh.h"
+#include "tools/sim/parse.h"
 
 const char *const mesh_fault_names[MESH_FAULT_COUNT] = {
     "drop",   "delay", "reorder", "duplicate", "split", "oneway", "pair",  "site", "crash",
@@ -38,34 +39,6 @@ struct totals {
     struct mesh_report last;
     struct hash_state traces;
 };
-
-static bool parse_set(const char *text, const char *const *names, uint32_t count, uint32_t all, uint32_t *set)
-{
-    *set = 0;
-    if (strcmp(text, "none") == 0) return true;
-    if (strcmp(text, "all") == 0) {
-        *set = all;
-        return true;
-    }
-    while (*text) {
-        const size_t size = strcspn(text, ",");
-        uint32_t found = 0;
-        for (uint32_t i = 0; i < count; i++)
-            if (strlen(names[i]) == size && strncmp(names[i], text, size) == 0) found = 1u << i;
-        if (!found) return false;
-        *set |= found;
-        text += size;
-        if (*text == ',') text++;
-    }
-    return *set != 0;
-}
-
-static bool parse_number(const char *text, uint64_t low, uint64_t high, uint64_t *value)
-{
-    char *end;
-    *value = strtoull(text, &end, 10);
-    return *text >= '0' && *text <= '9' && *end == 0 && *value >= low && *value <= high;
-}
 
 static int usage(const char *what, const char *value)
 {
@@ -102,17 +75,17 @@ static bool parse_value(struct arguments *a, const char *flag, const char *value
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         uint64_t n;
         if (strcmp(flag, numbers[i].flag) != 0) continue;
-        if (!parse_number(value, numbers[i].low, numbers[i].high, &n)) return false;
+        if (!sim_parse_number(value, numbers[i].low, numbers[i].high, &n)) return false;
         *(uint32_t *)(void *)((uint8_t *)&a->options + numbers[i].offset) = (uint32_t)n;
         return true;
     }
-    if (strcmp(flag, "--seed") == 0) return parse_number(value, 0, UINT64_MAX, &a->options.seed);
-    if (strcmp(flag, "--seeds") == 0) return parse_number(value, 1, 1000000, &a->seeds);
-    if (strcmp(flag, "--jobs") == 0) return parse_number(value, 1, JOBS_WORKERS_MAX, &a->jobs);
+    if (strcmp(flag, "--seed") == 0) return sim_parse_number(value, 0, UINT64_MAX, &a->options.seed);
+    if (strcmp(flag, "--seeds") == 0) return sim_parse_number(value, 1, 1000000, &a->seeds);
+    if (strcmp(flag, "--jobs") == 0) return sim_parse_number(value, 1, JOBS_WORKERS_MAX, &a->jobs);
     if (strcmp(flag, "--faults") == 0)
-        return parse_set(value, mesh_fault_names, MESH_FAULT_COUNT, MESH_ALL, &a->options.faults);
+        return sim_parse_set(value, mesh_fault_names, MESH_FAULT_COUNT, MESH_ALL, &a->options.faults);
     if (strcmp(flag, "--attacks") == 0)
-        return parse_set(value, mesh_attack_names, ATTACK_COUNT, ATTACK_ALL, &a->options.attacks);
+        return sim_parse_set(value, mesh_attack_names, ATTACK_COUNT, ATTACK_ALL, &a->options.attacks);
     if (strcmp(flag, "--scenario") != 0) return false;
     for (uint32_t i = 0; i < SCENARIO_COUNT; i++) {
         if (strcmp(value, mesh_scenario_names[i]) != 0) continue;
