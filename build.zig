@@ -8,6 +8,7 @@
 //!   zig build asan|tsan            the same tests under ASan+UBSan (clang) or TSan (Zig)
 //!   zig build fuzz                 libFuzzer targets into zig-out/fuzz (clang), tests/fuzz/*.c
 //!   zig build hostile              the attacker of the end-to-end tests, zig-out/tests/hostile
+//!   zig build fake                 the library that plays a GPU's driver (tests/fake), zig-out/tests/libfakegpu.so
 //!   zig build sim bench tidy fmt   simulator seeds, benchmarks, style as a test, formatting check
 const std = @import("std");
 const layers = @import("build/layers.zig");
@@ -140,6 +141,8 @@ pub fn build(b: *std.Build) void {
     const place = b.addInstallDirectory(.{ .source_dir = image_files, .install_dir = .prefix, .install_subdir = "images" });
     b.step("images", "The GPUs' images into zig-out/images").dependOn(&place.step);
     const fake_driver = fake.library(b, target);
+    const place_fake = b.addInstallFile(fake_driver, "tests/libfakegpu.so");
+    b.step("fake", "The library that plays a GPU's driver, into zig-out/tests").dependOn(&place_fake.step);
     var c = Context{ .b = b, .target = target, .images = images, .fake_driver = fake_driver, .optimize = if (debug) .Debug else .ReleaseFast };
 
     const exe = if (only == null) mycel(&c) else null;

@@ -24,11 +24,13 @@ static void *library_open(bool amd)
     static const char *const nvidia[] = {"libcuda.so.1"}, *const amds[] = {"libamdhip64.so", "libamdhip64.so.7",
                                                                            "libamdhip64.so.6", "libamdhip64.so.5"};
     const char *given = getenv(amd ? "MYCEL_HIP_LIBRARY" : "MYCEL_CUDA_LIBRARY");
-    if (given && *given) return dlopen(given, RTLD_NOW | RTLD_LOCAL);
+    // A driver has threads and state of its own: once there it stays.
+    const int flags = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE;
+    if (given && *given) return dlopen(given, flags);
     const char *const *names = amd ? amds : nvidia;
     const size_t count = amd ? sizeof amds / sizeof *amds : sizeof nvidia / sizeof *nvidia;
     void *library = NULL;
-    for (size_t i = 0; i < count && !library; i++) library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    for (size_t i = 0; i < count && !library; i++) library = dlopen(names[i], flags);
     return library;
 }
 

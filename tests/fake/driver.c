@@ -1,10 +1,12 @@
-// The driver: NVIDIA's and AMD's calls (hip/driver.h) over the host's memory. One thread.
+// The driver: NVIDIA's and AMD's calls (hip/driver.h) over the host's memory. Any thread; one call at a time.
 #include "hip/driver.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "tests/fake/emulator.h"
 #include "tests/fake/fake.h"
@@ -16,19 +18,71 @@ enum {
     NO_DEVICE = 100,
     BAD_IMAGE = 200,
     NOT_FOUND = 500,
+    LOST = 719,
     BROKEN = 999,
     UNITS = 2,
+    DEVICES_MAX = 16,
 };
 
 static const size_t arena_size = (size_t)8 << 30;
 
-struct fake_control fake_control = {.devices = 2, .memory = (size_t)2 << 30};
+struct fake_control fake_control = {.devices = 2, .memory = (size_t)2 << 30, .version = 12040};
+
+// Which device this thread talks to, and as which vendor's: NVIDIA takes PTX, AMD code objects.
+static __thread struct {
+    int device;
+    bool amd;
+} current;
+
+static bool spoiled[DEVICES_MAX];  // was lost: its context fails until it is given back (AMD: until it is back itself)
+
+// ---- what the environment says (fake.h) ----
+
+// "launch:500" or "launch:500:once".
+static void read_fail(const char *text)
+{
+    static char call[32];
+    char once[8] = "";
+    if (sscanf(text, "%31[a-z_]:%u:%7s", call, &fake_control.fail_after, once) < 1) return;
+    fake_control.fail = call;
+    fake_control.fail_once = !strcmp(once, "once");
+}
+
+__attribute__((constructor)) static void read_environment(void)
+{
+    const char *devices = getenv("MYCEL_FAKE_DEVICES"), *memory = getenv("MYCEL_FAKE_MEMORY");
+    const char *version = getenv("MYCEL_FAKE_VERSION"), *fail = getenv("MYCEL_FAKE_FAIL");
+    if (devices) fake_control.devices = atoi(devices) < DEVICES_MAX ? atoi(devices) : DEVICES_MAX;
+    if (memory) fake_control.memory = strtoull(memory, NULL, 10);
+    if (version) fake_control.version = atoi(version);
+    if (fail) read_fail(fail);
+    fake_control.lost = getenv("MYCEL_FAKE_LOST");
+}
+
+static bool gone(int device)
+{
+    char path[4096];
+    if (!fake_control.lost) return false;
+    snprintf(path, sizeof path, "%s.%d", fake_control.lost, device);
+    return access(path, F_OK) == 0;
+}
+
+// Is this device lost to the calling thread?
+static bool lost(int device)
+{
+    if (device < 0 || device >= DEVICES_MAX) return false;
+    const bool now = gone(device);
+    if (now) spoiled[device] = true;
+    if (!now && current.amd) spoiled[device] = false;
+    return spoiled[device];
+}
 
 // ---- device memory: taken from one range, which `guard` makes untouchable ----
 
 struct block {
     char *at;
     size_t size;
+    int device;
     struct block *next;
 };
 
@@ -49,6 +103,17 @@ static void guard(bool on)
 {
     if (!fake_control.guard || !arena.used) return;
     if (mprotect(arena.base, arena.used, on ? PROT_NONE : PROT_READ | PROT_WRITE)) abort();
+}
+
+static void block_remove(struct block **b)
+{
+    struct block *found = *b;
+    *b = found->next;
+    fake_control.live -= found->size;
+    free(found);
+    if (arena.blocks) return;
+    guard(false);
+    arena.used = 0;
 }
 
 // True if [p, p + size) was allocated, or lies outside the arena altogether (the host's memory, as kernel tests use
@@ -111,6 +176,20 @@ static void job_add(const struct job *j)
 
 // ---- the calls ----
 
+static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+
+static int enter(void)
+{
+    pthread_mutex_lock(&one_at_a_time);
+    return 0;
+}
+
+static void leave(const int *entered)
+{
+    (void)entered;
+    pthread_mutex_unlock(&one_at_a_time);
+}
+
 static int call(const char *name)
 {
     struct fake_control *c = &fake_control;
@@ -125,11 +204,14 @@ static int call(const char *name)
     return BROKEN;
 }
 
-#define CALL(name)                   \
-    do {                             \
-        int broken_ = call(name);    \
-        if (broken_) return broken_; \
-    } while (0)
+// A call's first line: the driver's own, and one that a lost device answers with its error.
+#define CALL(name)                                                        \
+    __attribute__((cleanup(leave), unused)) const int entered_ = enter(); \
+    const int broken_ = call(name);                                       \
+    if (broken_) return broken_
+#define CALL_ON(name, device) \
+    CALL(name);               \
+    if (lost(device)) return LOST
 
 static int fake_init(unsigned flags)
 {
@@ -140,7 +222,7 @@ static int fake_init(unsigned flags)
 static int fake_version(int *version)
 {
     CALL("version");
-    *version = 12040;
+    *version = fake_control.version;
     return 0;
 }
 
@@ -161,36 +243,35 @@ static int fake_get(int *device, int index)
 
 static int fake_name(char *name, int size, int device)
 {
-    CALL("name");
+    CALL_ON("name", device);
     snprintf(name, (size_t)size, "Emulated device %d", device);
     return 0;
 }
 
 static int fake_memory(size_t *bytes, int device)
 {
-    (void)device;
-    CALL("memory");
+    CALL_ON("memory", device);
     *bytes = fake_control.memory;
     return 0;
 }
 
 static int fake_pci(char *text, int size, int device)
 {
-    CALL("pci");
+    CALL_ON("pci", device);
     snprintf(text, (size_t)size, "0000:%02x:00.0", device + 1);
     return 0;
 }
 
 static int fake_alloc(void **address, size_t size)
 {
-    CALL("alloc");
+    CALL_ON("alloc", current.device);
     arena_open();
     const size_t whole = (size + 4095) / 4096 * 4096;
     if (!size || whole > fake_control.memory - fake_control.live || arena.used + whole > arena_size)
         return OUT_OF_MEMORY;
     struct block *b = malloc(sizeof *b);
     if (!b) return OUT_OF_MEMORY;
-    *b = (struct block){arena.base + arena.used, whole, arena.blocks};
+    *b = (struct block){arena.base + arena.used, whole, current.device, arena.blocks};
     arena.blocks = b;
     arena.used += whole;
     fake_control.live += whole;
@@ -203,18 +284,11 @@ static int fake_alloc(void **address, size_t size)
 
 static int fake_free(void *address)
 {
-    CALL("free");
+    CALL_ON("free", current.device);
     jobs_run();
     for (struct block **b = &arena.blocks; *b; b = &(*b)->next) {
-        struct block *found = *b;
-        if (found->at != address) continue;
-        *b = found->next;
-        fake_control.live -= found->size;
-        free(found);
-        if (!arena.blocks) {
-            guard(false);
-            arena.used = 0;
-        }
+        if ((*b)->at != address) continue;
+        block_remove(b);
         return 0;
     }
     return INVALID;
@@ -231,28 +305,28 @@ static int transfer(void *to, const void *from, size_t size)
 static int fake_upload(void *to, const void *from, size_t size, void *stream)
 {
     (void)stream;
-    CALL("upload");
+    CALL_ON("upload", current.device);
     return transfer(to, from, size);
 }
 
 static int fake_download(void *to, const void *from, size_t size, void *stream)
 {
     (void)stream;
-    CALL("download");
+    CALL_ON("download", current.device);
     return transfer(to, from, size);
 }
 
 static int fake_copy(void *to, const void *from, size_t size, void *stream)
 {
     (void)stream;
-    CALL("copy");
+    CALL_ON("copy", current.device);
     return transfer(to, from, size);
 }
 
 static int fake_set(void *to, unsigned char value, size_t size, void *stream)
 {
     (void)stream;
-    CALL("set");
+    CALL_ON("set", current.device);
     if (!addressable(to, size)) return INVALID;
     struct job j = {.kind = JOB_SET, .to = to, .value = value, .size = size};
     job_add(&j);
@@ -262,14 +336,14 @@ static int fake_set(void *to, unsigned char value, size_t size, void *stream)
 static int fake_stream_open(void **stream, unsigned flags)
 {
     (void)flags;
-    CALL("stream_open");
+    CALL_ON("stream_open", current.device);
     *stream = malloc(1);
     return *stream ? 0 : OUT_OF_MEMORY;
 }
 
 static int fake_stream_close(void *stream)
 {
-    CALL("stream_close");
+    CALL_ON("stream_close", current.device);
     free(stream);
     return 0;
 }
@@ -277,7 +351,7 @@ static int fake_stream_close(void *stream)
 static int fake_stream_wait(void *stream)
 {
     (void)stream;
-    CALL("stream_wait");
+    CALL_ON("stream_wait", current.device);
     jobs_run();
     return 0;
 }
@@ -285,14 +359,14 @@ static int fake_stream_wait(void *stream)
 static int fake_event_open(void **event, unsigned flags)
 {
     (void)flags;
-    CALL("event_open");
+    CALL_ON("event_open", current.device);
     *event = malloc(1);
     return *event ? 0 : OUT_OF_MEMORY;
 }
 
 static int fake_event_close(void *event)
 {
-    CALL("event_close");
+    CALL_ON("event_close", current.device);
     free(event);
     return 0;
 }
@@ -301,14 +375,14 @@ static int fake_event_record(void *event, void *stream)
 {
     (void)event;
     (void)stream;
-    CALL("event_record");
+    CALL_ON("event_record", current.device);
     return 0;
 }
 
 static int fake_event_wait(void *event)
 {
     (void)event;
-    CALL("event_wait");
+    CALL_ON("event_wait", current.device);
     jobs_run();
     return 0;
 }
@@ -317,7 +391,7 @@ static int fake_event_ms(float *ms, void *from, void *to)
 {
     (void)from;
     (void)to;
-    CALL("event_ms");
+    CALL_ON("event_ms", current.device);
     *ms = 1;
     return 0;
 }
@@ -327,20 +401,17 @@ static bool is_elf(const void *image)
     return !memcmp(image, "\177ELF", 4);
 }
 
-// NVIDIA takes PTX, AMD code objects; which vendor is asked follows from the call that came before.
-static bool asked_as_amd;
-
 static int fake_module_open(void **module, const void *image)
 {
-    CALL("module_open");
-    if (is_elf(image) != asked_as_amd) return BAD_IMAGE;
+    CALL_ON("module_open", current.device);
+    if (is_elf(image) != current.amd) return BAD_IMAGE;
     *module = malloc(1);
     return *module ? 0 : OUT_OF_MEMORY;
 }
 
 static int fake_module_close(void *module)
 {
-    CALL("module_close");
+    CALL_ON("module_close", current.device);
     free(module);
     return 0;
 }
@@ -348,7 +419,7 @@ static int fake_module_close(void *module)
 static int fake_function(void **function, void *module, const char *name)
 {
     (void)module;
-    CALL("function");
+    CALL_ON("function", current.device);
     for (uint32_t i = 0; emulated_names[i]; i++) {
         if (strcmp(emulated_names[i], name)) continue;
         *function = (void *)(size_t)(i + 1);
@@ -361,7 +432,7 @@ static int fake_launch(void *function, unsigned gx, unsigned gy, unsigned gz, un
                        unsigned shared, void *stream, void **args, void **extra)
 {
     (void)stream;
-    CALL("launch");
+    CALL_ON("launch", current.device);
     if (!function || !gx || !gy || !gz || gy > 65535 || gz > 65535 || by != 1 || bz != 1 || shared || extra)
         return INVALID;
     struct job j = {.kind = JOB_LAUNCH, .kernel = (uint32_t)(size_t)function - 1, .grid = {gx, gy, gz}, .block = bx};
@@ -374,8 +445,7 @@ static int fake_launch(void *function, unsigned gx, unsigned gy, unsigned gz, un
 
 static int fake_attribute(int *value, int attribute, int device)
 {
-    (void)device;
-    CALL("attribute");
+    CALL_ON("attribute", device);
     if (attribute != 16) return INVALID;  // multiprocessors: all that is asked for
     *value = UNITS;
     return 0;
@@ -383,38 +453,45 @@ static int fake_attribute(int *value, int attribute, int device)
 
 static int fake_context_hold(void **context, int device)
 {
-    (void)device;
-    CALL("context_hold");
-    *context = malloc(1);
-    asked_as_amd = false;
+    CALL_ON("context_hold", device);
+    *context = (void *)(size_t)(device + 1);
     return 0;
 }
 
+// With its context a lost device's memory and errors go.
 static int fake_context_release(int device)
 {
-    (void)device;
     CALL("context_release");
+    if (device < 0 || device >= DEVICES_MAX || !spoiled[device]) return 0;
+    for (struct block **b = &arena.blocks; *b;) {
+        if ((*b)->device == device)
+            block_remove(b);
+        else
+            b = &(*b)->next;
+    }
+    spoiled[device] = false;
     return 0;
 }
 
 static int fake_context_set(void *context)
 {
-    (void)context;
     CALL("context_set");
+    current.device = (int)(size_t)context - 1;
+    current.amd = false;
     return 0;
 }
 
 static int fake_error_text(int error, const char **text)
 {
-    *text = error == BROKEN ? "FAKE_ERROR_BROKEN" : "FAKE_ERROR";
+    *text = error == BROKEN ? "FAKE_ERROR_BROKEN" : error == LOST ? "FAKE_ERROR_LOST" : "FAKE_ERROR";
     return 0;
 }
 
 static int fake_device_set(int device)
 {
-    (void)device;
     CALL("device_set");
-    asked_as_amd = true;
+    current.device = device;
+    current.amd = true;
     return 0;
 }
 

@@ -1,5 +1,15 @@
 // What a test says to the fake driver. Not under ThreadSanitizer or AddressSanitizer, which don't follow its
-// coroutines.
+// coroutines. A test of the whole program has the environment instead:
+//
+//   MYCEL_CUDA_LIBRARY=LIBRARY, MYCEL_HIP_LIBRARY=LIBRARY   the fake is that vendor's driver (zig build fake:
+//                                zig-out/tests/libfakegpu.so; unit tests find it in MYCEL_FAKE_DRIVER)
+//   MYCEL_FAKE_DEVICES=N         how many devices it shows (2)
+//   MYCEL_FAKE_MEMORY=BYTES      of each (2 GiB)
+//   MYCEL_FAKE_VERSION=NUMBER    the driver's (12040)
+//   MYCEL_FAKE_FAIL=CALL:AFTER[:once]   CALL (a field of hip/driver.h: alloc, launch, stream_wait, module_open ...)
+//                                fails after so many that worked, from then on or once
+//   MYCEL_FAKE_LOST=PATH         device N is lost while the file PATH.N is there: every call on it fails. On NVIDIA's
+//                                side what was open stays broken until the device is closed, as with the real driver
 #ifndef TESTS_FAKE_FAKE_H
 #define TESTS_FAKE_FAKE_H
 
@@ -13,10 +23,12 @@
 
 struct fake_control {
     int devices;          // that it shows; 0: "no device"
-    size_t memory;        // bytes of a device: more gives "out of memory"
+    size_t memory;        // bytes of all devices together: more gives "out of memory"
+    int version;          // of the driver
     const char *fail;     // the call (field of hip/driver.h: "alloc") that fails ..
     unsigned fail_after;  // .. after so many more that work, and from then on
     bool fail_once;       // .. only once
+    const char *lost;     // device N is lost while the file called so, with ".N" at its end, is there
     bool late;            // what is queued is done only when somebody waits
     bool guard;           // device memory can't be touched but by kernels and copies
     unsigned long calls;  // counted by the fake
