@@ -31,6 +31,7 @@ struct hip_device {
 
 struct hip_stream {
     struct hip_device *device;
+    enum hip_profile profile;
 };
 
 struct hip_event {

@@ -178,11 +178,53 @@ const char *hip_kernel_name(enum hip_kernel k)
     return kernel_names[k];
 }
 
-// Change the number with any rule of hip/kernels.h or coefficient of hip/math.c: peers of unlike rules must not compare
-// bits.
-struct core_hash hip_spec_hash(void)
+static const struct {
+    const char *name;
+    // Change the number with any rule of hip/kernels.h or coefficient of hip/math.c: peers of unlike rules must not
+    // compare bits.
+    const char *spec;
+} profiles[HIP_PROFILE_COUNT] = {
+    [HIP_PROFILE_REPRO_FP32] = {"repro-fp32", "mycel repro-fp32 1: chunk 512, 32 partials, tensor rows 4096, cephes "
+                                              "exp and log over fma"},
+    [HIP_PROFILE_FAST_BF16] = {"fast-bf16", "mycel fast-bf16 1: bits not fixed; bfloat16 products, fp32 sums and "
+                                            "parameters"},
+};
+
+const char *hip_profile_name(enum hip_profile profile)
 {
-    static const char spec[] =
-        "mycel repro-fp32 1: chunk 512, 32 partials, tensor rows 4096, cephes exp and log over fma";
-    return hash_bytes(spec, sizeof spec - 1);
+    check((unsigned)profile < HIP_PROFILE_COUNT);
+    return profiles[profile].name;
+}
+
+bool hip_profile_named(const char *name, enum hip_profile *out)
+{
+    for (enum hip_profile p = 0; p < HIP_PROFILE_COUNT; p++) {
+        if (strcmp(name, profiles[p].name)) continue;
+        *out = p;
+        return true;
+    }
+    return false;
+}
+
+struct core_hash hip_spec_hash(enum hip_profile profile)
+{
+    check((unsigned)profile < HIP_PROFILE_COUNT);
+    return hash_bytes(profiles[profile].spec, strlen(profiles[profile].spec));
+}
+
+bool hip_profile_of(const struct core_hash *spec, enum hip_profile *out)
+{
+    for (enum hip_profile p = 0; p < HIP_PROFILE_COUNT; p++) {
+        const struct core_hash own = hip_spec_hash(p);
+        if (!hash_equal(&own, spec)) continue;
+        *out = p;
+        return true;
+    }
+    return false;
+}
+
+void hip_stream_profile(struct hip_stream *s, enum hip_profile profile)
+{
+    check((unsigned)profile < HIP_PROFILE_COUNT);
+    s->profile = profile;
 }

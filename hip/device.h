@@ -29,6 +29,14 @@ enum hip_isa {
 #define HIP_MAX_DEVICES 64   // of one vendor
 #define HIP_WHY_SIZE    256  // bytes of a sentence that says what is wrong
 
+// By which rules a stream computes.
+enum hip_profile {
+    HIP_PROFILE_REPRO_FP32,  // hip/kernels.h to the bit, on every device
+    HIP_PROFILE_FAST_BF16,   // bits not fixed: a GPU may take products and attention in bfloat16 with fp32 sums; what a
+                             // device has nothing faster for, the CPU all of it, it computes as repro-fp32
+    HIP_PROFILE_COUNT,
+};
+
 struct hip_options {
     uint32_t threads;  // of the CPU, the launching thread among them; 0 means 1. With 1 no thread is made
     enum hip_isa isa;
@@ -84,6 +92,8 @@ void hip_free(struct hip_device *d, void *address);
 // upload or download must stay until `hip_stream_wait`. On the CPU all are done when the call returns.
 CORE_MUST_USE enum core_err hip_stream_open(struct hip_device *d, struct hip_stream **out);
 void hip_stream_close(struct hip_stream *s);
+// By which rules what is launched from now on is computed; repro-fp32 at first.
+void hip_stream_profile(struct hip_stream *s, enum hip_profile profile);
 // Waits until all is done; the first error of anything launched since the last wait.
 CORE_MUST_USE enum core_err hip_stream_wait(struct hip_stream *s);
 void hip_upload(struct hip_stream *s, void *device, const void *host, size_t size);
@@ -113,8 +123,14 @@ HIP_KERNELS(HIP_LAUNCH)
 // The kernel's name ("gemm"), by which a GPU's code object holds it.
 const char *hip_kernel_name(enum hip_kernel k);
 
-// Hash of the rules that fix every result's bits (docs of hip/kernels.h, the polynomials' coefficients): part of every
-// run.
-struct core_hash hip_spec_hash(void);
+// "repro-fp32", "fast-bf16".
+const char *hip_profile_name(enum hip_profile profile);
+bool hip_profile_named(const char *name, enum hip_profile *out);
+
+// Hash of the profile's rules (for repro-fp32 of what fixes every result's bits: hip/kernels.h, the polynomials'
+// coefficients): part of every run, so its profile too.
+struct core_hash hip_spec_hash(enum hip_profile profile);
+// The profile of these rules; false where they are not this program's: such a run can't be computed here.
+bool hip_profile_of(const struct core_hash *spec, enum hip_profile *out);
 
 #endif

@@ -125,6 +125,11 @@ const struct model_config *trainer_config(const struct trainer *trainer)
     return &trainer->config;
 }
 
+void trainer_set_profile(struct trainer *trainer, enum hip_profile profile)
+{
+    hip_stream_profile(trainer->stream, profile);
+}
+
 // The losses' mean, summed in their order: a step's split into passes does not show.
 static double mean_loss(const float *losses, uint64_t count)
 {

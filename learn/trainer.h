@@ -4,10 +4,10 @@
 #ifndef LEARN_TRAINER_H
 #define LEARN_TRAINER_H
 
+#include "hip/device.h"
 #include "learn/data.h"
 #include "learn/inner_state.h"
 
-struct hip_device;
 struct trainer;
 
 // Called after each step (each batch of an evaluation), on the caller's thread. False stops the work: INTERRUPTED.
@@ -22,6 +22,8 @@ CORE_MUST_USE enum core_err trainer_open(struct trainer **out, struct hip_device
                                          const struct model_config *config, uint64_t memory_limit, char *why);
 void trainer_close(struct trainer *trainer);
 const struct model_config *trainer_config(const struct trainer *trainer);
+// How the next tasks are computed: a run's profile (hip_profile_of its kernel_spec). repro-fp32 at first.
+void trainer_set_profile(struct trainer *trainer, enum hip_profile profile);
 
 struct train_task {
     const float *params;         // the manifest's, flat vector; not changed

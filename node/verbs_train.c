@@ -218,7 +218,7 @@ static void prepare_run(struct job *job, struct worker *w)
     memset(params, 0, spec->elements * sizeof *params);
     spec->outer = outer_hash(&spec->model, spec->hyper.outer_momentum, spec->hyper.outer_momentum > 0 ? params : NULL);
     free(params);
-    spec->kernel_spec = hip_spec_hash();
+    spec->kernel_spec = hip_spec_hash(HIP_PROFILE_REPRO_FP32);
     compress_first_exponents(&spec->model, &spec->hyper, (uint64_t)spec->rounds * spec->hyper.inner_steps,
                              spec->exponents);
 }
