@@ -25,6 +25,7 @@ enum cast_topic {
     TOPIC_VOTE = 8,         // ledger/consensus
     TOPIC_RUN_COMMAND = 9,  // pause, resume, cancel (learn/run)
     TOPIC_NEWCOMERS = 10,   // several members' records (gossip/newcomers)
+    TOPIC_EVIDENCE = 11,    // proof that a member of a run signed two words for one place (learn/evidence)
     TOPIC_COUNT
 };
 

@@ -59,7 +59,8 @@ static enum core_err commit_fields(struct slice bytes, struct commit *c, struct 
     c->shard_count = read_u8(r);
     if (r->failed || phase < COMMIT_ANNOUNCED || phase > COMMIT_ACKNOWLEDGED || c->shard_count == 0 ||
         c->shard_count > TREE_SHARD_MAX || c->slot >= RUN_MEMBERS_MAX || c->attempt > BLOB_ATTEMPT_MAX ||
-        c->weight == 0 || c->weight >= UINT64_C(1) << 40 || c->tokens >= UINT64_C(1) << 48)
+        c->weight == 0 || c->weight >= UINT64_C(1) << 40 || c->tokens >= UINT64_C(1) << 48 ||
+        fabs(c->loss) > COMMIT_LOSS_MAX)
         return CORE_ERR_MALFORMED;
     c->phase = (enum commit_phase)phase;
     for (uint32_t i = 0; i < c->shard_count; i++) c->shards[i] = read_hash(r);
@@ -90,4 +91,10 @@ bool commit_same_work(const struct commit *a, const struct commit *b)
            memcmp(a->at, b->at, sizeof a->at) == 0 && memcmp(&a->loss, &b->loss, sizeof a->loss) == 0 &&
            a->fresh == b->fresh && hash_equal(&a->state_in, &b->state_in) && hash_equal(&a->state_out, &b->state_out) &&
            hash_equal(&a->update_root, &b->update_root);
+}
+
+bool commits_conflict(const struct commit *a, const struct commit *b)
+{
+    return hash_equal(&a->run, &b->run) && a->round == b->round && a->attempt == b->attempt &&
+           id_equal(&a->trainer, &b->trainer) && !commit_same_work(a, b);
 }

@@ -9,6 +9,7 @@
 #include "learn/work.h"
 
 enum { COMMIT_LIMIT = 800 };  // bytes; 64 of them fit a cut
+#define COMMIT_LOSS_MAX 1e9     // what means of it are made of stays finite
 
 enum commit_phase { COMMIT_ANNOUNCED = 1, COMMIT_ACKNOWLEDGED = 2 };
 
@@ -23,7 +24,7 @@ struct commit {
     uint32_t bandwidth;                    // the trainer's class from its earlier transfers; 0: not measured yet
     uint64_t site;                         // where it is now, for the next plan
     int32_t at[TREE_AXES];                 // (as in run_member)
-    double loss;                           // mean over the round, nats a token; finite
+    double loss;                           // mean over the round, nats a token; within +-COMMIT_LOSS_MAX
     bool fresh;                            // started without inner state
     struct core_hash state_in, state_out;  // inner state before and after
     struct core_hash update_root;          // tensors_hash_update of the quantised update
@@ -40,5 +41,8 @@ CORE_MUST_USE enum core_err commit_decode(struct slice bytes, struct commit *c);
 CORE_MUST_USE enum core_err commit_read(struct slice bytes, struct commit *c);
 // Equal but for the phase.
 bool commit_same_work(const struct commit *a, const struct commit *b);
+// Two words of one trainer for one round and attempt that differ in more than the phase: with both signatures, proof
+// that it lied.
+bool commits_conflict(const struct commit *a, const struct commit *b);
 
 #endif

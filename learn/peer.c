@@ -9,7 +9,8 @@
 
 bool peer_persist_lazy(uint32_t kind)
 {
-    return kind == RUN_PERSIST_DECISION;  // lost, it is pulled again; the votes for it are durable
+    // A lost decision is pulled again: the votes for it are durable. Evidence is with everyone.
+    return kind == RUN_PERSIST_DECISION || kind == RUN_PERSIST_EVIDENCE;
 }
 
 // ---- what gossip asks, what rounds ask ----
@@ -29,6 +30,7 @@ static bool payload_valid(void *context, const struct core_id *origin, enum cast
         struct run_enter enter;
         struct run_command command;
         struct commit commit;
+        struct evidence evidence;
     } *u = malloc(sizeof *u);
     struct core_hash run;
     bool ok = false;
@@ -38,6 +40,7 @@ static bool payload_valid(void *context, const struct core_id *origin, enum cast
     case TOPIC_ENTER: ok = !run_enter_decode(payload, &u->enter); break;
     case TOPIC_RUN_COMMAND: ok = !run_command_decode(payload, &u->command); break;
     case TOPIC_COMMIT: ok = !commit_decode(payload, &u->commit); break;
+    case TOPIC_EVIDENCE: ok = !evidence_decode(payload, &u->evidence); break;
     default:
         ok = !p->callbacks.payload_valid || p->callbacks.payload_valid(p->callbacks.context, origin, topic, payload);
     }
@@ -294,6 +297,7 @@ void peer_persist_failed(struct peer *p, uint32_t kind, struct slice payload, ui
         if (r) round_vote_lost(r, height, (struct slice){payload.data + in.at, payload.size - in.at});
         return;
     }
+    if (kind == RUN_PERSIST_EVIDENCE) return;  // the others keep it
     check(p->failed_count < PEER_FAILED);
     uint8_t *copy = malloc(payload.size);
     check(copy);

@@ -8,8 +8,7 @@
 //   EFFECT_DIAL, EFFECT_HANGUP, EFFECT_MEMBER   as gossip.h says
 //   EFFECT_DELIVER  a broadcast whose topic isn't this module's (TOPIC_REVOCATION)
 //   EFFECT_PERSIST  append (kind_of, payload) to the journal of the run named by the payload's first 32 bytes. A kind
-//   for
-//                   which peer_persist_lazy is true need not be synced by itself, but never overtakes another record of
+//                   for which peer_persist_lazy is true need not be synced by itself, but never overtakes another record of
 //                   that journal: whatever is synced later covers it
 //   EFFECT_WORK     learn/work.h
 //
@@ -23,6 +22,7 @@
 #include "core/effect.h"
 #include "gossip/gossip.h"
 #include "learn/cut.h"
+#include "learn/evidence.h"
 #include "learn/work.h"
 
 // What an outbox handed to a peer must hold: more than any one step writes.
@@ -55,6 +55,7 @@ enum peer_persist {
     RUN_PERSIST_DECISION = 2,  // run, u64 height, value, certificate. Lazy
     RUN_PERSIST_VOTE = 3,      // run, u64 height, consensus' own bytes
     RUN_PERSIST_COMMIT = 4,    // run, the announced commit
+    RUN_PERSIST_EVIDENCE = 5,  // run, evidence_decode's bytes: one for each member that lied. Lazy
 };
 bool peer_persist_lazy(uint32_t kind);
 // A member's entry from gossip_entry_save (peer_gossip).
@@ -171,6 +172,9 @@ struct run_status {
     struct core_id proposer;  // of the height in progress, in consensus' current round
     uint64_t stage_since_ms;
     uint64_t round_since_ms;  // the head was learned
+    uint32_t liars;           // members convicted of two signed words for one place (peer_run_liar)
+    uint32_t disputes;        // rounds in which sums that others sent gave other parameters than this peer's own sums
+    bool broken;              // WAIT_BROKEN
 };
 uint32_t peer_run_count(const struct peer *p);
 void peer_run_at(const struct peer *p, uint32_t index, struct run_status *status);
@@ -190,6 +194,8 @@ enum wait_cause {
     WAIT_ENTRY,   // the next manifest, to be counted in
     WAIT_RESUME,  // paused
     WAIT_DISK,    // this peer's disk is full
+    WAIT_LIAR,    // this peer signed two words for one place: the others leave it out
+    WAIT_BROKEN,  // what a quorum decided cannot be, or was decided twice: this peer does no more for the run
 };
 struct wait_entry {
     struct core_id peer;  // this peer itself for what happens here
@@ -209,10 +215,20 @@ bool peer_run_decision(const struct peer *p, const struct core_hash *run, uint64
 bool peer_run_manifest(const struct peer *p, const struct core_hash *run, uint64_t round, struct manifest *manifest,
                        uint64_t *cut_height);
 
+// Who signed two words for one place in this run, with the proof. False beyond the last.
+struct run_liar {
+    struct core_id id;
+    enum evidence_kind kind;
+    uint64_t at;            // height of the votes, round of the commits
+    struct slice evidence;  // evidence_decode's bytes; they live as long as the run is known
+};
+bool peer_run_liar(const struct peer *p, const struct core_hash *run, uint32_t index, struct run_liar *liar);
+
 struct peer_counts {
     uint64_t refused;  // malformed, badly signed or lying messages
     uint64_t pulls_sent, pulls_answered, data_sent, data_stored, resent;
     uint64_t decisions_sent, decisions_adopted;
+    uint64_t limited;  // requests that came faster than they are answered
 };
 void peer_counts_get(const struct peer *p, struct peer_counts *out);
 

@@ -150,6 +150,12 @@ uint32_t peer_run_waiting(const struct peer *p, const struct core_hash *run, str
     return r ? round_waiting(r, entries, max) : 0;
 }
 
+bool peer_run_liar(const struct peer *p, const struct core_hash *run, uint32_t index, struct run_liar *liar)
+{
+    const struct round *r = peer_round_find(p, run);
+    return r && round_liar_at(r, index, liar);
+}
+
 bool peer_run_decision(const struct peer *p, const struct core_hash *run, uint64_t height, struct slice *value,
                        struct slice *certificate)
 {

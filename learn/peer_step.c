@@ -29,6 +29,10 @@ static void heard(struct peer *p, const struct effect *e, uint64_t now_ms, struc
         struct commit c;
         if (!commit_read(e->payload, &c) && (r = peer_round_find(p, &c.run)))
             round_commit_heard(r, e->payload, now_ms, &p->box);
+    } else if (e->kind_of == TOPIC_EVIDENCE) {
+        struct evidence evidence;
+        if (!evidence_decode(e->payload, &evidence) && (r = peer_round_find(p, &evidence.run)))
+            round_evidence_heard(r, e->payload, &p->box);
     } else if (e->kind_of == TOPIC_ENTER) {
         struct run_enter enter;
         if (!run_enter_decode(e->payload, &enter) && (r = peer_round_find(p, &enter.run)))

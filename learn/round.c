@@ -85,6 +85,7 @@ enum core_err round_open(struct round **out, const struct round_options *options
         .model = r->spec.fault_model,
         .value_limit = LEDGER_VALUE_LIMIT,
         .judge = round_judge,
+        .convict = round_votes_conflict,
         .context = r,
         .events = options->events,
     };
@@ -112,6 +113,7 @@ void round_close(struct round *r)
     close_turn(r->turn);
     close_turn(r->before);
     round_votes_forget(r);
+    round_evidence_forget(r);
     for (uint64_t i = 0; r->log && i < r->log_count; i++) free(r->log[i].value);
     free(r->votes);
     free(r->log);
@@ -512,5 +514,6 @@ void round_advance(struct round *r, uint64_t now_ms, struct outbox *out)
         round_collect(r, r->turn, now_ms, out);
         if (r->height == height && r->turn->cut_valid) round_sum(r, r->turn, now_ms, out);
     } while (r->height != height);
+    round_evidence_tell(r, out);
     note_stage(r, now_ms);
 }

@@ -43,6 +43,7 @@ CORE_MUST_USE enum core_err round_message(struct round *r, const struct core_id 
 void round_commit_heard(struct round *r, struct slice bytes, uint64_t now_ms, struct outbox *out);
 void round_enter_heard(struct round *r, const struct run_enter *enter, uint64_t now_ms, struct outbox *out);
 void round_command_heard(struct round *r, const struct run_command *command, uint64_t now_ms, struct outbox *out);
+void round_evidence_heard(struct round *r, struct slice bytes, struct outbox *out);
 enum peer_wanted round_data(struct round *r, const struct core_id *from, const struct message_data *m,
                             struct peer_expected *expected, uint64_t now_ms, struct outbox *out);
 void round_stored(struct round *r, const struct core_id *from, const struct message_data *m, uint64_t now_ms,
@@ -65,6 +66,7 @@ struct slice round_spec_bytes(const struct round *r);
 bool round_ended(const struct round *r);
 void round_status(const struct round *r, struct run_status *status);
 uint32_t round_waiting(const struct round *r, struct wait_entry *entries, uint32_t max);
+bool round_liar_at(const struct round *r, uint32_t index, struct run_liar *liar);
 bool round_decision(const struct round *r, uint64_t height, struct slice *value, struct slice *certificate);
 bool round_manifest(const struct round *r, uint64_t round, struct manifest *manifest, uint64_t *cut_height);
 

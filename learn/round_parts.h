@@ -31,6 +31,7 @@ enum {
     ROUND_HALTED_MS = 5000,  // a member that said that its disk is full counts as absent for so long
     ROUND_HALTED_SAY_MS = 1500,
     ROUND_RATE_UNIT = 64,  // bytes a millisecond that make class 1; twice the rate, twice the class
+    ROUND_LIARS = 2 * RUN_MEMBERS_MAX,
 };
 
 // Repeats a request or a push until it is answered.
@@ -140,7 +141,7 @@ struct round {
     struct core_hash offered;  // at this height; zero: nothing
     bool mute;                 // restoring: nothing is sent or asked
     bool started, frozen, held, leaving;
-    bool broken;          // a quorum decided what does not continue the chain: this peer does no more for the run
+    bool broken;          // a quorum decided what does not continue the chain, or decided twice: no more for the run
     struct slice *votes;  // this height's persisted payloads, for round_thaw
     uint32_t vote_count, vote_capacity;
 
@@ -189,6 +190,9 @@ struct round {
         uint64_t until_ms;      // 0: not in use
     } halted[RUN_MEMBERS_MAX];  // members that said that their disk is full
     uint32_t halted_count;
+    struct run_liar liars[ROUND_LIARS];  // their evidence is malloc'd
+    uint32_t liar_count, liars_untold;   // the last ones, found here, are not cast yet
+    uint32_t disputes;
     struct run_command wanted;
     bool wanted_valid, wanted_mine;
     uint64_t next_command_ms;
@@ -294,6 +298,15 @@ void round_recall(struct round *r, uint64_t now_ms, struct outbox *out);
 void round_recall_asked(struct round *r, const struct core_id *from, struct outbox *out);
 void round_recall_answered(struct round *r, const struct core_id *from, const struct message_run_head *head,
                            uint64_t now_ms, struct outbox *out);
+
+// ---- round_evidence.c: who lied ----
+bool round_liar(const struct round *r, const struct core_id *id);
+void round_votes_conflict(void *context, const struct ledger_vote *first, const struct ledger_vote *second);
+// Both signed by their trainer, for one round and attempt.
+void round_commits_conflict(struct round *r, struct slice first, struct slice second);
+void round_evidence_tell(struct round *r, struct outbox *out);
+void round_evidence_restore(struct round *r, struct slice bytes);
+void round_evidence_forget(struct round *r);
 
 // ---- round_heads.c: catching up, entering ----
 // A head that asks `to` for this peer's own votes, or that answers with those of `to`.

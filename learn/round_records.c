@@ -105,6 +105,8 @@ enum core_err round_restore(struct round *r, uint32_t kind, struct slice payload
             memcpy(r->restored_commit, payload.data, payload.size);
             r->restored_commit_size = (uint32_t)payload.size;
         }
+    } else if (kind == RUN_PERSIST_EVIDENCE) {
+        round_evidence_restore(r, payload);
     }
     outbox_close(&out);
     return err;

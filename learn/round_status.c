@@ -29,6 +29,8 @@ const char *wait_cause_text(enum wait_cause cause)
     case WAIT_ENTRY: return "waits to be counted in by the next manifest";
     case WAIT_RESUME: return "has the run paused";
     case WAIT_DISK: return "cannot write to its disk";
+    case WAIT_LIAR: return "signed two different words for one place, and is left out of the run for it";
+    case WAIT_BROKEN: return "was shown two decisions for one height, or one that cannot be: the run stops here";
     }
     return "waits";
 }
@@ -48,6 +50,8 @@ const char *wait_remedy_text(enum wait_cause cause)
     case WAIT_ENTRY: return "wait for the end of the round";
     case WAIT_RESUME: return "mycel runs resume";
     case WAIT_DISK: return "free some space; the peer goes on by itself";
+    case WAIT_LIAR: return "was an old copy of its home put back, or does a second peer use its key?";
+    case WAIT_BROKEN: return "too many members lied: see who under liars, and start the run again without them";
     }
     return "wait";
 }
@@ -107,6 +111,9 @@ void round_status(const struct round *r, struct run_status *status)
         .committed = t->cut_valid ? t->cut_slots : turn_committed(t),
         .stage_since_ms = r->stage_ms,
         .round_since_ms = r->head_ms,
+        .liars = r->liar_count,
+        .disputes = r->disputes,
+        .broken = r->broken,
     };
     status->waiting = !round_ended(r) && alive(r) < status->quorum;
     if (t->valid) status->owners = owner_slots(&t->plan);
@@ -206,7 +213,8 @@ uint32_t round_waiting(const struct round *r, struct wait_entry *entries, uint32
     const struct core_id *self = &r->options.key->id;
     const struct turn *t = r->turn;
     if (round_ended(r)) return 0;
-    if (r->frozen) add(&list, self, WAIT_DISK, r->stage_ms);
+    if (r->frozen) add(&list, self, r->broken ? WAIT_BROKEN : WAIT_DISK, r->stage_ms);
+    if (round_liar(r, self)) add(&list, self, WAIT_LIAR, r->stage_ms);
     if (alive(r) < round_quorum(r))
         for (uint32_t i = 0; i < r->head.member_count; i++)
             if (round_gone(r, &r->head.members[i].id))
