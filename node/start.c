@@ -272,9 +272,7 @@ static enum core_err open_work(struct node *n, struct node_failure *why)
 {
     enum core_err err = sched_topology_open(&n->topology);
     if (err) return fail(why, err, "cannot read the machine's topology", "check hwloc with `lstopo`");
-    struct sched_facts facts;
-    sched_topology_facts(n->topology, &facts);
-    n->memory_bytes = n->options->memory_bytes ? n->options->memory_bytes : facts.memory_bytes / 2;
+    n->memory_bytes = n->options->memory_bytes ? n->options->memory_bytes : sched_topology_memory(n->topology) / 2;
     if (n->memory_bytes == 0) n->memory_bytes = (uint64_t)1 << 30;
     struct sched_share *share = calloc(1, sizeof *share);
     if (!share) return fail(why, CORE_ERR_NO_MEMORY, "cannot start", "free some memory");

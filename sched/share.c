@@ -9,20 +9,15 @@ void sched_share_plan(const struct sched_topology *t, uint32_t peer, uint32_t pe
                       struct sched_share *out)
 {
     check(peers > 0 && peer < peers);
-    struct sched_cpu cpus[SCHED_MAX_CPUS];
-    struct sched_facts facts;
-    sched_topology_facts(t, &facts);
-    uint32_t count = sched_topology_cpus(t, cpus, SCHED_MAX_CPUS);
-    if (count > SCHED_MAX_CPUS) count = SCHED_MAX_CPUS;
-    if (!count) count = 1;
+    uint32_t count = t->cpus_count;
     memset(out, 0, sizeof *out);
-    bool limited = facts.cpus_quota && facts.cpus_quota < count;
-    uint32_t whole = limited ? facts.cpus_quota : count;
+    bool limited = t->facts.cpus_quota && t->facts.cpus_quota < count;
+    uint32_t whole = limited ? t->facts.cpus_quota : count;
     uint32_t from = (uint32_t)((uint64_t)whole * peer / peers), to = (uint32_t)((uint64_t)whole * (peer + 1) / peers);
     out->bound = !limited && whole >= peers;
     out->threads = whole >= peers ? to - from : 1;
     if (limit && limit < out->threads) out->threads = limit;
-    for (uint32_t i = 0; out->bound && i < out->threads; i++) out->cpus[i] = cpus[from + i].os_index;
+    for (uint32_t i = 0; out->bound && i < out->threads; i++) out->cpus[i] = t->cpus[from + i].os_index;
 }
 
 enum core_err sched_share_bind(const struct sched_share *share, uint32_t thread)

@@ -1,43 +1,62 @@
 #include "sched/topology.h"
 
+#include <ctype.h>
 #include <hwloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "core/check.h"
+#include "sched/cgroup.h"
+#include "sched/topology_parts.h"
 
-struct sched_topology {
-    hwloc_topology_t tree;
-    bool this_machine;
-};
+// Components that would open drivers (and start their threads) only to name what the PCI bus shows anyway.
+static const char *const unwanted[] = {"cuda", "nvml", "rsmi", "levelzero", "opencl", "gl"};
+
+static enum core_err prepare(hwloc_topology_t tree)
+{
+    for (size_t i = 0; i < sizeof unwanted / sizeof *unwanted; i++) {
+        int absent = hwloc_topology_set_components(tree, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, unwanted[i]);
+        (void)absent;  // one that isn't there needs no keeping out
+    }
+    return hwloc_topology_set_io_types_filter(tree, HWLOC_TYPE_FILTER_KEEP_IMPORTANT) ? CORE_ERR_IO : CORE_ERR_OK;
+}
 
 static enum core_err open_tree(struct sched_topology **out, const char *synthetic, const char *xml, size_t size)
 {
     *out = NULL;
     struct sched_topology *t = calloc(1, sizeof *t);
-    if (!t) return CORE_ERR_NO_MEMORY;
-    if (hwloc_topology_init(&t->tree)) {
+    hwloc_topology_t tree;
+    if (!t || hwloc_topology_init(&tree)) {
         free(t);
         return CORE_ERR_NO_MEMORY;
     }
     bool given = synthetic || xml;
     int bad = 0;
-    if (synthetic) bad = hwloc_topology_set_synthetic(t->tree, synthetic);
-    if (xml) bad = hwloc_topology_set_xmlbuffer(t->tree, xml, (int)size);
-    if (!bad) bad = hwloc_topology_load(t->tree);
-    if (bad) {
-        sched_topology_close(t);
-        return given ? CORE_ERR_MALFORMED : CORE_ERR_IO;
+    enum core_err err = prepare(tree);
+    if (synthetic) bad = hwloc_topology_set_synthetic(tree, synthetic);
+    if (xml) bad = hwloc_topology_set_xmlbuffer(tree, xml, (int)size);
+    if (!err && (bad || hwloc_topology_load(tree))) err = given ? CORE_ERR_MALFORMED : CORE_ERR_IO;
+    if (!err) err = topology_extract(tree, !given, t);
+    hwloc_topology_destroy(tree);
+    if (err) {
+        free(t);
+        return err;
     }
-    t->this_machine = !given;
     *out = t;
     return CORE_ERR_OK;
 }
 
 enum core_err sched_topology_open(struct sched_topology **out)
 {
-    return open_tree(out, NULL, NULL, 0);
+    enum core_err err = open_tree(out, NULL, NULL, 0);
+    if (err) return err;
+    struct sched_cgroup limits;
+    sched_cgroup_read("", &limits);
+    (*out)->facts.cpus_quota = limits.cpus;
+    (*out)->facts.memory_limit_bytes = limits.memory_bytes;
+    return CORE_ERR_OK;
 }
 
 enum core_err sched_topology_open_synthetic(const char *description, struct sched_topology **out)
@@ -45,120 +64,104 @@ enum core_err sched_topology_open_synthetic(const char *description, struct sche
     return open_tree(out, description, NULL, 0);
 }
 
-enum core_err sched_topology_open_xml(const char *xml, size_t size, struct sched_topology **out)
+// ---- XML ----
+
+static const char head[] = "<topology", tail[] = "</topology>";
+
+static enum core_err told(char *why, enum core_err err, const char *what)
+{
+    if (why) snprintf(why, SCHED_WHY_SIZE, "%s", what);
+    return err;
+}
+
+// The version that the file names; the format changed with hwloc 2, and 1 has none or "1.x".
+static enum core_err check_version(const char *at, const char *end, char *why)
+{
+    const char *close = memchr(at, '>', (size_t)(end - at));
+    if (!close) return told(why, CORE_ERR_TRUNCATED, "the topology file is cut short in its first element");
+    char text[64] = "";
+    size_t size = (size_t)(close - at) < sizeof text - 1 ? (size_t)(close - at) : sizeof text - 1;
+    memcpy(text, at, size);
+    const char *version = strstr(text, "version=\"");
+    if (version && atoi(version + sizeof "version=\"" - 1) == 2) return CORE_ERR_OK;
+    return told(why, CORE_ERR_UNKNOWN_VERSION, "the topology file is not of hwloc's version 2: export it with hwloc 2");
+}
+
+enum core_err sched_topology_open_xml(const char *xml, size_t size, struct sched_topology **out, char *why)
 {
     *out = NULL;
-    if (!size || size > INT32_MAX || xml[size - 1]) return CORE_ERR_MALFORMED;  // hwloc counts the final zero
-    return open_tree(out, NULL, xml, size);
+    while (size && (xml[size - 1] == 0 || isspace((unsigned char)xml[size - 1]))) size--;
+    if (!size) return told(why, CORE_ERR_TOO_SHORT, "the topology file is empty");
+    if (size > (size_t)64 << 20) return told(why, CORE_ERR_TOO_LARGE, "the topology file has more than 64 MiB");
+    if (memchr(xml, 0, size)) return told(why, CORE_ERR_MALFORMED, "the topology file is not text");
+    char *text = malloc(size + 1);
+    if (!text) return told(why, CORE_ERR_NO_MEMORY, "there is no memory for the topology file");
+    memcpy(text, xml, size);
+    text[size] = 0;
+    const char *at = strstr(text, head);
+    enum core_err err = CORE_ERR_OK;
+    if (!at) err = told(why, CORE_ERR_MALFORMED, "the topology file is not hwloc's XML: it has no <topology>");
+    if (!err) err = check_version(at, text + size, why);
+    if (!err && (size < sizeof tail - 1 || strcmp(text + size - (sizeof tail - 1), tail) != 0))
+        err = told(why, CORE_ERR_TRUNCATED, "the topology file is cut short: it does not end with </topology>");
+    if (!err) {
+        err = open_tree(out, NULL, text, size + 1);  // hwloc counts the final zero
+        if (err == CORE_ERR_LIMIT) told(why, err, "the topology file's machine is larger than 1024 cpus or 64 nodes");
+        if (err == CORE_ERR_MALFORMED) told(why, err, "hwloc cannot read the topology file: its XML is malformed");
+    }
+    free(text);
+    return err;
 }
 
 void sched_topology_close(struct sched_topology *t)
 {
-    if (!t) return;
-    hwloc_topology_destroy(t->tree);
     free(t);
 }
 
-// The cpus that this process may run on: what hwloc allows (cgroup sets), cut by the thread's affinity here.
-static hwloc_bitmap_t usable_set(const struct sched_topology *t)
+// ---- queries ----
+
+uint64_t sched_topology_memory(const struct sched_topology *t)
 {
-    hwloc_bitmap_t set = hwloc_bitmap_dup(hwloc_topology_get_allowed_cpuset(t->tree)), bound = hwloc_bitmap_alloc();
-    check(set && bound);
-    if (t->this_machine && !hwloc_get_cpubind(t->tree, bound, HWLOC_CPUBIND_PROCESS) &&
-        hwloc_bitmap_intersects(set, bound)) {
-        hwloc_bitmap_and(set, set, bound);
+    const struct sched_facts *f = &t->facts;
+    bool limited = f->memory_limit_bytes && (!f->memory_bytes || f->memory_limit_bytes < f->memory_bytes);
+    return limited ? f->memory_limit_bytes : f->memory_bytes;
+}
+
+const struct sched_pci *sched_topology_pci(const struct sched_topology *t, const char *address)
+{
+    for (uint32_t i = 0; i < t->pci_count; i++)
+        if (!strcasecmp(t->pci[i].address, address)) return &t->pci[i];
+    return NULL;
+}
+
+uint32_t sched_cpus_count(const struct sched_cpus *s)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < SCHED_MAX_CPUS / 64; i++) count += (uint32_t)__builtin_popcountll(s->bits[i]);
+    return count;
+}
+
+uint32_t sched_cpus_at(const struct sched_cpus *s, uint32_t at)
+{
+    for (uint32_t i = 0; i < SCHED_MAX_CPUS; i++)
+        if (sched_cpus_has(s, i) && at-- == 0) return i;
+    return UINT32_MAX;
+}
+
+void sched_cpus_text(const struct sched_cpus *s, char *out, size_t size)
+{
+    check(size > 0);
+    size_t used = 0;
+    out[0] = 0;
+    for (uint32_t i = 0; i < SCHED_MAX_CPUS; i++) {
+        if (!sched_cpus_has(s, i)) continue;
+        uint32_t last = i;
+        while (sched_cpus_has(s, last + 1)) last++;
+        char part[32];
+        int n = snprintf(part, sizeof part, last > i ? "%s%u-%u" : "%s%u", used ? "," : "", i, last);
+        if (used + (size_t)n >= size) return;
+        memcpy(out + used, part, (size_t)n + 1);
+        used += (size_t)n;
+        i = last;
     }
-    hwloc_bitmap_free(bound);
-    return set;
-}
-
-static uint32_t count_of(const struct sched_topology *t, hwloc_obj_type_t type)
-{
-    int n = hwloc_get_nbobjs_by_type(t->tree, type);
-    return n > 0 ? (uint32_t)n : 0;
-}
-
-static uint64_t cache_bytes(const struct sched_topology *t, hwloc_obj_type_t type)
-{
-    hwloc_obj_t cache = hwloc_get_obj_by_type(t->tree, type, 0);
-    return cache && cache->attr ? cache->attr->cache.size : 0;
-}
-
-// cgroup's "quota period" in microseconds, or "max period": whole cpus, rounded up; 0 for no limit.
-static uint32_t quota_of(const char *path)
-{
-    unsigned long long quota, period;
-    FILE *f = fopen(path, "re");
-    if (!f) return 0;
-    int got = fscanf(f, "%llu %llu", &quota, &period);
-    fclose(f);
-    return got == 2 && period && quota ? (uint32_t)((quota + period - 1) / period) : 0;
-}
-
-static void copy_model(const struct sched_topology *t, char *to, size_t size)
-{
-    hwloc_obj_t package = hwloc_get_obj_by_type(t->tree, HWLOC_OBJ_PACKAGE, 0);
-    hwloc_obj_t from = package ? package : hwloc_get_root_obj(t->tree);
-    const char *model = hwloc_obj_get_info_by_name(from, "CPUModel");
-    snprintf(to, size, "%s", model ? model : "");
-}
-
-void sched_topology_facts(const struct sched_topology *t, struct sched_facts *out)
-{
-    *out = (struct sched_facts){.packages = count_of(t, HWLOC_OBJ_PACKAGE), .cores = count_of(t, HWLOC_OBJ_CORE)};
-    out->cpus = count_of(t, HWLOC_OBJ_PU);
-    out->nodes = count_of(t, HWLOC_OBJ_NUMANODE);
-    out->l1d_bytes = cache_bytes(t, HWLOC_OBJ_L1CACHE);
-    out->l2_bytes = cache_bytes(t, HWLOC_OBJ_L2CACHE);
-    out->l3_bytes = cache_bytes(t, HWLOC_OBJ_L3CACHE);
-    out->memory_bytes = hwloc_get_root_obj(t->tree)->total_memory;
-    copy_model(t, out->model, sizeof out->model);
-    hwloc_bitmap_t usable = usable_set(t);
-    int weight = hwloc_bitmap_weight(usable);
-    hwloc_bitmap_free(usable);
-    out->cpus_usable = weight > 0 ? (uint32_t)weight : out->cpus;
-    if (t->this_machine) out->cpus_quota = quota_of("/sys/fs/cgroup/cpu.max");
-}
-
-static uint32_t logical_of(hwloc_obj_t of, const struct sched_topology *t, hwloc_obj_type_t type)
-{
-    hwloc_obj_t above = hwloc_get_ancestor_obj_by_type(t->tree, type, of);
-    return above ? above->logical_index : of->logical_index;
-}
-
-static uint32_t node_of(const struct sched_topology *t, hwloc_obj_t pu)
-{
-    hwloc_obj_t node = NULL;
-    while ((node = hwloc_get_next_obj_by_type(t->tree, HWLOC_OBJ_NUMANODE, node)) != NULL) {
-        if (hwloc_bitmap_isset(node->cpuset, pu->os_index)) return node->logical_index;
-    }
-    return 0;
-}
-
-uint32_t sched_topology_cpus(const struct sched_topology *t, struct sched_cpu *out, uint32_t capacity)
-{
-    hwloc_bitmap_t usable = usable_set(t);
-    uint32_t found = 0;
-    bool more = true;
-    for (uint32_t sibling = 0; more; sibling++) {  // the first cpu of each core, then the second of each ...
-        more = false;
-        uint32_t last_core = UINT32_MAX, at = 0;
-        for (uint32_t i = 0; i < count_of(t, HWLOC_OBJ_PU); i++) {
-            hwloc_obj_t pu = hwloc_get_obj_by_type(t->tree, HWLOC_OBJ_PU, i);
-            if (!hwloc_bitmap_isset(usable, pu->os_index)) continue;
-            uint32_t core = logical_of(pu, t, HWLOC_OBJ_CORE);
-            at = core == last_core ? at + 1 : 0;
-            last_core = core;
-            more |= at > sibling;
-            if (at != sibling) continue;
-            if (found < capacity) {
-                hwloc_obj_t package = hwloc_get_ancestor_obj_by_type(t->tree, HWLOC_OBJ_PACKAGE, pu);
-                out[found] =
-                    (struct sched_cpu){pu->os_index, core, package ? package->logical_index : 0, node_of(t, pu)};
-            }
-            found++;
-        }
-    }
-    hwloc_bitmap_free(usable);
-    return found;
 }

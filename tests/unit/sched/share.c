@@ -21,23 +21,21 @@ static void facts_of_a_synthetic_machine(void **state)
     (void)state;
     struct sched_topology *t =
         synthetic("package:2 [numa] l3:1(size=32MiB) l2:4(size=2MiB) l1d:1(size=48KiB) core:1 pu:2");
-    struct sched_facts f;
-    sched_topology_facts(t, &f);
+    const struct sched_facts f = t->facts;
     assert_int_equal(f.packages, 2);
     assert_int_equal(f.nodes, 2);
     assert_int_equal(f.cores, 8);
     assert_int_equal(f.cpus, 16);
     assert_int_equal(f.cpus_usable, 16);
     assert_true(f.l3_bytes == 32u << 20 && f.l2_bytes == 2u << 20 && f.l1d_bytes == 48u << 10);
-    struct sched_cpu cpus[16];
-    assert_int_equal(sched_topology_cpus(t, cpus, 16), 16);
+    const struct sched_cpu *cpus = t->cpus;
+    assert_int_equal(t->cpus_count, 16);
     for (uint32_t i = 0; i < 16; i++) {  // one of each core first, packages together
         assert_int_equal(cpus[i].core, i % 8);
         assert_int_equal(cpus[i].os_index, i % 8 * 2 + i / 8);
         assert_int_equal(cpus[i].package, i % 8 / 4);
         assert_int_equal(cpus[i].node, i % 8 / 4);
     }
-    assert_int_equal(sched_topology_cpus(t, cpus, 3), 16);
     sched_topology_close(t);
 }
 
@@ -99,19 +97,18 @@ static void bad_descriptions_are_refused(void **state)
     struct sched_topology *t;
     assert_int_equal(sched_topology_open_synthetic("nothing like it", &t), CORE_ERR_MALFORMED);
     assert_null(t);
-    assert_int_equal(sched_topology_open_xml("<topology", sizeof "<topology", &t), CORE_ERR_MALFORMED);
-    assert_int_equal(sched_topology_open_xml("x", 1, &t), CORE_ERR_MALFORMED);
+    assert_int_equal(sched_topology_open_xml("<topology", sizeof "<topology", &t, NULL), CORE_ERR_TRUNCATED);
+    assert_int_equal(sched_topology_open_xml("x", 1, &t, NULL), CORE_ERR_MALFORMED);
 }
 
 static void this_machine_is_read_and_bound(void **state)
 {
     (void)state;
     struct sched_topology *t;
-    struct sched_facts f;
     struct sched_share s;
     cpu_set_t set;
     assert_int_equal(sched_topology_open(&t), CORE_ERR_OK);
-    sched_topology_facts(t, &f);
+    const struct sched_facts f = t->facts;
     assert_true(f.cpus >= 1 && f.cpus_usable >= 1 && f.cpus_usable <= f.cpus && f.memory_bytes > 0);
     sched_share_plan(t, 0, 1, 1, &s);
     assert_int_equal(s.threads, 1);
