@@ -4,11 +4,13 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "core/check.h"
 #include "hip/device.h"
-#include "sched/share.h"
+#include "sched/placement.h"
 
 enum { MAX_SAMPLES = 256, LEAST_SAMPLES = 5 };
 
@@ -66,6 +68,17 @@ bool bench_wants(const struct bench *b, const char *part)
     return b->word_count == 0;
 }
 
+bool bench_wants_of(const struct bench *b, const char *kind, const char *part)
+{
+    bool named = false;
+    for (size_t i = 0; i < b->word_count; i++) {
+        if (!strcmp(b->words[i], part)) return true;
+        const char *at = strstr(kind, b->words[i]);
+        if (at && (at == kind || at[-1] == ' ') && strchr(" ", at[strlen(b->words[i])])) named = true;
+    }
+    return !named;
+}
+
 void bench_say(struct bench *b, const char *format, ...)
 {
     if (b->quiet) return;
@@ -97,26 +110,67 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static struct bench_time summary(double *samples, unsigned count)
+// The median and the distance between the quartiles over it.
+static void summary(double *samples, uint32_t count, double *median, double *spread)
 {
     qsort(samples, count, sizeof *samples, ascending);
-    double median = samples[count / 2];
-    return (struct bench_time){median, (samples[count * 3 / 4] - samples[count / 4]) / median};
+    *median = samples[count / 2];
+    *spread = (samples[count * 3 / 4] - samples[count / 4]) / *median;
 }
 
-void bench_measure(struct bench *b, bench_work *ours, void *our_context, bench_work *peer, void *peer_context,
-                   struct bench_time *our_time, struct bench_time *peer_time)
+void bench_summary(double *const *samples, uint32_t count, uint32_t turns, struct bench_time *times)
 {
-    double mine[MAX_SAMPLES], theirs[MAX_SAMPLES];
-    unsigned my_repeat = repeats(ours, our_context), peer_repeat = peer ? repeats(peer, peer_context) : 0, n = 0;
-    double end = bench_now() + b->seconds * (peer ? 2 : 1);
-    while (n < MAX_SAMPLES && (n < LEAST_SAMPLES || bench_now() < end)) {
-        mine[n] = once(ours, our_context, my_repeat);
-        if (peer) theirs[n] = once(peer, peer_context, peer_repeat);
-        n++;
+    double ratios[MAX_SAMPLES];
+    check(turns > 0 && turns <= MAX_SAMPLES);
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t k = 0; k < turns; k++) ratios[k] = samples[i][k] / samples[0][k];
+        summary(ratios, turns, &times[i].ratio, &times[i].ratio_spread);
     }
-    *our_time = summary(mine, n);
-    if (peer) *peer_time = summary(theirs, n);
+    for (uint32_t i = 0; i < count; i++) summary(samples[i], turns, &times[i].median, &times[i].spread);
+}
+
+void bench_measure(struct bench *b, bench_work *const *works, void *const *contexts, uint32_t count,
+                   struct bench_time *times)
+{
+    double taken[BENCH_TURNS_MAX][MAX_SAMPLES], *samples[BENCH_TURNS_MAX];
+    unsigned repeat[BENCH_TURNS_MAX];
+    uint32_t turns = 0;
+    check(count > 0 && count <= BENCH_TURNS_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        samples[i] = taken[i];
+        repeat[i] = repeats(works[i], contexts[i]);
+    }
+    double end = bench_now() + b->seconds * count;
+    for (; turns < MAX_SAMPLES && (turns < LEAST_SAMPLES || bench_now() < end); turns++) {
+        for (uint32_t i = 0; i < count; i++) taken[i][turns] = once(works[i], contexts[i], repeat[i]);
+    }
+    bench_summary(samples, count, turns, times);
+}
+
+int bench_apart(struct bench *b, int (*run)(struct bench *b, void *context), void *context)
+{
+    int ends[2];
+    fflush(stdout);
+    check(pipe(ends) == 0);
+    pid_t pid = fork();
+    check(pid >= 0);
+    if (pid == 0) {
+        if (b->rows) b->rows = json_array();
+        int status = run(b, context);
+        if (b->rows && json_dumpfd(b->rows, ends[1], JSON_COMPACT | JSON_REAL_PRECISION(6))) status = 1;
+        fflush(stdout);
+        _exit(status);
+    }
+    close(ends[1]);
+    json_t *rows = b->rows ? json_loadfd(ends[0], 0, NULL) : NULL;
+    if (rows) {
+        check(json_array_extend(b->rows, rows) == 0);
+        json_decref(rows);
+    }
+    close(ends[0]);
+    int status = 0;
+    check(waitpid(pid, &status, 0) == pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 }
 
 void bench_hardware(char *line, size_t size)
@@ -124,7 +178,7 @@ void bench_hardware(char *line, size_t size)
     struct sched_topology *t;
     struct sched_facts f = {0};
     if (sched_topology_open(&t) == CORE_ERR_OK) {
-        sched_topology_facts(t, &f);
+        f = t->facts;
         sched_topology_close(t);
     }
     struct hip_device *d;
@@ -140,6 +194,8 @@ void bench_hardware(char *line, size_t size)
 
 static double ratio_of(const struct bench_row *row)
 {
+    if (row->ratio > 0) return row->ratio;
+    if (!row->beside || !(row->beside_value > 0) || !(row->value > 0)) return 0;
     return row->less_is_better ? row->beside_value / row->value : row->value / row->beside_value;
 }
 
@@ -160,7 +216,8 @@ static json_t *row_json(const struct bench_row *row)
     if (row->beside) {
         bad |= json_object_set_new(o, "beside", json_string(row->beside));
         bad |= json_object_set_new(o, "beside_value", json_real(row->beside_value));
-        if (row->beside_value > 0 && row->value > 0) bad |= json_object_set_new(o, "ratio", json_real(ratio_of(row)));
+        if (ratio_of(row) > 0) bad |= json_object_set_new(o, "ratio", json_real(ratio_of(row)));
+        if (row->ratio_spread > 0) bad |= json_object_set_new(o, "ratio_spread", json_real(row->ratio_spread));
     }
     if (row->peer_note) bad |= json_object_set_new(o, "beside_note", json_string(row->peer_note));
     check(!bad);
@@ -177,21 +234,29 @@ static void print_markdown(const struct bench_row *row)
     if (row->beside && row->beside_value > 0) printf(" %.4g", row->beside_value);
     if (row->peer_note) printf("%s%s", row->beside ? "; " : "", row->peer_note);
     printf(" | ");
-    if (row->beside && row->beside_value > 0 && row->value > 0) printf("%.3g", ratio_of(row));
+    if (ratio_of(row) > 0) printf("%.3g", ratio_of(row));
+    if (row->ratio_spread > 0) printf(" +-%.0f %%", 100 * row->ratio_spread);
     printf(" |\n");
 }
 
+// The ratio first, then its spread (the value's where there is no peer), what it is, ours and theirs.
 static void print_text(const struct bench_row *row)
 {
-    printf("%-44s %10.4g %-10s ", row->name, row->value, row->unit);
-    if (row->runs)
-        printf("%.4g to %.4g, %u run%s", row->lowest, row->highest, row->runs, row->runs == 1 ? "" : "s");
+    double ratio = ratio_of(row), spread = row->ratio_spread > 0 ? row->ratio_spread : row->spread;
+    if (ratio > 0)
+        printf("%6.3g ", ratio);
     else
-        printf("+-%4.1f %%", 100 * row->spread);
-    if (row->note) printf("; %s", row->note);
-    if (row->beside && row->beside_value > 0 && row->value > 0)
-        printf("   %s %.4g, ratio %.3g", row->beside, row->beside_value, ratio_of(row));
-    if (row->peer_note) printf("   %s: %s", row->beside ? row->beside : "peer", row->peer_note);
+        printf("%6s ", "");
+    if (row->runs)
+        printf("%5s", "");
+    else
+        printf("%4.0f%%", 100 * spread);
+    printf(" %-40s %6.4g %s", row->name, row->value, row->unit);
+    if (row->beside && row->beside_value > 0) printf("  %.4g %s", row->beside_value, row->beside);
+    if (row->runs)
+        printf("\n%12s %.4g to %.4g, %u run%s", "", row->lowest, row->highest, row->runs, row->runs == 1 ? "" : "s");
+    if (row->note) printf("\n%12s %s", "", row->note);
+    if (row->peer_note) printf("\n%12s %s: %s", "", row->beside ? row->beside : "peer", row->peer_note);
     putchar('\n');
 }
 
@@ -208,19 +273,27 @@ void bench_report(struct bench *b, const struct bench_row *row)
     fflush(stdout);
 }
 
+// Threads on as many cpus, cores before their second threads; unbound where there are fewer.
+static void bench_place(uint32_t threads, const struct sched_topology *t, struct sched_lane *lane)
+{
+    *lane = (struct sched_lane){.threads = threads, .each_to_one = true};
+    for (uint32_t i = 0; threads <= t->cpus_count && i < threads; i++) sched_cpus_add(&lane->cpus, t->cpus[i].os_index);
+}
+
 void bench_device(uint32_t threads, struct hip_device **device, struct hip_stream **stream)
 {
-    static struct sched_share share;  // outlives the device's threads, which read it as they start
-    struct sched_topology *t;
-    struct hip_options options = {.threads = threads, .bind = sched_share_bind_callback, .bind_context = &share};
+    // They outlive the device's threads, which read them as they start.
+    static struct sched_topology *topology;
+    static struct sched_lane lane;
+    static struct sched_lane_binding binding = {.lane = &lane};
+    struct hip_options options = {.threads = threads, .bind = sched_lane_bind_callback, .bind_context = &binding};
     cpu_set_t all;
     memset(&all, 0xff, sizeof all);
     (void)sched_setaffinity(0, sizeof all, &all);  // an earlier call bound this thread
-    check(sched_topology_open(&t) == CORE_ERR_OK);
-    sched_share_plan(t, 0, 1, threads, &share);
-    sched_topology_close(t);
-    if (share.threads < threads) share.bound = false;
-    sched_share_bind_callback(&share, 0);
+    if (!topology) check(sched_topology_open(&topology) == CORE_ERR_OK);
+    binding.topology = topology;
+    bench_place(threads, topology, &lane);
+    sched_lane_bind_callback(&binding, 0);
     check(hip_device_open("cpu", &options, device) == CORE_ERR_OK);
     check(hip_stream_open(*device, stream) == CORE_ERR_OK);
 }
