@@ -22,6 +22,9 @@ struct bench_row {
     double spread;       // distance between the quartiles over the median
     const char *beside;  // the peer's name, or NULL
     double beside_value;
+    // Of pairs measured in turns: the ratio's median, and the distance between its quartiles over it. 0: the values'
+    // quotient says it.
+    double ratio, ratio_spread;
     // Where single runs are counted rather than samples: how many, and the lowest and highest of them.
     uint32_t runs;  // 0: not said
     double lowest, highest;
@@ -47,19 +50,30 @@ bool bench_with_peers(const struct bench *b);   // --with-peers: other people's 
 bool bench_table(const struct bench *b);        // --table: Markdown
 // Whether this part of the benchmark is to be measured: it was named, or none was.
 bool bench_wants(const struct bench *b, const char *part);
+// The same of a part that is one of a kind: it was named, or none of its kind ("avx512 avx2") was.
+bool bench_wants_of(const struct bench *b, const char *kind, const char *part);
 
-// Seconds of one call.
+// Seconds of one call, over all samples: the median, and the distance between the quartiles over it. `ratio` is this
+// one's time over the first's in the same turn, likewise; of the first itself 1.
 struct bench_time {
-    double median;
-    double spread;
+    double median, spread;
+    double ratio, ratio_spread;
 };
+
+enum { BENCH_TURNS_MAX = 4 };  // programs that are measured in turns
 
 typedef void bench_work(void *context);
 
-// Calls `ours` and, where given, `peer` in turns until the time for one measurement is spent on each, so that both see
-// the same machine. Each sample is repeated until it takes at least a millisecond; the first, cold one is dropped.
-void bench_measure(struct bench *b, bench_work *ours, void *our_context, bench_work *peer, void *peer_context,
-                   struct bench_time *our_time, struct bench_time *peer_time);
+// Calls `count` programs in turns until the time for one measurement is spent on each, so that all see the same
+// machine. Each sample is repeated until it takes at least a millisecond; the first, cold one is dropped.
+void bench_measure(struct bench *b, bench_work *const *works, void *const *contexts, uint32_t count,
+                   struct bench_time *times);
+// What bench_measure gives, of samples that were taken elsewhere: samples[i][turn] is program i's. They are sorted.
+void bench_summary(double *const *samples, uint32_t count, uint32_t turns, struct bench_time *times);
+
+// Runs it in a process of its own and keeps its rows: for what a process can choose only once, as libraries choose
+// their instruction set when they are opened. Returns its exit status.
+int bench_apart(struct bench *b, int (*run)(struct bench *b, void *context), void *context);
 
 double bench_now(void);  // seconds, monotonic
 

@@ -41,10 +41,10 @@ struct entry {
 };
 
 static const struct entry table[] = {
-    {"gemm", bench_gemm, true, NULL},
+    {"gemm", bench_gemm, true, BENCH_GEMM_PARTS},
     {"kernels", bench_kernels, true, NULL},
 #if HAS_STEP
-    {"step", bench_step, true, NULL},
+    {"step", bench_step, true, BENCH_STEP_PARTS},
 #endif
 #if HAS_LEARN
     {"learn", bench_learn, false, NULL},
@@ -157,6 +157,7 @@ int bench_main(int argc, char **argv)
         b.rows = json_array();
     else
         printf("%s\n", hardware);
+    if (!b.table && !json) printf("%6s %5s %-40s %s\n", "ratio", "+-", "what", "here, and beside it");
     if (b.table && !json) printf("\n| figure | here | beside it | ratio |\n|---|---|---|---|\n");
     status = 0;
     for (size_t i = 0; i < ENTRIES; i++) {

@@ -1,80 +1,92 @@
 #include "bench/gemm.h"
 
-#include <dlfcn.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/blas.h"
 #include "core/check.h"
 #include "hip/device.h"
+#include "learn/config.h"
+#include "learn/model.h"
+
+enum { SHAPES_MAX = 96, THREADS_MAX = 2 };
 
 struct shape {
-    const char *what;
+    const char *part;  // of BENCH_GEMM_SHAPES
+    char what[24];
     uint32_t m, n, k;
     bool ta, tb;
 };
 
-// y = x W^T (nt), dx = dy W (nn), dW = dy^T x (tn) of each layer; small: 12 x 64 tokens, baby: 64 x 256.
-static const struct shape shapes[] = {
-    {"square", 512, 512, 512, false, false},          {"square", 1024, 1024, 1024, false, false},
-    {"square", 2048, 2048, 2048, false, false},       {"small qkv", 768, 384, 128, false, true},
-    {"small qkv", 768, 128, 384, false, false},       {"small qkv", 384, 128, 768, true, false},
-    {"small out", 768, 128, 128, false, true},        {"small out", 768, 128, 128, false, false},
-    {"small out", 128, 128, 768, true, false},        {"small gate+up", 768, 688, 128, false, true},
-    {"small gate+up", 768, 128, 688, false, false},   {"small gate+up", 688, 128, 768, true, false},
-    {"small down", 768, 128, 344, false, true},       {"small down", 768, 344, 128, false, false},
-    {"small down", 128, 344, 768, true, false},       {"small head", 768, 256, 128, false, true},
-    {"small head", 768, 128, 256, false, false},      {"small head", 256, 128, 768, true, false},
-    {"baby qkv", 16384, 1152, 384, false, true},      {"baby qkv", 16384, 384, 1152, false, false},
-    {"baby qkv", 1152, 384, 16384, true, false},      {"baby out", 16384, 384, 384, false, true},
-    {"baby out", 384, 384, 16384, true, false},       {"baby gate+up", 16384, 2048, 384, false, true},
-    {"baby gate+up", 16384, 384, 2048, false, false}, {"baby gate+up", 2048, 384, 16384, true, false},
-    {"baby down", 16384, 384, 1024, false, true},     {"baby down", 16384, 1024, 384, false, false},
-    {"baby down", 384, 1024, 16384, true, false},     {"baby head", 16384, 256, 384, false, true},
-    {"baby head", 256, 384, 16384, true, false},
+struct shapes {
+    struct shape all[SHAPES_MAX];
+    uint32_t count;
 };
 
-typedef void sgemm_function(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
-                            const float *b, int ldb, float beta, float *c, int ldc);
-
-struct openblas {
-    void *library;
-    char name[48];  // with the kernels that it chose
-    sgemm_function *sgemm;
-    void (*set_threads)(int n);
+// The worst ratio to one library.
+struct worst {
+    double ratio;
+    char what[96];
 };
 
 struct product {
-    const struct openblas *blas;
+    const struct blas *blas;
     struct hip_stream *stream;
     struct hip_gemm args;
     float *their_c;
 };
 
-static struct openblas openblas_open(struct bench *b)
+struct stand {
+    enum hip_isa isa;
+    uint32_t threads;
+    struct blas blas[BLAS_MAX];
+    uint32_t blas_count;
+    struct worst worst[BLAS_MAX];
+    struct hip_device *device;
+    struct hip_stream *stream;
+};
+
+static void add_shape(struct shapes *s, const char *part, const char *what, uint32_t m, uint32_t n, uint32_t k, bool ta,
+                      bool tb)
 {
-    // An OpenBLAS older than the CPU falls back to its slowest kernels: tell it which ones the machine can run.
-    const char *core = hip_isa_available(HIP_ISA_AVX512) ? "SkylakeX"
-                       : hip_isa_available(HIP_ISA_AVX2) ? "Haswell"
-                                                         : NULL;
-    if (core) (void)setenv("OPENBLAS_CORETYPE", core, 0);
-    struct openblas o = {.library = dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL), .name = "OpenBLAS"};
-    if (o.library) {
-        char *(*core_name)(void);
-        void *sgemm = dlsym(o.library, "cblas_sgemm"), *threads = dlsym(o.library, "openblas_set_num_threads");
-        void *name = dlsym(o.library, "openblas_get_corename");
-        memcpy(&o.sgemm, &sgemm, sizeof sgemm);
-        memcpy(&o.set_threads, &threads, sizeof threads);
-        memcpy(&core_name, &name, sizeof name);
-        if (core_name) snprintf(o.name, sizeof o.name, "OpenBLAS %.32s", core_name());
+    check(s->count < SHAPES_MAX);
+    struct shape *shape = &s->all[s->count++];
+    *shape = (struct shape){.part = part, .m = m, .n = n, .k = k, .ta = ta, .tb = tb};
+    snprintf(shape->what, sizeof shape->what, "%s", what);
+}
+
+// y = x W^T, dx = dy W and dW = dy^T x of a layer from `in` to `out`.
+static void add_layer(struct shapes *s, const char *part, const char *preset, const char *layer, uint32_t rows,
+                      uint32_t in, uint32_t out)
+{
+    char what[24];
+    snprintf(what, sizeof what, "%s %s", preset, layer);
+    add_shape(s, part, what, rows, out, in, false, true);
+    add_shape(s, part, what, rows, in, out, false, false);
+    add_shape(s, part, what, out, in, rows, true, false);
+}
+
+static void add_preset(struct shapes *s, const char *part, const struct model_config *c, uint32_t rows)
+{
+    add_layer(s, part, c->name, "qkv", rows, c->width, 3 * c->width);
+    add_layer(s, part, c->name, "out", rows, c->width, c->width);
+    add_layer(s, part, c->name, "gate+up", rows, c->width, 2 * c->inner);
+    add_layer(s, part, c->name, "down", rows, c->inner, c->width);
+    add_layer(s, part, c->name, "head", rows, c->width, c->vocab);
+}
+
+static void all_shapes(struct shapes *s)
+{
+    static const char *const presets[] = {"small", "baby"};
+    s->count = 0;
+    for (uint32_t side = 512; side <= 2048; side *= 2)
+        add_shape(s, "squares", "square", side, side, side, false, false);
+    for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
+        const struct model_config *c = config_preset(presets[i]);
+        add_preset(s, presets[i], c, c->batch * c->context);
+        if (c->batch * c->context > MODEL_PASS_ROWS) add_preset(s, "pass", c, MODEL_PASS_ROWS);
     }
-    if (!o.sgemm || !o.set_threads) {
-        o.sgemm = NULL;
-        bench_say(b,
-                  "NO YARDSTICK: libopenblas.so.0 is not here (apt-get install libopenblas0); our figures stand alone");
-    }
-    if (o.sgemm) o.set_threads(2);  // its threads are made here, before this one is bound: they would inherit that
-    return o;
 }
 
 static void ours(void *context)
@@ -85,11 +97,8 @@ static void ours(void *context)
 
 static void theirs(void *context)
 {
-    enum { ROW_MAJOR = 101, AS_IT_IS = 111, TRANSPOSED = 112 };
     struct product *p = context;
-    const struct hip_gemm *g = &p->args;
-    p->blas->sgemm(ROW_MAJOR, g->transpose_a ? TRANSPOSED : AS_IT_IS, g->transpose_b ? TRANSPOSED : AS_IT_IS, (int)g->m,
-                   (int)g->n, (int)g->k, 1, g->a, (int)g->lda, g->b, (int)g->ldb, 0, p->their_c, (int)g->ldc);
+    blas_product(p->blas, &p->args, p->their_c);
 }
 
 // Both results are the same product: a benchmark of a wrong one would be worth nothing.
@@ -101,56 +110,86 @@ static void compare(const struct product *p)
     }
 }
 
-static double one_shape(struct bench *b, const struct openblas *blas, struct hip_device *d, struct hip_stream *s,
-                        const struct shape *shape, uint32_t threads)
+static void report(struct bench *b, struct stand *s, const struct shape *shape, const struct bench_time *times)
 {
-    size_t m = shape->m, n = shape->n, k = shape->k;
-    struct product p = {.blas = blas, .stream = s, .their_c = bench_floats(d, m * n)};
-    p.args = (struct hip_gemm){
-        .m = shape->m, .n = shape->n, .k = shape->k, .transpose_a = shape->ta, .transpose_b = shape->tb};
-    float *a = bench_floats(d, m * k), *right = bench_floats(d, k * n), *c = bench_floats(d, m * n);
-    p.args.a = a, p.args.b = right, p.args.c = c;
-    p.args.lda = shape->ta ? m : k, p.args.ldb = shape->tb ? k : n, p.args.ldc = n;
-    struct bench_time mine, other = {0};
-    bench_measure(b, ours, &p, blas->sgemm ? theirs : NULL, &p, &mine, &other);
-    if (blas->sgemm) compare(&p);
-    double flops = 2.0 * (double)m * (double)n * (double)k * 1e-9;
-    struct bench_row row = {.value = flops / mine.median, .unit = "GFLOP/s", .spread = mine.spread};
-    snprintf(row.name, sizeof row.name, "gemm %zux%zux%zu %c%c %s, %u thread%s", m, n, k, shape->ta ? 't' : 'n',
-             shape->tb ? 't' : 'n', shape->what, threads, threads > 1 ? "s" : "");
-    if (blas->sgemm) row.beside = blas->name, row.beside_value = flops / other.median;
-    bench_report(b, &row);
-    hip_free(d, a), hip_free(d, right), hip_free(d, c), hip_free(d, p.their_c);
-    return blas->sgemm ? other.median / mine.median : 0;
+    double flops = 2.0 * shape->m * shape->n * shape->k * 1e-9;
+    struct bench_row row = {.value = flops / times[0].median, .unit = "GF/s", .spread = times[0].spread};
+    snprintf(row.name, sizeof row.name, "%ux%ux%u %c%c %s, %ut %s", shape->m, shape->n, shape->k, shape->ta ? 't' : 'n',
+             shape->tb ? 't' : 'n', shape->what, s->threads, hip_isa_name(s->isa));
+    for (uint32_t i = 0; i < s->blas_count; i++) {
+        row.beside = s->blas[i].name, row.beside_value = flops / times[i + 1].median;
+        row.ratio = times[i + 1].ratio, row.ratio_spread = times[i + 1].ratio_spread;
+        bench_report(b, &row);
+        if (s->worst[i].ratio > 0 && s->worst[i].ratio <= row.ratio) continue;
+        s->worst[i].ratio = row.ratio;
+        memcpy(s->worst[i].what, row.name, sizeof s->worst[i].what);
+    }
+    if (!s->blas_count) bench_report(b, &row);
 }
 
-static int on_threads(struct bench *b, const struct openblas *blas, uint32_t threads)
+static void one_shape(struct bench *b, struct stand *s, const struct shape *shape)
 {
-    struct hip_device *d;
-    struct hip_stream *s;
-    double square = 9, preset = 9, small = 9;
-    bench_device(threads, &d, &s);
-    if (blas->sgemm) blas->set_threads((int)threads);
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
-        double ratio = one_shape(b, blas, d, s, shapes + i, threads);
-        double *worst = shapes[i].what[0] == 's' && shapes[i].what[1] == 'q' ? &square : &preset;
-        if (ratio < *worst) *worst = ratio;
-        if (shapes[i].what[0] == 's' && shapes[i].what[1] == 'm' && ratio < small) small = ratio;
+    size_t m = shape->m, n = shape->n, k = shape->k;
+    struct product p[BLAS_MAX + 1] = {{.stream = s->stream, .their_c = bench_floats(s->device, m * n)}};
+    float *a = bench_floats(s->device, m * k), *right = bench_floats(s->device, k * n);
+    p[0].args = (struct hip_gemm){.m = shape->m,
+                                  .n = shape->n,
+                                  .k = shape->k,
+                                  .transpose_a = shape->ta,
+                                  .transpose_b = shape->tb,
+                                  .a = a,
+                                  .b = right,
+                                  .c = bench_floats(s->device, m * n),
+                                  .lda = shape->ta ? m : k,
+                                  .ldb = shape->tb ? k : n,
+                                  .ldc = n};
+    bench_work *works[BLAS_MAX + 1] = {ours};
+    void *contexts[BLAS_MAX + 1] = {&p[0]};
+    for (uint32_t i = 0; i < s->blas_count; i++) {
+        p[i + 1] = p[0];
+        p[i + 1].blas = &s->blas[i];
+        works[i + 1] = theirs;
+        contexts[i + 1] = &p[i + 1];
     }
-    if (blas->sgemm) {
-        bench_say(b, "%u thread(s), worst ratio to OpenBLAS: squares %.2f, preset shapes %.2f (small's %.2f)", threads,
-                  square, preset, small);
+    struct bench_time times[BLAS_MAX + 1];
+    bench_measure(b, works, contexts, s->blas_count + 1, times);
+    if (s->blas_count) compare(&p[0]);
+    report(b, s, shape, times);
+    hip_free(s->device, a), hip_free(s->device, right);
+    hip_free(s->device, p[0].args.c), hip_free(s->device, p[0].their_c);
+}
+
+// In a process of its own: one instruction set, one number of threads.
+static int on_threads(struct bench *b, void *context)
+{
+    struct stand *s = context;
+    static struct shapes shapes;
+    (void)setenv("MYCEL_ISA", hip_isa_name(s->isa), 1);
+    s->blas_count = blas_open(b, s->isa, s->threads, s->blas);
+    bench_device(s->threads, &s->device, &s->stream);
+    all_shapes(&shapes);
+    for (uint32_t i = 0; i < shapes.count; i++) {
+        if (bench_wants_of(b, BENCH_GEMM_SHAPES, shapes.all[i].part)) one_shape(b, s, &shapes.all[i]);
     }
-    hip_stream_close(s);
-    hip_device_close(d);
+    for (uint32_t i = 0; i < s->blas_count; i++)
+        bench_say(b, "worst beside %s: %.3f, %s", s->blas[i].name, s->worst[i].ratio, s->worst[i].what);
+    hip_stream_close(s->stream);
+    hip_device_close(s->device);
     return 0;
 }
 
 int bench_gemm(struct bench *b)
 {
-    struct openblas blas = openblas_open(b);
-    uint32_t only = bench_threads(b);
-    int status = only ? on_threads(b, &blas, only) : on_threads(b, &blas, 1) | on_threads(b, &blas, 2);
-    if (blas.library) dlclose(blas.library);
+    static const enum hip_isa sets[] = {HIP_ISA_AVX512, HIP_ISA_AVX2, HIP_ISA_NEON};
+    uint32_t given = bench_threads(b), from = given ? given : 1, to = given ? given : THREADS_MAX;
+    int status = 0;
+    for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
+        if (!bench_wants_of(b, BENCH_GEMM_SETS, hip_isa_name(sets[i])) || !hip_isa_available(sets[i])) continue;
+        for (uint32_t threads = from; threads <= to; threads++) {
+            struct stand s = {.isa = sets[i], .threads = threads};
+            int got = bench_apart(b, on_threads, &s);
+            if (got) status = got;
+        }
+    }
     return status;
 }

@@ -74,3 +74,19 @@ bool peers_build_go(const char *name, char path[PEERS_PATH_MAX], char *why, size
         snprintf(why, why_size, "%s is left out: it doesn't build; see %.*s", name, 200, log);
     return false;
 }
+
+void peers_folder(char path[PEERS_PATH_MAX])
+{
+    char root[PEERS_PATH_MAX] = ".";
+    const char *given = getenv("MYCEL_BENCH_PEERS");
+    if (!given && !find_root("compute.sh", root)) root[0] = '\0';
+    snprintf(path, PEERS_PATH_MAX, "%.*s%s", PEERS_PATH_MAX - 16, given ? given : root, given ? "" : "/.cache/bench");
+}
+
+bool peers_script(const char *name, char path[PEERS_PATH_MAX])
+{
+    char root[PEERS_PATH_MAX];
+    if (!find_root(name, root)) return false;
+    snprintf(path, PEERS_PATH_MAX, "%.*s/bench/peers/%s", PEERS_PATH_MAX - 64, root, name);
+    return true;
+}

@@ -5,6 +5,8 @@
 
 #include "bench/bench.h"
 
+#define BENCH_STEP_PARTS "small baby"
+
 int bench_step(struct bench *b);
 
 #endif
