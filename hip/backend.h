@@ -8,6 +8,7 @@
 struct hip_backend {
     void (*close)(struct hip_device *d);
     void (*facts)(const struct hip_device *d, struct hip_facts *out);
+    void (*why)(const struct hip_device *d, char *out, size_t size);  // NULL: nothing ever goes wrong
     enum core_err (*alloc)(struct hip_device *d, size_t size, void **out);
     void (*free)(struct hip_device *d, void *address);
     enum core_err (*stream_open)(struct hip_device *d, struct hip_stream **out);

@@ -92,6 +92,12 @@ void hip_device_facts(const struct hip_device *d, struct hip_facts *out)
     d->ops->facts(d, out);
 }
 
+void hip_device_why(const struct hip_device *d, char *out, size_t size)
+{
+    if (size) out[0] = 0;
+    if (d->ops->why) d->ops->why(d, out, size);
+}
+
 enum core_err hip_alloc(struct hip_device *d, size_t size, void **out)
 {
     return d->ops->alloc(d, size, out);

@@ -78,6 +78,10 @@ uint32_t hip_devices_find(struct hip_found *found, uint32_t capacity);
 // Ends its threads. Streams, events and buffers must have been freed. NULL is fine.
 void hip_device_close(struct hip_device *d);
 void hip_device_facts(const struct hip_device *d, struct hip_facts *out);
+// What its driver said when something last went wrong ("NVIDIA H200 (0000:3b:00.0): launch of product_large:
+// CUDA_ERROR_ LAUNCH_FAILED"); "" if nothing has. After IO from anything on it the device is lost: close all that is
+// open on it.
+void hip_device_why(const struct hip_device *d, char *out, size_t size);
 // Does this CPU have it? AUTO and PORTABLE are always true. Any thread.
 bool hip_isa_available(enum hip_isa isa);
 // Is it one of this architecture's, whether or not this very CPU has it?

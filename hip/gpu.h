@@ -14,7 +14,9 @@ struct gpu_device {
     void *module;
     void *functions[GPU_KERNEL_COUNT];
     uint32_t units;
+    int version;  // of the driver; 0: not known
     struct hip_facts facts;
+    char why[HIP_WHY_SIZE];  // the last thing that went wrong
 };
 
 struct gpu_stream {

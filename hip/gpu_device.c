@@ -14,6 +14,8 @@ enum {
     OUT_OF_MEMORY = 2,     // CUDA_ERROR_OUT_OF_MEMORY, hipErrorOutOfMemory
 };
 
+enum { NVIDIA_OLDEST = 10000 };  // CUDA 10.0 brought PTX 6.3
+
 #define KERNEL_NAME(name, args) "mycel_" #name,
 static const char *const function_names[GPU_KERNEL_COUNT] = {GPU_KERNELS(KERNEL_NAME)};
 
@@ -34,9 +36,21 @@ static int make_current(struct gpu_device *d)
     return d->driver.amd ? d->driver.device_set(d->number) : d->driver.context_set(d->context);
 }
 
-static void note(struct gpu_stream *s, int error)
+// Remembers in words what `what` ended with, and gives it as ours.
+static enum core_err said(struct gpu_device *d, const char *what, int error)
 {
-    if (error && !s->err) s->err = error_of(error);
+    char text[32];
+    if (error) {
+        snprintf(d->why, sizeof d->why, "%s%s%s%s: %s: %s", d->facts.name, d->facts.pci[0] ? " (" : "", d->facts.pci,
+                 d->facts.pci[0] ? ")" : "", what, driver_error(&d->driver, error, text));
+    }
+    return error_of(error);
+}
+
+// What follows a stream's first error only says it again.
+static void note(struct gpu_stream *s, const char *what, int error)
+{
+    if (error && !s->err) s->err = said(gpu_of(&s->stream), what, error);
 }
 
 // ---- opening ----
@@ -58,38 +72,41 @@ static bool functions_find(struct gpu_device *d)
     return true;
 }
 
-// Loads the image that fits: the driver knows best, so each of the vendor's is offered, the newest first.
+// Loads the image that fits: the driver knows best, so each of the vendor's is offered, the newest first. What it said
+// of each goes into `why`.
 static enum core_err image_load(struct gpu_device *d, char *why, size_t why_size)
 {
-    int error = 0;
+    char refused[160] = "", text[32];
+    size_t at = 0;
     for (uint32_t i = gpu_image_count; i-- > 0;) {
         const struct gpu_image *image = gpu_images + i;
         if (image->amd != d->driver.amd) continue;
-        error = d->driver.module_open(&d->module, image->bytes);
-        if (error) {
-            d->module = NULL;
-            continue;
+        const int error = d->driver.module_open(&d->module, image->bytes);
+        if (!error && functions_find(d)) {
+            snprintf(d->facts.isa, sizeof d->facts.isa, "%s", image->target);
+            return CORE_ERR_OK;
         }
-        snprintf(d->facts.isa, sizeof d->facts.isa, "%s", image->target);
-        if (functions_find(d)) return CORE_ERR_OK;
-        (void)d->driver.module_close(d->module);
+        if (!error) (void)d->driver.module_close(d->module);
         d->module = NULL;
+        const int more = snprintf(refused + at, sizeof refused - at, "%s%s %s", at ? ", " : "", image->target,
+                                  error ? driver_error(&d->driver, error, text) : "lacks a kernel");
+        at = at + (size_t)more < sizeof refused ? at + (size_t)more : sizeof refused - 1;
     }
-    char text[32];
     if (why)
-        snprintf(why, why_size, "none of our kernels fits %s (%s); the targets we build are in `mycel about`",
-                 d->facts.name, error ? driver_error(&d->driver, error, text) : "no image");
+        snprintf(why, why_size, "none of our kernels runs on %s with driver %s (%s): try a newer driver", d->facts.name,
+                 d->facts.driver, refused);
     return CORE_ERR_UNSUPPORTED;
 }
 
 static void facts_fill(struct gpu_device *d, uint32_t index)
 {
     size_t memory = 0;
-    int version = 0, units = 0;
+    int units = 0;
     if (d->driver.name(d->facts.name, sizeof d->facts.name, d->number)) snprintf(d->facts.name, 64, "GPU %u", index);
     if (!d->driver.memory(&memory, d->number)) d->facts.memory_bytes = memory;
     if (d->driver.pci(d->facts.pci, sizeof d->facts.pci, d->number)) d->facts.pci[0] = 0;
-    if (!d->driver.version(&version)) snprintf(d->facts.driver, sizeof d->facts.driver, "%d", version);
+    if (d->driver.version(&d->version)) d->version = 0;
+    if (d->version) snprintf(d->facts.driver, sizeof d->facts.driver, "%d", d->version);
     if (!d->driver.amd && !d->driver.attribute(&units, ATTRIBUTE_UNITS, d->number) && units > 0)
         d->facts.units = (uint32_t)units;
     d->units = d->facts.units ? d->facts.units : UNITS_UNKNOWN;
@@ -129,7 +146,13 @@ enum core_err gpu_device_open(bool amd, uint32_t index, struct hip_device **out,
         return error_of(error);
     }
     facts_fill(d, index);
-    err = image_load(d, why, why_size);
+    err = !amd && d->version && d->version < NVIDIA_OLDEST ? CORE_ERR_UNSUPPORTED : CORE_ERR_OK;
+    if (err && why)
+        snprintf(why, why_size,
+                 "%s's driver is too old: version %d, and %d is the first that takes our kernels; "
+                 "install a newer one",
+                 vendor, d->version, NVIDIA_OLDEST);
+    if (!err) err = image_load(d, why, why_size);
     if (err) {
         gpu_close(&d->device);
         return err;
@@ -153,6 +176,11 @@ static void gpu_facts(const struct hip_device *device, struct hip_facts *out)
     *out = ((const struct gpu_device *)device)->facts;
 }
 
+static void gpu_why(const struct hip_device *device, char *out, size_t size)
+{
+    snprintf(out, size, "%s", ((const struct gpu_device *)device)->why);
+}
+
 // ---- memory ----
 
 static enum core_err gpu_alloc(struct hip_device *device, size_t size, void **out)
@@ -167,7 +195,7 @@ static enum core_err gpu_alloc(struct hip_device *device, size_t size, void **ou
         (void)d->driver.free(*out);
         *out = NULL;
     }
-    return error_of(error);
+    return said(d, "taking memory", error);
 }
 
 static void gpu_free(struct hip_device *device, void *address)
@@ -187,7 +215,7 @@ void *gpu_scratch(struct gpu_stream *s, size_t size)
     s->scratch = NULL;
     s->scratch_size = 0;
     if (!error) error = d->driver.alloc(&s->scratch, size);
-    note(s, error);
+    note(s, "taking scratch memory", error);
     if (error) {
         s->scratch = NULL;
         return NULL;
@@ -208,7 +236,7 @@ static enum core_err gpu_stream_open(struct hip_device *device, struct hip_strea
     if (!error) error = d->driver.stream_open(&s->handle, STREAM_APART);
     if (error) {
         free(s);
-        return error_of(error);
+        return said(d, "opening a stream", error);
     }
     *out = &s->stream;
     return CORE_ERR_OK;
@@ -231,7 +259,7 @@ static enum core_err gpu_stream_wait(struct hip_stream *stream)
     struct gpu_device *d = gpu_of(stream);
     int error = make_current(d);
     if (!error) error = d->driver.stream_wait(s->handle);
-    note(s, error);
+    note(s, "waiting for what was launched", error);
     enum core_err err = s->err;
     s->err = CORE_ERR_OK;
     return err;
@@ -240,32 +268,32 @@ static enum core_err gpu_stream_wait(struct hip_stream *stream)
 static bool ready(struct gpu_stream *s, size_t size)
 {
     if (s->err || !size) return false;
-    note(s, make_current(gpu_of(&s->stream)));
+    note(s, "turning to it", make_current(gpu_of(&s->stream)));
     return !s->err;
 }
 
 static void gpu_upload(struct hip_stream *stream, void *device, const void *host, size_t size)
 {
     struct gpu_stream *s = (struct gpu_stream *)stream;
-    if (ready(s, size)) note(s, gpu_of(stream)->driver.upload(device, host, size, s->handle));
+    if (ready(s, size)) note(s, "upload", gpu_of(stream)->driver.upload(device, host, size, s->handle));
 }
 
 static void gpu_download(struct hip_stream *stream, void *host, const void *device, size_t size)
 {
     struct gpu_stream *s = (struct gpu_stream *)stream;
-    if (ready(s, size)) note(s, gpu_of(stream)->driver.download(host, device, size, s->handle));
+    if (ready(s, size)) note(s, "download", gpu_of(stream)->driver.download(host, device, size, s->handle));
 }
 
 static void gpu_copy(struct hip_stream *stream, void *to, const void *from, size_t size)
 {
     struct gpu_stream *s = (struct gpu_stream *)stream;
-    if (ready(s, size)) note(s, gpu_of(stream)->driver.copy(to, from, size, s->handle));
+    if (ready(s, size)) note(s, "copy", gpu_of(stream)->driver.copy(to, from, size, s->handle));
 }
 
 static void gpu_zero(struct hip_stream *stream, void *device, size_t size)
 {
     struct gpu_stream *s = (struct gpu_stream *)stream;
-    if (ready(s, size)) note(s, gpu_of(stream)->driver.set(device, 0, size, s->handle));
+    if (ready(s, size)) note(s, "zeroing", gpu_of(stream)->driver.set(device, 0, size, s->handle));
 }
 
 void gpu_run(struct gpu_stream *s, enum gpu_kernel kernel, uint32_t gx, uint32_t gy, uint32_t gz, void *args)
@@ -273,7 +301,8 @@ void gpu_run(struct gpu_stream *s, enum gpu_kernel kernel, uint32_t gx, uint32_t
     struct gpu_device *d = gpu_of(&s->stream);
     void *list[] = {args};
     if (!ready(s, (size_t)gx * gy * gz)) return;
-    note(s, d->driver.launch(d->functions[kernel], gx, gy, gz, GPU_BLOCK, 1, 1, 0, s->handle, list, NULL));
+    const int error = d->driver.launch(d->functions[kernel], gx, gy, gz, GPU_BLOCK, 1, 1, 0, s->handle, list, NULL);
+    note(s, function_names[kernel], error);
 }
 
 static void gpu_launch(struct hip_stream *stream, enum hip_kernel k, const void *args)
@@ -298,7 +327,7 @@ static enum core_err gpu_event_open(struct hip_device *device, struct hip_event 
     if (!error) error = d->driver.event_open(&e->handle, 0);
     if (error) {
         free(e);
-        return error_of(error);
+        return said(d, "opening an event", error);
     }
     *out = &e->event;
     return CORE_ERR_OK;
@@ -314,7 +343,8 @@ static void gpu_event_close(struct hip_event *event)
 static void gpu_event_record(struct hip_event *event, struct hip_stream *stream)
 {
     struct gpu_stream *s = (struct gpu_stream *)stream;
-    if (ready(s, 1)) note(s, gpu_of(stream)->driver.event_record(((struct gpu_event *)event)->handle, s->handle));
+    if (ready(s, 1))
+        note(s, "event", gpu_of(stream)->driver.event_record(((struct gpu_event *)event)->handle, s->handle));
 }
 
 static void gpu_event_wait(struct hip_event *event)
@@ -335,6 +365,7 @@ static double gpu_event_seconds(const struct hip_event *from, const struct hip_e
 static const struct hip_backend gpu_backend = {
     .close = gpu_close,
     .facts = gpu_facts,
+    .why = gpu_why,
     .alloc = gpu_alloc,
     .free = gpu_free,
     .stream_open = gpu_stream_open,

@@ -26,6 +26,9 @@ struct trainer {
     float *grads, *m, *v, *residual;
     float *scalar;  // one result of a reduction
     int8_t *update;
+    // On a device that may be lost, with its memory, while results are on their way: what they would overwrite.
+    bool may_fail;
+    struct inner_state before;
     uint8_t *tokens;  // [batch, context + 1], the host's
     float *losses;    // [batch * context], the host's
 };
@@ -52,17 +55,20 @@ uint64_t trainer_memory(const struct model_config *config)
            3 * loss_bytes(config);
 }
 
-static enum core_err check_memory(const struct model_config *config, uint64_t limit, char *why)
+static enum core_err check_memory(const struct model_config *config, const struct hip_facts *facts, uint64_t limit,
+                                  char *why)
 {
     uint64_t needed = trainer_memory(config);
+    if (facts->memory_bytes) limit = limit && limit < facts->memory_bytes ? limit : facts->memory_bytes;
     if (limit == 0) limit = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     if (needed <= limit) return CORE_ERR_OK;
-    snprintf(
-        why, CONFIG_WHY_SIZE,
-        "model %s (%llu parameters, batch %u of context %u) needs %llu MiB to train; there are %llu MiB. A smaller "
-        "batch, context or model needs less",
-        config->name, (unsigned long long)tensors_parameters(config), config->batch, config->context,
-        (unsigned long long)(needed >> 20) + 1, (unsigned long long)(limit >> 20));
+    snprintf(why, CONFIG_WHY_SIZE,
+             "model %s (%llu parameters, batch %u of context %u) needs %llu MiB to train; there are %llu MiB on %s. A "
+             "smaller "
+             "batch, context or model needs less",
+             config->name, (unsigned long long)tensors_parameters(config), config->batch, config->context,
+             (unsigned long long)(needed >> 20) + 1, (unsigned long long)(limit >> 20),
+             facts->memory_bytes ? facts->name : "this machine");
     return CORE_ERR_NO_MEMORY;
 }
 
@@ -73,6 +79,7 @@ static enum core_err open_buffers(struct trainer *t)
     t->losses = malloc(loss_bytes(c));
     if (!t->tokens || !t->losses) return CORE_ERR_NO_MEMORY;
     enum core_err err = hip_alloc(t->device, vector_bytes(c), &t->memory);
+    if (!err && t->may_fail) err = inner_state_open(&t->before, c);
     if (err) return err;
     float *at = t->memory;
     float **vectors[] = {&t->params, &t->start, &t->grads, &t->m, &t->v, &t->residual};
@@ -87,21 +94,26 @@ static enum core_err open_buffers(struct trainer *t)
 enum core_err trainer_open(struct trainer **out, struct hip_device *device, const struct model_config *config,
                            uint64_t memory_limit, char *why)
 {
+    struct hip_facts facts;
+    hip_device_facts(device, &facts);
     enum core_err err = config_check(config, why);
-    if (!err) err = check_memory(config, memory_limit, why);
+    if (!err) err = check_memory(config, &facts, memory_limit, why);
     if (err) return err;
     struct trainer *t = calloc(1, sizeof *t);
     if (t) {
         t->config = *config;
         t->device = device;
         t->elements = tensors_elements(config);
+        t->may_fail = facts.memory_bytes > 0;
         err = open_buffers(t);
     } else {
         err = CORE_ERR_NO_MEMORY;
     }
     if (err) {
-        snprintf(why, CONFIG_WHY_SIZE, "the %llu MiB that model %s needs to train could not be taken",
-                 (unsigned long long)(trainer_memory(config) >> 20) + 1, config->name);
+        char said[HIP_WHY_SIZE];
+        hip_device_why(device, said, sizeof said);
+        snprintf(why, CONFIG_WHY_SIZE, "the %llu MiB that model %s needs to train could not be taken%s%.120s",
+                 (unsigned long long)(trainer_memory(config) >> 20) + 1, config->name, said[0] ? ": " : "", said);
         trainer_close(t);
         return err;
     }
@@ -115,6 +127,7 @@ void trainer_close(struct trainer *trainer)
     if (trainer->model.memory) model_close(&trainer->model);
     if (trainer->stream) hip_stream_close(trainer->stream);
     if (trainer->memory) hip_free(trainer->device, trainer->memory);
+    if (trainer->before.m) inner_state_close(&trainer->before);
     free(trainer->losses);
     free(trainer->tokens);
     free(trainer);
@@ -252,6 +265,23 @@ static void quantise(struct trainer *t, const struct train_task *task)
     }
 }
 
+// Brings the moments, and the residual where `residual`, to `state`, and waits for these and for what was asked before.
+// On an error the state is as it was.
+static enum core_err bring_state(struct trainer *t, uint32_t steps, bool residual, struct inner_state *state)
+{
+    size_t bytes = t->elements * sizeof(float);
+    if (t->may_fail) inner_state_copy(&t->before, state);
+    hip_download(t->stream, state->m, t->m, bytes);
+    hip_download(t->stream, state->v, t->v, bytes);
+    if (residual) hip_download(t->stream, state->residual, t->residual, bytes);
+    enum core_err err = hip_stream_wait(t->stream);
+    if (!err)
+        state->steps += steps;
+    else if (t->may_fail)
+        inner_state_copy(state, &t->before);
+    return err;
+}
+
 enum core_err trainer_train(struct trainer *trainer, const struct train_task *task, struct inner_state *state,
                             int8_t *update, float *end, struct train_result *result)
 {
@@ -267,12 +297,8 @@ enum core_err trainer_train(struct trainer *trainer, const struct train_task *ta
     if (err) return err;
     quantise(t, task);
     hip_download(t->stream, update, t->update, t->elements);
-    hip_download(t->stream, state->m, t->m, bytes);
-    hip_download(t->stream, state->v, t->v, bytes);
-    hip_download(t->stream, state->residual, t->residual, bytes);
     if (end) hip_download(t->stream, end, t->params, bytes);
-    state->steps += task->steps;
-    return hip_stream_wait(t->stream);
+    return bring_state(t, task->steps, true, state);
 }
 
 enum core_err trainer_train_local(struct trainer *trainer, const struct train_task *task, struct inner_state *state,
@@ -283,12 +309,16 @@ enum core_err trainer_train_local(struct trainer *trainer, const struct train_ta
     memset(result, 0, sizeof *result);
     enum core_err err = take_steps(t, task, params, state, result);
     if (!err) err = check_vector(t, t->params);
-    if (err) return err;
-    hip_download(t->stream, params, t->params, bytes);
-    hip_download(t->stream, state->m, t->m, bytes);
-    hip_download(t->stream, state->v, t->v, bytes);
-    state->steps += task->steps;
-    return hip_stream_wait(t->stream);
+    float *before = t->may_fail ? malloc(bytes) : NULL;
+    if (!err && t->may_fail && !before) err = CORE_ERR_NO_MEMORY;
+    if (!err) {
+        if (before) memcpy(before, params, bytes);
+        hip_download(t->stream, params, t->params, bytes);
+        err = bring_state(t, task->steps, false, state);
+        if (err && before) memcpy(params, before, bytes);
+    }
+    free(before);
+    return err;
 }
 
 enum core_err trainer_evaluate(struct trainer *trainer, const float *params, const struct dataset *data,

@@ -5,6 +5,8 @@
 #include "hip/driver.h"
 #include "hip/gpu.h"
 
+#include <unistd.h>
+
 static struct fake_control *control;
 static struct fake_control fresh;
 
@@ -159,6 +161,78 @@ static void every_call_may_fail(void **state)
     }
 }
 
+static void a_driver_of_the_wrong_version_is_said(void **state)
+{
+    (void)state;
+    if (!control) skip();
+    struct hip_device *d;
+    char why[HIP_WHY_SIZE];
+    control->version = 9020;
+    assert_int_equal(hip_device_open_told("nvidia", NULL, &d, why, sizeof why), CORE_ERR_UNSUPPORTED);
+    assert_non_null(strstr(why, "version 9020, and 10000 is the first"));
+}
+
+static void a_refused_image_is_said(void **state)
+{
+    (void)state;
+    if (!control) skip();
+    struct hip_device *d;
+    char why[HIP_WHY_SIZE];
+    control->fail = "module_open";
+    assert_int_equal(hip_device_open_told("nvidia:1", NULL, &d, why, sizeof why), CORE_ERR_UNSUPPORTED);
+    assert_non_null(strstr(why, "Emulated device 1"));
+    assert_non_null(strstr(why, "driver 12040"));
+    assert_non_null(strstr(why, "sm_75 FAKE_ERROR_BROKEN"));
+    assert_int_equal(hip_device_open_told("amd", NULL, &d, why, sizeof why), CORE_ERR_UNSUPPORTED);
+    assert_non_null(strstr(why, "gfx942 FAKE_ERROR_BROKEN") ? why : strstr(why, "gfx942 error 999"));
+}
+
+// A device that goes in the middle: all on it fails from then on, the other goes on, closing ends, and once it is back
+// it opens again.
+static void a_lost_device_is_said_and_opens_again(void **state)
+{
+    (void)state;
+    if (!control) skip();
+    struct hip_device *d, *other;
+    struct hip_stream *s, *t;
+    void *x, *y;
+    char path[64], file[80], why[HIP_WHY_SIZE];
+    snprintf(path, sizeof path, "/tmp/mycel-fake-%d", (int)getpid());
+    snprintf(file, sizeof file, "%s.0", path);
+    control->lost = path;
+    assert_int_equal(hip_device_open("nvidia:0", NULL, &d), CORE_ERR_OK);
+    assert_int_equal(hip_device_open("nvidia:1", NULL, &other), CORE_ERR_OK);
+    assert_int_equal(hip_stream_open(d, &s), CORE_ERR_OK);
+    assert_int_equal(hip_stream_open(other, &t), CORE_ERR_OK);
+    assert_int_equal(hip_alloc(d, 4096, &x), CORE_ERR_OK);
+    hip_device_why(d, why, sizeof why);
+    assert_string_equal(why, "");
+    FILE *f = fopen(file, "w");
+    assert_non_null(f);
+    fclose(f);
+    hip_scale(s, &(struct hip_scale){x, 1024, 2});
+    assert_int_equal(hip_stream_wait(s), CORE_ERR_IO);
+    hip_device_why(d, why, sizeof why);
+    assert_string_equal(why, "Emulated device 0 (0000:01:00.0): mycel_scale: FAKE_ERROR_LOST");
+    assert_int_equal(hip_alloc(d, 16, &y), CORE_ERR_IO);
+    assert_int_equal(hip_alloc(other, 16, &y), CORE_ERR_OK);
+    hip_scale(t, &(struct hip_scale){y, 4, 2});
+    assert_int_equal(hip_stream_wait(t), CORE_ERR_OK);
+    struct hip_device *again_open;
+    assert_int_equal(hip_device_open_told("nvidia:0", NULL, &again_open, why, sizeof why), CORE_ERR_IO);
+    assert_non_null(strstr(why, "device 0 does not open: FAKE_ERROR_LOST"));
+    unlink(file);
+    hip_scale(s, &(struct hip_scale){x, 1024, 2});
+    assert_int_equal(hip_stream_wait(s), CORE_ERR_IO);  // what was open stays broken
+    hip_free(d, x);
+    hip_stream_close(s);
+    hip_device_close(d);
+    assert_int_equal(work("nvidia:0"), CORE_ERR_OK);
+    hip_free(other, y);
+    hip_stream_close(t);
+    hip_device_close(other);
+}
+
 static void memory_runs_out(void **state)
 {
     (void)state;
@@ -239,6 +313,9 @@ int main(void)
         cmocka_unit_test_setup(names_what_is_not_there, begin),
         cmocka_unit_test_setup(an_old_or_missing_driver_is_said, begin),
         cmocka_unit_test_setup(every_call_may_fail, begin),
+        cmocka_unit_test_setup(a_driver_of_the_wrong_version_is_said, begin),
+        cmocka_unit_test_setup(a_refused_image_is_said, begin),
+        cmocka_unit_test_setup(a_lost_device_is_said_and_opens_again, begin),
         cmocka_unit_test_setup(memory_runs_out, begin),
         cmocka_unit_test_setup(filling_keeps_a_negative_zero, begin),
         cmocka_unit_test(the_images_are_what_they_say),
