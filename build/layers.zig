@@ -23,14 +23,15 @@ pub const modules = [_]Module{
     .{ .name = "sched", .sees = &.{"core"}, .libs = &.{"hwloc"} },
     .{ .name = "store", .sees = &.{"core"}, .libs = &.{"sodium"} },
     .{ .name = "ledger", .sees = &.{"core"} },
+    .{ .name = "atlas", .sees = &.{"core"}, .libs = &.{ "m", "jansson" } },
     .{ .name = "hip", .sees = &.{"core"}, .libs = &.{ "m", "pthread" }, .images = true },
     .{ .name = "learn", .sees = &.{ "core", "gossip", "ledger", "hip" }, .libs = &.{"m"} },
     .{
         .name = "node",
-        .sees = &.{ "core", "gossip", "mesh", "sched", "store", "ledger", "hip", "learn" },
+        .sees = &.{ "core", "gossip", "mesh", "sched", "store", "ledger", "atlas", "hip", "learn" },
         .libs = &.{ "zmq", "sodium", "hwloc", "jansson", "pthread" },
     },
-    .{ .name = "tools", .sees = &.{ "core", "node" }, .libs = &.{"jansson"} },
+    .{ .name = "tools", .sees = &.{ "core", "atlas", "node" }, .libs = &.{"jansson"} },
 };
 
 /// Folders inside `tools/` and `bench/` that link modules directly and are called by the command line.
