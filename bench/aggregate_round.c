@@ -178,7 +178,8 @@ static void send(struct aggregate_node *n, uint32_t to, uint32_t kind, uint32_t 
 // Memory that goes to others of this machine without a copy, where there are any and it is sent.
 static struct buffer *new_buffer(const struct aggregate_node *n, uint64_t size, bool sent)
 {
-    struct buffer *b = sent && n->count > n->machines ? buffer_new_shared(size) : buffer_pool_new(n->pool, size);
+    struct buffer *b =
+        sent && n->count > n->machines ? buffer_pool_new_slab(n->pool, size) : buffer_pool_new(n->pool, size);
     check(b);
     return b;
 }

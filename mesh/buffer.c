@@ -16,31 +16,37 @@ enum {
     POOL_LEAST = 65536,  // smaller buffers are left to malloc
     POOL_CLASSES = 24,   // powers of two from there
     SEALS = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW,
+    SLAB_SEALS = F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL,
 };
 
-enum buffer_kind { BUFFER_PLAIN, BUFFER_POOLED, BUFFER_MAPPED, BUFFER_ADOPTED };
+enum buffer_kind { BUFFER_PLAIN, BUFFER_POOLED, BUFFER_MAPPED, BUFFER_SLAB, BUFFER_ADOPTED };
 
 struct buffer {
     atomic_uint holders;
     enum buffer_kind kind;
     uint8_t *data;
     size_t size;
-    int fd;  // MAPPED: the memfd, -1 once it is of no more use
+    int fd;  // MAPPED: the memfd, -1 once it is of no more use; SLAB
     bool sealed;
+    atomic_bool spoiled;             // SLAB
     void (*release)(void *context);  // ADOPTED
     void *context;
-    struct buffer_pool *pool;  // POOLED
+    struct buffer_pool *pool;  // POOLED, SLAB
     uint32_t class;
 };
 
+// Free memory of a pool; what is written here lies in it.
 struct spare {
     struct spare *next;
+    int fd;  // of a slab
 };
+
+enum spare_kind { SPARE_POOLED, SPARE_SLAB, SPARE_KINDS };
 
 struct buffer_pool {
     atomic_uint holders;  // its owner and its buffers
     pthread_mutex_t mutex;
-    struct spare *spares[POOL_CLASSES];
+    struct spare *spares[SPARE_KINDS][POOL_CLASSES];
     size_t kept_bytes, keep_bytes;
 };
 
@@ -93,8 +99,9 @@ struct buffer *buffer_new_shared(size_t size)
 
 enum core_err buffer_seal(struct buffer *b)
 {
-    if (b->kind != BUFFER_MAPPED || b->fd < 0) return CORE_ERR_UNSUPPORTED;
+    if (b->kind == BUFFER_SLAB) b->sealed = true;
     if (b->sealed) return CORE_ERR_OK;
+    if (b->kind != BUFFER_MAPPED || b->fd < 0) return CORE_ERR_UNSUPPORTED;
     // No shared mapping may be left when it is sealed; the address is held meanwhile. MAP_PRIVATE shows the same pages,
     // and kernels before 6.7 take no other mapping of a sealed file.
     void *at = mmap(b->data, b->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -175,39 +182,72 @@ void buffer_pool_close(struct buffer_pool *pool)
     pool_drop(pool);
 }
 
+static void spare_free(struct spare *s, enum spare_kind kind, uint32_t class)
+{
+    if (kind == SPARE_SLAB) close(s->fd);
+    munmap(s, (size_t)POOL_LEAST << class);
+}
+
 void buffer_pool_trim(struct buffer_pool *pool)
 {
-    struct spare *all[POOL_CLASSES];
+    struct spare *all[SPARE_KINDS][POOL_CLASSES];
     pthread_mutex_lock(&pool->mutex);
     memcpy(all, pool->spares, sizeof all);
     memset(pool->spares, 0, sizeof pool->spares);
     pool->kept_bytes = 0;
     pthread_mutex_unlock(&pool->mutex);
-    for (uint32_t i = 0; i < POOL_CLASSES; i++) {
-        for (struct spare *s = all[i], *next; s; s = next) {
-            next = s->next;
-            munmap(s, (size_t)POOL_LEAST << i);
+    for (int kind = 0; kind < SPARE_KINDS; kind++) {
+        for (uint32_t i = 0; i < POOL_CLASSES; i++) {
+            for (struct spare *s = all[kind][i], *next; s; s = next) {
+                next = s->next;
+                spare_free(s, (enum spare_kind)kind, i);
+            }
         }
     }
 }
 
-struct buffer *buffer_pool_new(struct buffer_pool *pool, size_t size)
+static struct spare *take_spare(struct buffer_pool *pool, enum spare_kind kind, uint32_t class)
+{
+    pthread_mutex_lock(&pool->mutex);
+    struct spare *s = pool->spares[kind][class];
+    if (s) {
+        pool->spares[kind][class] = s->next;
+        pool->kept_bytes -= (size_t)POOL_LEAST << class;
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return s;
+}
+
+// Memory that nobody can resize and nobody else can write to, ever. MAP_FAILED with nothing left open.
+static void *slab_make(size_t bytes, int *fd)
+{
+    void *data = MAP_FAILED;
+    *fd = memfd_create("mycel-slab", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (*fd < 0) return MAP_FAILED;
+    if (ftruncate(*fd, (off_t)bytes) == 0) data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+    // What is mapped by now stays writable: ours.
+    if (data != MAP_FAILED && fcntl(*fd, F_ADD_SEALS, SLAB_SEALS) == 0) return data;
+    if (data != MAP_FAILED) munmap(data, bytes);
+    close(*fd);
+    return MAP_FAILED;
+}
+
+static struct buffer *pool_new(struct buffer_pool *pool, size_t size, enum spare_kind kind)
 {
     uint32_t class = 0;
     while (class < POOL_CLASSES && (size_t)POOL_LEAST << class < size) class ++;
-    if (class == POOL_CLASSES) return NULL;
-    if (size < POOL_LEAST) return buffer_new(size);
-    struct buffer *b = make(BUFFER_POOLED, NULL, size);
+    struct buffer *b = class < POOL_CLASSES ? make(kind == SPARE_SLAB ? BUFFER_SLAB : BUFFER_POOLED, NULL, size) : NULL;
     if (!b) return NULL;
     size_t bytes = (size_t)POOL_LEAST << class;
-    pthread_mutex_lock(&pool->mutex);
-    struct spare *s = pool->spares[class];
+    struct spare *s = take_spare(pool, kind, class);
     if (s) {
-        pool->spares[class] = s->next;
-        pool->kept_bytes -= bytes;
+        b->fd = kind == SPARE_SLAB ? s->fd : -1;
+        b->data = (void *)s;
+    } else if (kind == SPARE_SLAB) {
+        b->data = slab_make(bytes, &b->fd);
+    } else {
+        b->data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     }
-    pthread_mutex_unlock(&pool->mutex);
-    b->data = s ? (void *)s : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if ((void *)b->data == MAP_FAILED) {
         free(b);
         return NULL;
@@ -218,20 +258,48 @@ struct buffer *buffer_pool_new(struct buffer_pool *pool, size_t size)
     return b;
 }
 
+struct buffer *buffer_pool_new(struct buffer_pool *pool, size_t size)
+{
+    return size < POOL_LEAST ? buffer_new(size) : pool_new(pool, size, SPARE_POOLED);
+}
+
+struct buffer *buffer_pool_new_slab(struct buffer_pool *pool, size_t size)
+{
+    return pool_new(pool, size, SPARE_SLAB);
+}
+
+bool buffer_is_slab(const struct buffer *b)
+{
+    return b->kind == BUFFER_SLAB;
+}
+
+void buffer_spoil(struct buffer *b)
+{
+    atomic_store(&b->spoiled, true);
+}
+
 static void pool_take_back(struct buffer *b)
 {
     struct buffer_pool *pool = b->pool;
+    const enum spare_kind kind = b->kind == BUFFER_SLAB ? SPARE_SLAB : SPARE_POOLED;
     size_t bytes = (size_t)POOL_LEAST << b->class;
     struct spare *s = (struct spare *)(void *)b->data;
+    if (atomic_load(&b->spoiled)) {  // it is still read: not even its place in the list is written there
+        close(b->fd);
+        munmap(b->data, bytes);
+        pool_drop(pool);
+        return;
+    }
     pthread_mutex_lock(&pool->mutex);
     bool keep = pool->kept_bytes + bytes <= pool->keep_bytes;
+    s->fd = b->fd;
     if (keep) {
-        s->next = pool->spares[b->class];
-        pool->spares[b->class] = s;
+        s->next = pool->spares[kind][b->class];
+        pool->spares[kind][b->class] = s;
         pool->kept_bytes += bytes;
     }
     pthread_mutex_unlock(&pool->mutex);
-    if (!keep) munmap(s, bytes);
+    if (!keep) spare_free(s, kind, b->class);
     pool_drop(pool);
 }
 
@@ -248,7 +316,8 @@ void buffer_drop(struct buffer *b)
     if (!b || atomic_fetch_sub(&b->holders, 1) != 1) return;
     switch (b->kind) {
     case BUFFER_PLAIN: free(b->data); break;
-    case BUFFER_POOLED: pool_take_back(b); break;
+    case BUFFER_POOLED:
+    case BUFFER_SLAB: pool_take_back(b); break;
     case BUFFER_ADOPTED: b->release(b->context); break;
     case BUFFER_MAPPED:
         if (b->data) munmap(b->data, b->size);

@@ -1,6 +1,6 @@
 // Bulk bytes with a count of who holds them: what a link sends without a copy and what it hands up without one. A
-// buffer is plain memory from a pool, a sealed memfd that several processes of one host map, or somebody else's memory
-// with a function to give it back.
+// buffer is plain memory from a pool, a memfd that several processes of one host map (sealed for good, or a slab of a
+// pool), or somebody else's memory with a function to give it back.
 //
 // Keep and drop may be called from any thread; the bytes of a buffer that more than one holds are never written.
 #ifndef MESH_BUFFER_H
@@ -37,7 +37,7 @@ CORE_MUST_USE enum core_err buffer_seal(struct buffer *b);
 // A copy to be sent only: a sealed memfd without a mapping (buffer_data is NULL). Writing into a memfd by its
 // descriptor costs less than half of what filling a fresh mapping does. NULL as above.
 CORE_MUST_USE struct buffer *buffer_copy_shared(struct slice from);
-// The descriptor of a sealed shared buffer, which the buffer closes; -1 for any other.
+// The descriptor of a sealed shared buffer or slab, which the buffer closes; -1 for any other.
 int buffer_descriptor(const struct buffer *b);
 // Maps what another process sent: takes `fd` over in any case. CORE_ERR_MALFORMED unless it is a memfd of exactly
 // `size` bytes, sealed against writing, growing and shrinking; CORE_ERR_NO_MEMORY.
@@ -52,6 +52,14 @@ CORE_MUST_USE struct buffer_pool *buffer_pool_open(size_t keep_bytes);
 void buffer_pool_close(struct buffer_pool *pool);
 // As buffer_new, from the pool. Any thread.
 CORE_MUST_USE struct buffer *buffer_pool_new(struct buffer_pool *pool, size_t size);
+// A slab: shared memory that is used again once all have dropped it, here and in the processes that it was lent to
+// (mesh/bulk_slabs.c), so that its pages are neither cleared nor mapped anew for every message. It cannot be resized
+// and nobody else can write to it; we can, so it is lent only to who may trust us: the same user in the same
+// namespaces. Fill it in, then buffer_seal. NULL without memory or where the system has none of it.
+CORE_MUST_USE struct buffer *buffer_pool_new_slab(struct buffer_pool *pool, size_t size);
+bool buffer_is_slab(const struct buffer *b);
+// Somebody may go on reading a slab who will not say when it is over: its memory is not used again.
+void buffer_spoil(struct buffer *b);
 // Gives free memory back to the system: for an idle peer.
 void buffer_pool_trim(struct buffer_pool *pool);
 

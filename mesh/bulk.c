@@ -89,6 +89,7 @@ void bulk_close(struct bulk *b)
     struct bulk_event e;
     while (bulk_next(b, &e)) bulk_event_done(b, &e);
     check(!b->lanes);  // each was dropped by its owner
+    (void)bulk_maps_trim(b, true);
     for (int i = 0; i < STRANGERS_MAX; i++) close_if_open(b->strangers[i].fd);
     close_if_open(b->tcp);
     close_if_open(b->local);
@@ -144,6 +145,8 @@ void bulk_release(struct bulk_lane *lane)
     if (atomic_fetch_sub(&lane->holders, 1) != 1) return;
     drop_items(lane->first);
     drop_items(lane->item);
+    bulk_lend_end(lane);
+    bulk_returns_end(lane->returns);
     if (lane->reader.seal) record_reader_close(&lane->reader);
     if (lane->writer.seal) record_writer_close(&lane->writer);
     free(lane->packet);

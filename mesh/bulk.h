@@ -38,7 +38,8 @@
 // Shared memory: a SOCK_SEQPACKET Unix socket in the abstract namespace, whose name is random and told over the control
 // link; both sides check that the other runs as the same user. Bulk up to BULK_INLINE_MAX lies in the packet, larger
 // bulk in a memfd that goes along: sealed against writing and resizing (checked, with its size, before it is mapped),
-// mapped read-only, handed up without a copy.
+// mapped read-only, handed up without a copy. Between processes that share their namespaces, too, memory of a pool is
+// lent instead and given back (bulk_slabs.c).
 #ifndef MESH_BULK_H
 #define MESH_BULK_H
 

@@ -14,7 +14,9 @@ enum {
     TURN = 16,  // records or packets of one lane before the next lane has its turn
     PACKET_SIZES = 9,
     PACKET_MAX = PACKET_SIZES + WIRE_BULK_HEAD_MAX + BULK_INLINE_MAX,
+    LENT_MAX = 256,  // slabs of a lane that are lent at once
 };
+#define LENT_BYTES ((uint64_t)1 << 29)
 
 // What epoll points to.
 enum source_kind { SOURCE_WAKE, SOURCE_TCP, SOURCE_UNIX, SOURCE_STRANGER, SOURCE_LANE };
@@ -31,6 +33,19 @@ struct item {
     size_t head_size;
     uint8_t head[];
 };
+
+// Slabs that the other side may be reading, by the number of their packet. Guarded by the mutex.
+struct lent {
+    uint64_t next, bytes;
+    uint32_t count;
+    struct {
+        uint64_t number;
+        struct buffer *buffer;
+    } items[LENT_MAX];
+};
+
+struct returns;  // bulk_slabs.c
+struct slab_map;
 
 struct bulk_lane {
     struct source source;
@@ -57,8 +72,15 @@ struct bulk_lane {
     bool writable;
     struct item *first, *last;
     uint32_t items;
+    struct lent lent;
+
+    // Shared memory: what we read of theirs; NULL where we may not. The sending thread tells of what is given back.
+    struct returns *returns;
+    bool welcomed;              // the sending thread's: they were told that slabs are welcome
+    atomic_bool slabs_welcome;  // theirs said so
 
     // The receiving thread's.
+    uint64_t borrowed;  // slabs so far
     uint64_t deadline_ms;
     struct record_reader reader;
     int least;  // bytes that it is woken for
@@ -101,6 +123,8 @@ struct bulk {
 
     // The receiving thread's.
     struct stranger strangers[STRANGERS_MAX];
+    struct slab_map *maps;
+    uint32_t map_count;
     uint64_t used_ms;
     bool pool_used;
 
@@ -132,14 +156,38 @@ void bulk_listen(struct bulk *b);
 // ---- sending (bulk_send.c) ----
 void *bulk_send_main(void *bulk);
 
+// ---- slabs of shared memory (bulk_slabs.c) ----
+
+// Lends a slab to the lane's other side: false where it isn't welcome, or too much is lent. Keeps it.
+bool bulk_lend(struct bulk_lane *lane, struct buffer *buffer);
+void bulk_lend_not(struct bulk_lane *lane);  // the last one was not sent after all
+void bulk_lend_end(struct bulk_lane *lane);  // what is still lent never comes back
+// Numbers came back. CORE_ERR_MALFORMED: one that was not lent.
+CORE_MUST_USE enum core_err bulk_came_back(struct bulk_lane *lane, struct slice numbers);
+
+// Whether the process at the other end could write to our memory anyway.
+bool bulk_may_borrow(int fd);
+// A slab's first `size` bytes, given back when the last holder drops them; takes `fd` over. CORE_ERR_MALFORMED,
+// CORE_ERR_LIMIT (more than LENT_MAX), CORE_ERR_NO_MEMORY.
+CORE_MUST_USE enum core_err bulk_borrow(struct bulk_lane *lane, int fd, size_t size, struct buffer **out);
+// Forgets mappings that nobody holds, or all; what is held stays mapped. Whether some are left.
+bool bulk_maps_trim(struct bulk *b, bool all);
+CORE_MUST_USE struct returns *bulk_returns_new(int wake);
+void bulk_returns_end(struct returns *r);  // nothing is told any more; NULL is fine
+bool bulk_returns_wait(const struct returns *r);
+// Numbers to be told; those that were, by their bytes, are struck off after.
+size_t bulk_returns_take(struct returns *r, uint8_t out[LENT_MAX * 8]);
+void bulk_returns_told(struct returns *r, size_t size);
+
 // ---- packets of shared memory (bulk_shared.c) ----
 
-// What a packet says: its head, and bulk in it or in a descriptor beside it.
+// What a packet says: a message with its bulk in it or in a descriptor beside it, or something of slabs.
+enum packet_kind { PACKET_INLINE, PACKET_SEALED, PACKET_SLAB, PACKET_WELCOME, PACKET_BACK, PACKET_KINDS };
 struct packet {
-    struct slice head;
-    struct slice bulk;  // inline
+    enum packet_kind kind;
+    struct slice head;  // of a message
+    struct slice bulk;  // INLINE; BACK: the numbers
     size_t bulk_size;
-    bool by_descriptor;
 };
 // CORE_ERR_MALFORMED, CORE_ERR_TOO_LARGE or another of wire_header_decode.
 CORE_MUST_USE enum core_err packet_decode(struct slice bytes, const struct core_hash *mesh, struct packet *out);
@@ -147,5 +195,8 @@ CORE_MUST_USE enum core_err packet_decode(struct slice bytes, const struct core_
 CORE_MUST_USE enum core_err packet_receive(struct bulk_lane *lane);
 // One item out: CORE_ERR_WOULD_BLOCK (there is no room), CORE_ERR_LIMIT (try again soon).
 CORE_MUST_USE enum core_err packet_send(struct bulk_lane *lane, struct item *item);
+// Whether something of slabs waits to be told, and telling it: as packet_send.
+bool packet_tells(const struct bulk_lane *lane);
+CORE_MUST_USE enum core_err packet_tell(struct bulk_lane *lane);
 
 #endif

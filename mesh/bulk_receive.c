@@ -117,6 +117,7 @@ static bool lane_prepare(struct bulk_lane *lane)
         int size = LOCAL_BUFFER;
         (void)!setsockopt(lane->fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
         lane->packet = malloc(PACKET_MAX);
+        if (bulk_may_borrow(lane->fd)) lane->returns = bulk_returns_new(b->tx_wake);
         return lane->packet != NULL;
     }
     int one = 1;
@@ -446,7 +447,8 @@ void *bulk_receive_main(void *argument)
         shut_late_strangers(b, now_ms);
         if (b->pool_used && now_ms >= b->used_ms + POOL_IDLE_MS) {
             buffer_pool_trim(b->pool);
-            b->pool_used = false;
+            b->pool_used = bulk_maps_trim(b, false);  // what is held now is looked at again
+            b->used_ms = now_ms;
         }
     }
     look_at_lanes(b);

@@ -48,12 +48,13 @@ static enum core_err turn_sealed(struct bulk_lane *lane)
 static enum core_err take_turn(struct bulk_lane *lane)
 {
     if (lane->way == LINK_WAY_SEALED) return turn_sealed(lane);
-    enum core_err err = packet_send(lane, lane->item);
+    const bool tells = packet_tells(lane);
+    enum core_err err = tells ? packet_tell(lane) : packet_send(lane, lane->item);
     if (err == CORE_ERR_LIMIT) {
         usleep(LIMIT_US);
         return CORE_ERR_OK;
     }
-    if (err) return err;
+    if (err || tells) return err;
     atomic_fetch_add(&lane->taken, lane->item->head_size + lane->item->bulk.size);
     item_done(lane);
     return CORE_ERR_OK;
@@ -80,7 +81,7 @@ static bool has_to_send(struct bulk *b, struct bulk_lane *lane)
     }
     if (!lane->tx_has || !lane->writable) return false;
     take_item(lane);
-    return lane->item != NULL;
+    return lane->item != NULL || packet_tells(lane);
 }
 
 // A lane to be let go, or the next one in turn that has something to send. With the mutex.

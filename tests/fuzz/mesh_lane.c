@@ -72,10 +72,15 @@ static void packet(const uint8_t *data, size_t size)
 {
     struct packet p;
     if (packet_decode((struct slice){data, size}, &mesh, &p)) return;
-    struct wire_header header;
-    check(wire_header_decode(p.head, &mesh, &header) == CORE_ERR_OK);
-    check(p.bulk_size <= message_info(header.type)->bulk_limit);
-    check(p.by_descriptor ? p.bulk.size == 0 : p.bulk.size == p.bulk_size);
+    const bool beside = p.kind == PACKET_SEALED || p.kind == PACKET_SLAB;
+    check(beside ? p.bulk.size == 0 : p.bulk.size == p.bulk_size);
+    if (p.kind < PACKET_WELCOME) {
+        struct wire_header header;
+        check(wire_header_decode(p.head, &mesh, &header) == CORE_ERR_OK);
+        check(p.bulk_size <= message_info(header.type)->bulk_limit);
+    } else {
+        check(p.head.size == 0 && p.bulk.size <= 8 * LENT_MAX);
+    }
     check(p.head.data >= data && p.bulk.data + p.bulk.size <= data + size);
 }
 

@@ -2,6 +2,7 @@
 #include "unit/mesh/peers.h"
 
 #include <arpa/inet.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include "mesh/buffer.h"
@@ -197,6 +198,126 @@ static void kept_bulk_outlives_the_links(uint32_t ways)
     }
 }
 
+// ---- slabs: memory that is lent and used again ----
+
+static void turn_until_kept(uint32_t count)
+{
+    for (uint64_t end = mono_ms() + GUARD_MS; kept_count < count;) {
+        assert_true(mono_ms() < end);
+        links_process(peers[0].links, note, &peers[0]);
+        links_process(peers[1].links, keep_bulk, &peers[1]);
+    }
+}
+
+static struct buffer *slab_of(struct buffer_pool *pool, uint8_t value)
+{
+    struct buffer *b = buffer_pool_new_slab(pool, SIZE);
+    assert_non_null(b);
+    memset(buffer_data(b), value, SIZE);
+    assert_int_equal(buffer_seal(b), CORE_ERR_OK);
+    return b;
+}
+
+// Both are linked, and slabs are welcome at 1.
+static void open_for_slabs(void)
+{
+    open_two(0, 0, true);
+    kept_count = 0;
+    struct buffer *plain = some_bytes(SIZE, 9);
+    send_bulk(0, 1, plain);
+    turn_until_kept(1);
+    buffer_drop(kept[--kept_count]);
+    buffer_drop(plain);
+    const struct link *link = NULL;
+    for (uint32_t i = 0; !link; i++)
+        if (peers[0].links->links[i].bulk.lane) link = &peers[0].links->links[i];
+    for (uint64_t end = mono_ms() + GUARD_MS; !atomic_load(&link->bulk.lane->slabs_welcome);)
+        assert_true(mono_ms() < end);
+}
+
+// Whether the slab at `at` is the pool's next one by the time that it must be. The test's own pool: nobody else takes.
+static bool comes_back(struct buffer_pool *pool, const uint8_t *at)
+{
+    for (uint64_t end = mono_ms() + GUARD_MS; mono_ms() < end;) {
+        struct buffer *b = buffer_pool_new_slab(pool, SIZE);
+        const bool same = buffer_data(b) == at;
+        if (!same) buffer_spoil(b);  // not to be found again
+        buffer_drop(b);
+        if (same) return true;
+    }
+    return false;
+}
+
+static void a_slab_is_used_again_once_all_dropped_it(void **state)
+{
+    (void)state;
+    open_for_slabs();
+    struct buffer_pool *pool = buffer_pool_open(1 << 24);
+    for (uint8_t round = 1; round < 5; round++) {
+        struct buffer *slab = slab_of(pool, round);
+        const uint8_t *at = buffer_data(slab);
+        send_bulk(0, 1, slab);
+        buffer_drop(slab);
+        turn_until_kept(1);
+        assert_int_equal(buffer_data(kept[0])[SIZE - 1], round);
+        struct buffer *other = slab_of(pool, 77);  // while it is held it is not the pool's
+        assert_ptr_not_equal(buffer_data(other), at);
+        buffer_spoil(other);
+        buffer_drop(other);
+        assert_int_equal(buffer_data(kept[0])[0], round);
+        buffer_drop(kept[--kept_count]);
+        assert_true(comes_back(pool, at));
+    }
+    assert_int_equal(peers[1].links->bulk->map_count, 1);  // mapped once
+    assert_int_equal(peers[0].down + peers[1].down, 0);
+    close_peer(0);
+    close_peer(1);
+    buffer_pool_close(pool);
+}
+
+static void a_slab_that_is_held_outlives_the_lane(void **state)
+{
+    (void)state;
+    open_for_slabs();
+    struct buffer_pool *pool = buffer_pool_open(1 << 24);
+    struct buffer *slab = slab_of(pool, 5);
+    send_bulk(0, 1, slab);
+    buffer_drop(slab);
+    turn_until_kept(1);
+    close_peer(0);
+    struct buffer *next = slab_of(pool, 6);  // never the same memory: it is still read
+    close_peer(1);
+    assert_int_equal(buffer_data(kept[0])[0], 5);
+    assert_int_equal(buffer_data(kept[0])[SIZE - 1], 5);
+    buffer_drop(kept[--kept_count]);
+    buffer_drop(next);
+    buffer_pool_close(pool);
+}
+
+// Slabs that are not welcome yet, parts of slabs: copies.
+static void a_slab_goes_any_way(void **state)
+{
+    (void)state;
+    open_two(0, 0, true);
+    struct buffer_pool *pool = buffer_pool_open(1 << 24);
+    struct buffer *slab = slab_of(pool, 5);
+    kept_count = 0;
+    send_bulk(0, 1, slab);
+    struct message m = {.type = MESSAGE_DATA, .bulk = {buffer_data(slab) + 1000, SIZE - 1000}};
+    assert_int_equal(links_send_buffer(peers[0].links, &peers[1].key.id, &m, slab), CORE_ERR_OK);
+    turn_until_kept(2);
+    assert_int_equal(buffer_size(kept[0]), SIZE);
+    assert_int_equal(buffer_size(kept[1]), SIZE - 1000);
+    while (kept_count) {
+        assert_int_equal(buffer_data(kept[--kept_count])[1000], 5);
+        buffer_drop(kept[kept_count]);
+    }
+    buffer_drop(slab);
+    close_peer(0);
+    close_peer(1);
+    buffer_pool_close(pool);
+}
+
 // ---- the engine by itself: proofs, credit, strangers ----
 
 static struct bulk *engine(bool listens)
@@ -329,6 +450,57 @@ static void shared_lanes_enforce_credit(void **state)
     credit(LINK_WAY_SHARED);
 }
 
+// Giving back what was not lent ends the lane; so does lending where it isn't welcome.
+static void slabs_that_lie(bool lends)
+{
+    struct bulk *listener = engine(true), *dialler = engine(false);
+    struct seal_binding b = some_binding(1);
+    struct bulk_lane *in = bulk_expect(listener, 0, &b, LINK_WAY_SHARED);
+    struct bulk_lane *out = connect_to(dialler, listener, LINK_WAY_SHARED, 1);
+    expect_event(listener, BULK_EVENT_OPENED, LINK_NONE);
+    expect_event(dialler, BULK_EVENT_OPENED, LINK_NONE);
+    uint8_t back[PACKET_SIZES + 8] = {PACKET_BACK, 0, 0, 0, 0, 8};
+    struct core_hash id = {{0}};
+    struct buffer_pool *pool = buffer_pool_open(0);
+    struct buffer *slab = slab_of(pool, 1);
+    struct message m = {.type = MESSAGE_DATA, .bulk = buffer_slice(slab)};
+    uint8_t head[WIRE_BULK_HEAD_MAX];
+    size_t size;
+    if (lends) {
+        while (!atomic_load(&out->slabs_welcome)) sched_yield();  // the sending thread is done with it
+        pthread_mutex_lock(&listener->mutex);                     // as if the other side ran in other namespaces
+        struct returns *r = in->returns;
+        in->returns = NULL;
+        pthread_mutex_unlock(&listener->mutex);
+        bulk_returns_end(r);
+        bulk_allow(in, 2 * SIZE);
+        assert_int_equal(wire_encode(&m, &id, head, sizeof head, &size), CORE_ERR_OK);
+        assert_int_equal(bulk_send(out, (struct slice){head, size}, slab, m.bulk), CORE_ERR_OK);
+    } else {
+        assert_int_equal(send(out->fd, back, sizeof back, MSG_NOSIGNAL), sizeof back);
+    }
+    expect_event(listener, BULK_EVENT_CLOSED, LINK_MALFORMED);
+    expect_event(dialler, BULK_EVENT_CLOSED, LINK_CLOSED);
+    bulk_drop(in);
+    bulk_drop(out);
+    bulk_close(dialler);
+    bulk_close(listener);
+    buffer_drop(slab);
+    buffer_pool_close(pool);
+}
+
+static void what_was_not_lent_is_not_given_back(void **state)
+{
+    (void)state;
+    slabs_that_lie(false);
+}
+
+static void slabs_come_only_where_welcome(void **state)
+{
+    (void)state;
+    slabs_that_lie(true);
+}
+
 static int connect_port(uint16_t port)
 {
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -397,6 +569,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(kept_shared_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(kept_sealed_memory, setup, teardown),
         cmocka_unit_test_setup_teardown(kept_curve_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_slab_is_used_again_once_all_dropped_it, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_slab_that_is_held_outlives_the_lane, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_slab_goes_any_way, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_not_lent_is_not_given_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(slabs_come_only_where_welcome, setup, teardown),
         cmocka_unit_test_setup_teardown(sealed_lanes_prove_themselves, setup, teardown),
         cmocka_unit_test_setup_teardown(shared_lanes_prove_themselves, setup, teardown),
         cmocka_unit_test_setup_teardown(nobody_there_is_said, setup, teardown),

@@ -269,18 +269,47 @@ static void packets_that_lie_are_refused(void **state)
     write_u32(&w, 100);
     struct slice s = {raw, PACKET_SIZES + head + 100};
     assert_int_equal(packet_decode(s, &mesh, &p), CORE_ERR_OK);
-    assert_true(!p.by_descriptor && p.bulk.size == 100 && p.head.size == head);
+    assert_true(p.kind == PACKET_INLINE && p.bulk.size == 100 && p.head.size == head);
     for (size_t size = 0; size < s.size; size++)
         assert_int_equal(packet_decode((struct slice){raw, size}, &mesh, &p), CORE_ERR_MALFORMED);
     raw[0] = 1;  // in a descriptor, but bytes follow
     assert_int_equal(packet_decode(s, &mesh, &p), CORE_ERR_MALFORMED);
     assert_int_equal(packet_decode((struct slice){raw, PACKET_SIZES + head}, &mesh, &p), CORE_ERR_OK);
-    assert_true(p.by_descriptor && p.bulk_size == 100);
+    assert_true(p.kind == PACKET_SEALED && p.bulk_size == 100);
     raw[0] = 2;
     assert_int_equal(packet_decode(s, &mesh, &p), CORE_ERR_MALFORMED);
+    assert_int_equal(packet_decode((struct slice){raw, PACKET_SIZES + head}, &mesh, &p), CORE_ERR_OK);
+    assert_true(p.kind == PACKET_SLAB && p.bulk_size == 100);
+    for (uint8_t kind = 3; kind < 10; kind++) {  // those of no message have no head; others are none
+        raw[0] = kind;
+        assert_int_equal(packet_decode(s, &mesh, &p), CORE_ERR_MALFORMED);
+        assert_int_equal(packet_decode((struct slice){raw, PACKET_SIZES + head}, &mesh, &p), CORE_ERR_MALFORMED);
+    }
     raw[0] = 1;
     raw[8] = 0x7f;
     assert_int_equal(packet_decode((struct slice){raw, PACKET_SIZES + head}, &mesh, &p), CORE_ERR_TOO_LARGE);
+}
+
+// What a packet about slabs says: nothing, or whole numbers, no more than can be lent.
+static void packets_of_slabs_have_their_shape(void **state)
+{
+    (void)state;
+    static uint8_t raw[PACKET_SIZES + 8 * LENT_MAX + 8];
+    struct core_hash mesh = {{0}};
+    struct packet p;
+    raw[0] = PACKET_WELCOME;
+    assert_int_equal(packet_decode((struct slice){raw, PACKET_SIZES}, &mesh, &p), CORE_ERR_OK);
+    assert_int_equal(packet_decode((struct slice){raw, PACKET_SIZES + 1}, &mesh, &p), CORE_ERR_MALFORMED);
+    raw[0] = PACKET_BACK;
+    assert_int_equal(packet_decode((struct slice){raw, PACKET_SIZES}, &mesh, &p), CORE_ERR_MALFORMED);
+    for (uint32_t size = 1; size <= 8 * (LENT_MAX + 1); size++) {
+        struct writer w = writer_over(raw + 5, 4);
+        write_u32(&w, size);
+        const bool fits = size % 8 == 0 && size <= 8 * LENT_MAX;
+        assert_int_equal(packet_decode((struct slice){raw, PACKET_SIZES + size}, &mesh, &p),
+                         fits ? CORE_ERR_OK : CORE_ERR_MALFORMED);
+        assert_int_equal(packet_decode((struct slice){raw, PACKET_SIZES + size - 1}, &mesh, &p), CORE_ERR_MALFORMED);
+    }
 }
 
 // ---- buffers ----
@@ -373,7 +402,7 @@ int main(void)
         cmocka_unit_test(keys_change_by_themselves),          cmocka_unit_test(tampered_records_do_not_open),
         cmocka_unit_test(first_records_that_lie_are_refused), cmocka_unit_test(packets_that_lie_are_refused),
         cmocka_unit_test(unsealed_memory_is_not_mapped),      cmocka_unit_test(a_shared_buffer_seals_in_place),
-        cmocka_unit_test(a_pool_uses_memory_again),
+        cmocka_unit_test(a_pool_uses_memory_again),           cmocka_unit_test(packets_of_slabs_have_their_shape),
     };
     return cmocka_run_group_tests(tests, start, NULL);
 }
