@@ -2,14 +2,19 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-void compute_open(struct compute *c, const struct sched_share *share, uint64_t memory_limit)
+enum { PAUSE_US = 20000 };
+
+void compute_open(struct compute *c, const char *name, const struct sched_topology *topology,
+                  const struct sched_lane *place)
 {
-    *c = (struct compute){.wanted = *share, .changed = true, .memory_limit = memory_limit};
+    *c = (struct compute){.topology = topology, .wanted = *place, .changed = true};
+    snprintf(c->name, sizeof c->name, "%s", name);
     pthread_mutex_init(&c->mutex, NULL);
 }
 
-static void shut(struct compute *c)
+void compute_shut(struct compute *c)
 {
     if (c->trainer) trainer_close(c->trainer);
     c->trainer = NULL;
@@ -19,17 +24,17 @@ static void shut(struct compute *c)
 
 void compute_close(struct compute *c)
 {
-    shut(c);
+    if (!c->topology) return;
+    compute_shut(c);
     pthread_mutex_destroy(&c->mutex);
+    c->topology = NULL;
 }
 
-void compute_share_set(struct compute *c, const struct sched_share *share)
+void compute_place_set(struct compute *c, const struct sched_lane *place)
 {
     pthread_mutex_lock(&c->mutex);
-    bool same = share->threads == c->wanted.threads && share->bound == c->wanted.bound &&
-                (!share->bound || memcmp(share->cpus, c->wanted.cpus, share->threads * sizeof *share->cpus) == 0);
-    if (!same) {
-        c->wanted = *share;
+    if (!sched_lane_equal(place, &c->wanted)) {
+        c->wanted = *place;
         c->changed = true;
     }
     pthread_mutex_unlock(&c->mutex);
@@ -42,6 +47,90 @@ void compute_why(struct compute *c, char out[CONFIG_WHY_SIZE])
     pthread_mutex_unlock(&c->mutex);
 }
 
+void compute_facts(struct compute *c, struct hip_facts *out)
+{
+    pthread_mutex_lock(&c->mutex);
+    *out = c->facts;
+    pthread_mutex_unlock(&c->mutex);
+}
+
+uint32_t compute_threads(struct compute *c)
+{
+    pthread_mutex_lock(&c->mutex);
+    uint32_t threads = c->wanted.threads;
+    pthread_mutex_unlock(&c->mutex);
+    return threads;
+}
+
+double compute_gflop(const struct model_config *config, uint64_t steps)
+{
+    return 6e-9 * (double)tensors_parameters(config) * config->batch * config->context * (double)steps;
+}
+
+// ---- the lane's thread ----
+
+static void explain(struct compute *c, const char *why)
+{
+    pthread_mutex_lock(&c->mutex);
+    snprintf(c->why, sizeof c->why, "%s", why);
+    pthread_mutex_unlock(&c->mutex);
+}
+
+void compute_begin(struct compute *c)
+{
+    pthread_mutex_lock(&c->mutex);
+    bool changed = c->changed;
+    c->changed = false;
+    if (changed) c->place = c->wanted;
+    pthread_mutex_unlock(&c->mutex);
+    c->failed = false;
+    if (!changed) return;
+    compute_shut(c);
+    c->binding = (struct sched_lane_binding){.topology = c->topology, .lane = &c->place};
+    sched_lane_bind_callback(&c->binding, 0);
+}
+
+enum core_err compute_judge(struct compute *c, enum core_err err)
+{
+    if (!c->place.gpu || (err != CORE_ERR_IO && err != CORE_ERR_NO_MEMORY && err != CORE_ERR_UNSUPPORTED &&
+                          err != CORE_ERR_NOT_FOUND && err != CORE_ERR_VERIFY_FAILED))
+        return err;
+    if (!c->failed && !c->why[0])
+        explain(c, err == CORE_ERR_NO_MEMORY       ? "its memory ran out"
+                   : err == CORE_ERR_VERIFY_FAILED ? "it multiplies wrongly"
+                                                   : "it no longer answers: a call of its driver failed");
+    c->failed = true;
+    return err;
+}
+
+enum core_err compute_device(struct compute *c, struct hip_device **out)
+{
+    *out = NULL;
+    if (!c->device) {
+        char why[HIP_WHY_SIZE] = "";
+        struct hip_options options = {.threads = c->place.threads};
+        if (!c->place.gpu) {
+            options.bind = sched_lane_bind_callback;
+            options.bind_context = &c->binding;
+        }
+        enum core_err err = hip_device_open_told(c->name, &options, &c->device, why, sizeof why);
+        explain(c, why);
+        if (err) return compute_judge(c, err);
+        pthread_mutex_lock(&c->mutex);
+        hip_device_facts(c->device, &c->facts);
+        pthread_mutex_unlock(&c->mutex);
+    }
+    *out = c->device;
+    return CORE_ERR_OK;
+}
+
+static uint64_t now_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
 static bool same_model(const struct model_config *a, const struct model_config *b)
 {
     uint8_t x[CONFIG_ENCODED_MAX + CONFIG_NAME_SIZE], y[sizeof x];
@@ -51,35 +140,41 @@ static bool same_model(const struct model_config *a, const struct model_config *
     return v.size == w.size && memcmp(x, y, v.size) == 0;
 }
 
-enum core_err compute_trainer(struct compute *c, const struct model_config *config, struct trainer **out)
+enum core_err compute_trainer(struct compute *c, const struct model_config *config, enum hip_profile profile,
+                              struct trainer **out)
 {
     *out = NULL;
-    pthread_mutex_lock(&c->mutex);
-    bool changed = c->changed;
-    c->changed = false;
-    if (changed) c->share = c->wanted;
-    pthread_mutex_unlock(&c->mutex);
-    if (changed || !c->device) {
-        shut(c);
-        if (sched_share_bind(&c->share, 0)) c->share.bound = false;  // slower, not wrong
-        struct hip_options options = {
-            .threads = c->share.threads, .bind = sched_share_bind_callback, .bind_context = &c->share};
-        enum core_err err = hip_device_open("cpu", &options, &c->device);
-        if (err) return err;
-    }
+    struct hip_device *device;
+    enum core_err err = compute_device(c, &device);
+    if (err) return err;
     if (c->trainer && !same_model(config, &c->config)) {
         trainer_close(c->trainer);
         c->trainer = NULL;
     }
     if (!c->trainer) {
         char why[CONFIG_WHY_SIZE] = "";
-        enum core_err err = trainer_open(&c->trainer, c->device, config, c->memory_limit, why);
-        pthread_mutex_lock(&c->mutex);
-        snprintf(c->why, sizeof c->why, "%s", err ? why : "");
-        pthread_mutex_unlock(&c->mutex);
-        if (err) return err;
+        err = trainer_open(&c->trainer, device, config, c->place.memory_bytes, why);
+        explain(c, err ? why : "");
+        if (err) {
+            c->trainer = NULL;
+            return compute_judge(c, err);
+        }
         c->config = *config;
     }
+    trainer_set_profile(c->trainer, profile);
+    c->step_end_us = now_us();
     *out = c->trainer;
     return CORE_ERR_OK;
+}
+
+void compute_pace(struct compute *c, const _Atomic bool *cancelled)
+{
+    if (c->place.duty_percent == 0 || c->place.duty_percent >= 100) return;
+    uint64_t now = now_us(), busy = now - c->step_end_us;
+    uint64_t until = now + busy * (100 - c->place.duty_percent) / c->place.duty_percent;
+    while ((now = now_us()) < until && !atomic_load(cancelled)) {
+        uint64_t left = until - now < PAUSE_US ? until - now : PAUSE_US;
+        nanosleep(&(struct timespec){.tv_nsec = (long)left * 1000}, NULL);
+    }
+    c->step_end_us = now_us();
 }

@@ -14,10 +14,10 @@
 #include "mesh/links.h"
 #include "node/blobs.h"
 #include "node/catalog.h"
-#include "node/compute.h"
 #include "node/control_server.h"
 #include "node/events_log.h"
 #include "node/home.h"
+#include "node/lanes.h"
 #include "node/node.h"
 #include "node/outbound.h"
 #include "node/record.h"
@@ -43,7 +43,9 @@ struct node_link {
     bool worked;       // rounds or data went over it, and will again
     uint64_t used_ms;  // last message of ours but gossip's
     uint32_t strikes;
-    uint64_t ping_nonce, ping_us;  // gossip's last ping over it
+    uint64_t ping_nonce, ping_us;        // gossip's last ping over it
+    uint64_t rate, rate_bytes, rate_ms;  // bytes a second when it was last wanted for a map, and of when (node/map.c)
+    uint64_t map_ms;                     // when it was last told this peer's links
     struct core_hash host;
 };
 
@@ -97,17 +99,17 @@ struct node {
     struct outbound outbound;
     struct control_server control;
     struct node_ping pings[NODE_PINGS_MAX];
-    uint64_t refused;  // by this node and its protocols: lying data, malformed messages, joiners; ..
+    struct map_state *maps;  // that are being gathered
+    uint64_t refused;        // by this node and its protocols: lying data, malformed messages, joiners; ..
     uint64_t refused_by[NODE_TYPES][CORE_ERR_COUNT];  // .. by type of message and error
     struct node_dropped dropped;
     uint64_t started_ms, started_s, now_ms;
 
     // ---- work and data ----
     struct inbox inbox;
-    struct worker compute_worker, sums_worker, io_worker, side_worker;
-    struct compute compute;
+    struct worker sums_worker, io_worker;
+    struct lanes lanes;
     struct sched_topology *topology;
-    uint32_t share_peers, share_index;
     uint64_t memory_bytes;
     struct shared_store store;
     struct blobs blobs;

@@ -60,19 +60,12 @@ static void share_machine(struct node *n)
         if (m.self) index = peers;
         peers++;
     }
-    if (peers == 0 || (peers == n->share_peers && index == n->share_index)) return;
-    n->share_peers = peers;
-    n->share_index = index;
-    struct sched_share *share = calloc(1, sizeof *share);
-    if (!share) return;
-    sched_share_plan(n->topology, index, peers, n->options->cpus, share);
-    compute_share_set(&n->compute, share);
-    free(share);
+    if (peers > 0) lanes_share(n, index, peers);
 }
 
 static uint32_t jobs_waiting(struct node *n)
 {
-    return worker_load(&n->compute_worker) + worker_load(&n->sums_worker) + worker_load(&n->io_worker);
+    return lanes_load(n) + worker_load(&n->sums_worker) + worker_load(&n->io_worker);
 }
 
 // Gives back what the heap holds free, and the pages of an outbox that once was full: a peer that has joined, or has
@@ -93,6 +86,7 @@ static void each_second(struct node *n)
     if (n->now_ms < n->second_ms) return;
     n->second_ms = n->now_ms + SECOND_MS;
     trim_memory(n);
+    lanes_tick(n);
     if (n->members_changed) share_machine(n);
     members_file_tick(n);
     record_tick(n);

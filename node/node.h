@@ -27,8 +27,10 @@ struct node_options {
     const char
         *advertise[NODE_ADVERTISE_MAX];  // "HOST:PORT"; none: every non-loopback address, and 127.0.0.1 to this host
     uint32_t advertise_count;
-    uint32_t cpus;          // threads to compute with; 0: this peer's fair share of the machine
-    uint64_t memory_bytes;  // 0: half of the machine's
+    uint32_t cpus;           // to compute with at most; 0: this peer's fair share of the machine
+    uint64_t memory_bytes;   // 0: this peer's fair share of half of the machine's
+    const char *gpus;        // "all" (as NULL), "none", how many, or names: "nvidia:0,nvidia:1"
+    uint32_t share_percent;  // of what it may have, processors' time and memory; 0: all
     bool log_json;
     bool quiet;    // warnings and errors only
     bool verbose;  // every event

@@ -14,6 +14,7 @@
 
 struct node;
 struct job;
+struct lane;
 
 enum {
     RUNS_MAX = 64,
@@ -52,7 +53,8 @@ struct run_data {
     struct core_hash saved_inner[RUN_SAVED_MAX];  // inner states that are durable; a ring
     uint32_t saved_next;
     struct job *saving;    // writes `pending`
-    struct job *training;  // at the compute worker
+    struct job *training;  // on a lane
+    const struct lane *lane;  // where it trained last, NULL for nowhere yet
     struct job *applied;   // done but for `pending` becoming durable
     bool trained;          // `train_result` answers the same question again
     struct work_train train_asked;

@@ -10,7 +10,6 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,14 +20,7 @@
 #include "node/members_file.h"
 #include "node/verbs.h"
 
-enum {
-    OUTBOX_EFFECTS = 8192,
-    OUTBOX_BYTES = 32 << 20,
-    BLOBS_MAX = 8192,
-    SIDE_NICE = 10,
-    DESCRIPTORS = 4096,
-    JOIN_MS = 10000
-};
+enum { OUTBOX_EFFECTS = 8192, OUTBOX_BYTES = 32 << 20, BLOBS_MAX = 8192, DESCRIPTORS = 4096, JOIN_MS = 10000 };
 
 static enum core_err fail(struct node_failure *why, enum core_err err, const char *what, const char *remedy)
 {
@@ -261,24 +253,19 @@ static enum core_err open_peer(struct node *n, struct node_failure *why)
 
 // ---- workers ----
 
-static void side_begin(struct worker *w)
-{
-    (void)w;
-    // Linux gives each thread its own niceness. Refused: it only competes more.
-    if (setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), SIDE_NICE)) return;
-}
-
 static enum core_err open_work(struct node *n, struct node_failure *why)
 {
     enum core_err err = sched_topology_open(&n->topology);
     if (err) return fail(why, err, "cannot read the machine's topology", "check hwloc with `lstopo`");
-    n->memory_bytes = n->options->memory_bytes ? n->options->memory_bytes : sched_topology_memory(n->topology) / 2;
-    if (n->memory_bytes == 0) n->memory_bytes = (uint64_t)1 << 30;
-    struct sched_share *share = calloc(1, sizeof *share);
-    if (!share) return fail(why, CORE_ERR_NO_MEMORY, "cannot start", "free some memory");
-    sched_share_plan(n->topology, 0, 1, n->options->cpus, share);
-    compute_open(&n->compute, share, n->memory_bytes);
-    free(share);
+    err = inbox_open(&n->inbox, n);
+    if (err) return fail(why, err, "cannot start the workers", "free some memory");
+    char limit[SCHED_WHY_SIZE] = "";
+    err = lanes_open(n, limit);
+    if (err && limit[0]) {
+        node_failure_set(why, "`mycel hw` shows what this machine has", "%s", limit);
+        return err;
+    }
+    if (err) return fail(why, err, "cannot start the workers", "free some memory");
     char path[HOME_PATH_SIZE + 256];
     home_file(&n->home, "store", path);
     pthread_mutex_init(&n->store.mutex, NULL);
@@ -286,22 +273,18 @@ static enum core_err open_work(struct node *n, struct node_failure *why)
     if (err) return fail(why, err, "cannot open the store", "free some space, or check the home's permissions");
     err = blobs_open(&n->blobs, BLOBS_MAX, n->memory_bytes / 2);
     if (!err) err = outbox_open(&n->out, OUTBOX_EFFECTS, OUTBOX_BYTES);
-    if (!err) err = inbox_open(&n->inbox, n);
-    if (!err) err = worker_start(&n->compute_worker, "compute", &n->inbox, NULL, NULL, n);
     if (!err) err = worker_start(&n->sums_worker, "sums", &n->inbox, NULL, NULL, n);
     if (!err) err = worker_start(&n->io_worker, "io", &n->inbox, NULL, NULL, n);
-    if (!err) err = worker_start(&n->side_worker, "side", &n->inbox, side_begin, NULL, n);
     return err ? fail(why, err, "cannot start the workers", "free some memory") : CORE_ERR_OK;
 }
 
 static void close_all(struct node *n)
 {
-    worker_stop(&n->compute_worker);
+    lanes_stop(n);
     worker_stop(&n->sums_worker);
     worker_stop(&n->io_worker);
-    worker_stop(&n->side_worker);
     if (n->inbox.fd > 0) inbox_take(&n->inbox);
-    if (n->topology) compute_close(&n->compute);
+    lanes_close(n);
     control_server_drain(&n->control, 500);
     control_server_close(&n->control);
     if (n->links) links_close(n->links);
@@ -348,7 +331,8 @@ static void say_ready(struct node *n, int ready)
     if (n->fault_update)
         event_emit(&n->events, "node.fault", EV_TEXT("updates", "wrong on purpose, MYCEL_FAULT is set"));
     event_emit(&n->events, "node.ready", EV_TEXT("name", n->own.name), EV_TEXT("id", id),
-               EV_TEXT("mesh", n->charter.name), EV_U64("port", n->port), EV_U64("threads", n->compute.wanted.threads),
+               EV_TEXT("mesh", n->charter.name), EV_U64("port", n->port),
+               EV_U64("threads", compute_threads(&n->lanes.lane[LANE_CPU].compute)),
                EV_U64("memory_budget_bytes", n->memory_bytes), EV_U64("blobs_limit_bytes", n->blobs.limit),
                EV_U64("outbox_bytes", OUTBOX_BYTES));
     notify("READY=1");

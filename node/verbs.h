@@ -9,6 +9,7 @@
 void verb_status(struct node *n, struct session *s);
 void verb_peers(struct node *n, struct session *s);
 void verb_ping(struct node *n, struct session *s);
+void verb_map(struct node *n, struct session *s);  // node/map.c
 void verb_invite(struct node *n, struct session *s);
 void verb_train(struct node *n, struct session *s);
 void verb_attach(struct node *n, struct session *s);
@@ -20,6 +21,7 @@ void verb_runs_resume(struct node *n, struct session *s);
 void verb_runs_cancel(struct node *n, struct session *s);
 void verb_generate(struct node *n, struct session *s);
 void verb_leave(struct node *n, struct session *s);
+void verb_hw(struct node *n, struct session *s);
 void verb_down(struct node *n, struct session *s);
 
 // True if the nonce was one of `ping`'s.

@@ -1,4 +1,4 @@
-// generate: text from a run's newest parameters, or from parameters by hash, in pieces, on the side worker.
+// generate: text from a run's newest parameters, or from parameters by hash, in pieces, on a lane that has time.
 //
 // A slice writes some bytes and comes back to the loop, which sends them and submits the next: so text streams, the
 // worker serves others in between, and a client that goes stops it.
@@ -12,7 +12,7 @@
 enum { SLICE_BYTES = 24, PROMPT_MAX = 32768, TOKENS_MAX = 1 << 20 };
 
 struct generate_job {
-    struct job job;
+    struct lane_job lane_job;
     struct node *node;  // home only
     uint64_t session;
     struct core_hash run, params_hash;
@@ -20,50 +20,73 @@ struct generate_job {
     struct model_config model;
     char name[RUN_FILE_NAME];  // the params- file
     struct snapshot *state;
-    struct hip_device *device;
+    struct hip_device *device;  // of its own: it stays between two slices
     struct generator *generator;
     uint8_t *prompt;
     size_t prompt_size;
     double temperature;
-    uint64_t seed, wanted, written, since_us, began_us;
+    uint64_t seed, wanted, written, began_us;
+    uint64_t again;  // bytes to write once more, unsent: another device wrote them before it failed
+    bool ending;     // nobody listens any more: only to be closed
     uint8_t text[SLICE_BYTES];
     size_t text_size;
     uint8_t held[4];  // the beginning of a character whose end isn't written yet
     size_t held_size;
 };
 
-static void job_free(struct generate_job *j)
+static void shut(struct generate_job *j)
 {
     if (j->generator) generator_close(j->generator);
     hip_device_close(j->device);
+    j->generator = NULL;
+    j->device = NULL;
+}
+
+static void job_free(struct generate_job *j)
+{
+    shut(j);
     snapshot_release(j->state);
     free(j->prompt);
     free(j);
 }
 
-static enum core_err begin(struct generate_job *j)
+static enum core_err begin(struct generate_job *j, struct compute *compute)
 {
     enum core_err err = CORE_ERR_OK;
     if (!j->state) err = snapshot_load(&j->node->home, &j->run, j->name, &j->model, false, &j->state);
-    if (!err) err = hip_device_open("cpu", NULL, &j->device);
+    if (err) return err;
+    err = hip_device_open(compute->name, NULL, &j->device);
     if (!err) err = generator_open(&j->generator, j->device, &j->model, j->state->params);
     if (!err)
         err = generator_begin(j->generator, (struct slice){j->prompt, j->prompt_size}, (float)j->temperature, j->seed);
-    return err;
+    for (uint8_t byte; !err && j->again > 0; j->again--) err = generator_next(j->generator, &byte);
+    return compute_judge(compute, err);
 }
 
-static void generate_run(struct job *job, struct worker *w)
+static void generate_run(struct lane_job *lane_job, struct compute *compute)
 {
-    (void)w;
-    struct generate_job *j = (struct generate_job *)job;
-    job->err = j->generator ? CORE_ERR_OK : begin(j);
+    struct generate_job *j = (struct generate_job *)lane_job;
+    enum core_err err = CORE_ERR_OK;
     j->text_size = 0;
-    while (!job->err && j->text_size < SLICE_BYTES && j->written < j->wanted) {
-        job->err = generator_next(j->generator, &j->text[j->text_size]);
-        if (job->err) break;
+    if (!j->generator && !j->ending) err = begin(j, compute);
+    while (!err && !j->ending && j->text_size < SLICE_BYTES && j->written < j->wanted) {
+        err = compute_judge(compute, generator_next(j->generator, &j->text[j->text_size]));
+        if (err) break;
         j->text_size++;
         j->written++;
     }
+    // The device is let go on the thread that talks to it.
+    if (err || j->ending || j->written >= j->wanted) shut(j);
+    lane_job->job.err = err;
+}
+
+// The same parameters, prompt and seed give the same bytes on the next device: what was sent is passed over.
+static void generate_undo(struct lane_job *lane_job)
+{
+    struct generate_job *j = (struct generate_job *)lane_job;
+    j->written -= j->text_size;
+    j->again = j->written;
+    j->text_size = 0;
 }
 
 // Bytes of the character that begins with `first`, 0 for a byte that begins none.
@@ -112,8 +135,13 @@ static void generate_done(struct job *job, void *context)
     struct node *n = context;
     struct generate_job *j = (struct generate_job *)job;
     struct session *s = control_session_find(&n->control, j->session);
-    if (!s || job->err == CORE_ERR_INTERRUPTED) {
+    if ((!s || job->err == CORE_ERR_INTERRUPTED) && (!j->generator || n->lanes.closing)) {
         job_free(j);
+        return;
+    }
+    if (!s) {
+        j->ending = true;
+        lanes_submit(n, &j->lane_job);
         return;
     }
     if (job->err) {
@@ -126,7 +154,7 @@ static void generate_done(struct job *job, void *context)
     char text[3 * (SLICE_BYTES + sizeof j->held) + 1];
     if (to_utf8(j, last, text)) session_send(s, json_pack("{s:s}", "text", text));
     if (!last) {
-        worker_submit(&n->side_worker, job);
+        lanes_submit(n, &j->lane_job);
         return;
     }
     double seconds = (double)(node_clock_us() - j->began_us) / 1e6;
@@ -200,7 +228,15 @@ void verb_generate(struct node *n, struct session *s)
         job_free(j);
         return;
     }
-    j->job = (struct job){.name = "generate", .priority = JOB_URGENT, .run = generate_run, .done = generate_done};
+    j->lane_job = (struct lane_job){.job = {.name = "generate"},
+                                    .kind = SCHED_CLASS_OTHER,
+                                    .subject = j->run,
+                                    .memory_bytes = generator_memory(&j->model),
+                                    .aside = true,
+                                    .stay = true,
+                                    .run = generate_run,
+                                    .undo = generate_undo,
+                                    .finished = generate_done};
     j->node = n;
     j->session = s->serial;
     j->prompt_size = prompt ? strlen(prompt) : 0;
@@ -214,5 +250,5 @@ void verb_generate(struct node *n, struct session *s)
     j->seed = (uint64_t)session_number(s, "seed", 1);
     j->wanted = (uint64_t)tokens;
     j->began_us = node_clock_us();
-    worker_submit(&n->side_worker, &j->job);
+    lanes_submit(n, &j->lane_job);
 }

@@ -125,7 +125,7 @@ void verb_status(struct node *n, struct session *s)
     json_object_set_new(o, "peers_unreachable", json_integer(seen.unreachable));
     json_object_set_new(o, "unreachable_since", seen.unreachable ? time_ago_json(n, seen.since_ms) : json_null());
     json_object_set_new(o, "peers_left", json_integer(seen.left));
-    json_object_set_new(o, "cpus", json_integer(n->compute.wanted.threads));
+    json_object_set_new(o, "cpus", json_integer(n->lanes.placement.cpus));
     json_object_set_new(o, "device", json_string("cpu"));
     json_object_set_new(o, "memory_bytes", json_integer((json_int_t)n->memory_bytes));
     json_object_set_new(o, "memory_used_bytes", json_integer((json_int_t)n->blobs.bytes));

@@ -152,7 +152,7 @@ static void ask_baselines(struct node *n, struct run_data *run)
     j->run = run->id;
     j->data = run->text.data;
     memcpy(j->data_name, run->data_name, sizeof j->data_name);
-    worker_submit(&n->side_worker, &j->job);
+    worker_submit(&n->lanes.aside.worker, &j->job);
 }
 
 // ---- starting ----

@@ -3,7 +3,7 @@
 //   PARAMS -> STATE -> TEXT -> REPLAY -> equal: end
 //                                     -> not: UPDATE (the committed update is fetched, to name the first tensor) -> end
 // What is missing here is fetched by hash: parameters and dataset from anyone, the inner state and the update from
-// their trainer. The replay runs on the side worker with a trainer of its own.
+// their trainer. The replay runs on a lane that has time, or beside the CPU's other work.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,21 +16,21 @@
 enum verify_stage { VERIFY_PARAMS, VERIFY_STATE, VERIFY_TEXT, VERIFY_REPLAY, VERIFY_UPDATE, VERIFY_STAGES };
 
 struct replay_job {
-    struct job job;
-    struct node *node;  // home, store and compute's options only
+    struct lane_job lane_job;
+    struct node *node;  // home and store only
     uint64_t session;
     struct core_hash run;
     struct run_spec spec;
     struct manifest manifest;
     struct commit commit;
     struct dataset data;
-    char params_name[RUN_FILE_NAME];  // "": from the store
-    bool inner_here;                  // in the run's folder; otherwise from the store
-    uint32_t threads;
+    char params_name[RUN_FILE_NAME];                     // "": from the store
+    bool inner_here;                                     // in the run's folder; otherwise from the store
     struct core_hash root, tensors[CONFIG_TENSORS_MAX];  // out
     struct core_hash state_out;                          // out
     double loss;
     char why[CONFIG_WHY_SIZE];
+    struct compute *compute;  // while it runs
 };
 
 struct verify_state {
@@ -92,13 +92,16 @@ static enum core_err load_inner(struct replay_job *j, struct inner_state *state)
 
 static bool not_cancelled(void *context, uint32_t step, uint32_t steps, double loss)
 {
-    (void)step, (void)steps, (void)loss;
-    return !atomic_load(&((struct job *)context)->cancelled);
+    struct replay_job *j = context;
+    if (step < steps) compute_pace(j->compute, &j->lane_job.job.cancelled);
+    (void)loss;
+    return !atomic_load(&j->lane_job.job.cancelled);
 }
 
-static enum core_err replay(struct replay_job *j, struct hip_device *device)
+static enum core_err replay(struct replay_job *j, struct compute *compute)
 {
-    struct trainer *trainer = NULL;
+    struct trainer *trainer;
+    j->compute = compute;
     struct inner_state state = {0};
     float *params = calloc(j->spec.elements, sizeof *params);
     int8_t *update = malloc(j->spec.elements);
@@ -106,7 +109,7 @@ static enum core_err replay(struct replay_job *j, struct hip_device *device)
     if (!err) err = inner_state_open(&state, &j->spec.model);
     if (!err) err = load_params(j, params);
     if (!err) err = load_inner(j, &state);
-    if (!err) err = trainer_open(&trainer, device, &j->spec.model, j->node->memory_bytes, j->why);
+    if (!err) err = compute_trainer(compute, &j->spec.model, HIP_PROFILE_REPRO_FP32, &trainer);
     if (!err) {
         if (!j->spec.hyper.carry_state) inner_state_reset_moments(&state);
         uint32_t steps = j->spec.hyper.inner_steps;
@@ -121,32 +124,33 @@ static enum core_err replay(struct replay_job *j, struct hip_device *device)
                                   .hyper = &j->spec.hyper,
                                   .exponents = j->manifest.exponents,
                                   .hook = not_cancelled,
-                                  .hook_context = &j->job};
+                                  .hook_context = j};
         struct train_result result;
-        err = trainer_train(trainer, &task, &state, update, NULL, &result);
+        err = compute_judge(compute, trainer_train(trainer, &task, &state, update, NULL, &result));
         j->loss = result.loss;
     }
     if (!err) {
         j->root = tensors_hash_update(&j->spec.model, update, j->tensors);
         j->state_out = inner_state_hash(&state);
     }
-    if (trainer) trainer_close(trainer);
     if (state.m) inner_state_close(&state);
     free(params);
     free(update);
     return err;
 }
 
-static void replay_run(struct job *job, struct worker *w)
+static void replay_run(struct lane_job *lane_job, struct compute *compute)
 {
-    (void)w;
-    struct replay_job *j = (struct replay_job *)job;
-    struct hip_device *device;
-    struct hip_options options = {.threads = j->threads};
-    job->err = hip_device_open("cpu", &options, &device);
-    if (job->err) return;
-    job->err = replay(j, device);
-    hip_device_close(device);
+    struct replay_job *j = (struct replay_job *)lane_job;
+    lane_job->job.err = replay(j, compute);
+    if (lane_job->job.err == CORE_ERR_NO_MEMORY) compute_why(compute, j->why);
+    // Nobody trains beside the CPU's other work: the memory is better given back.
+    if (!compute->place.gpu) compute_shut(compute);
+}
+
+static void replay_undo(struct lane_job *lane_job)
+{
+    ((struct replay_job *)lane_job)->why[0] = 0;
 }
 
 // ---- the answer ----
@@ -223,7 +227,15 @@ static void submit_replay(struct session *s)
         session_fail(s, CORE_ERR_NO_MEMORY, "free some memory", "the replay cannot start");
         return;
     }
-    j->job = (struct job){.name = "replay", .priority = JOB_NORMAL, .run = replay_run, .done = replay_done};
+    j->lane_job = (struct lane_job){.job = {.name = "replay"},
+                                    .kind = SCHED_CLASS_OTHER,
+                                    .subject = v->run->id,
+                                    .gflop = compute_gflop(&v->run->spec.model, v->run->spec.hyper.inner_steps),
+                                    .memory_bytes = trainer_memory(&v->run->spec.model),
+                                    .aside = true,
+                                    .run = replay_run,
+                                    .undo = replay_undo,
+                                    .finished = replay_done};
     j->node = v->node;
     j->session = s->serial;
     j->run = v->run->id;
@@ -232,10 +244,9 @@ static void submit_replay(struct session *s)
     j->commit = v->commit;
     j->data = v->run->text.data;
     j->inner_here = v->inner_here;
-    j->threads = v->node->compute.wanted.threads;
     memcpy(j->params_name, v->params_name, sizeof j->params_name);
     tell(s, "replay", "the same steps on this peer");
-    worker_submit(&v->node->side_worker, &j->job);
+    lanes_submit(v->node, &j->lane_job);
 }
 
 // ---- fetching what is missing ----

@@ -1,4 +1,4 @@
-// WORK_APPLY: the outer step, on the compute worker: sums to new parameters, their hash, the next exponents, and, where
+// WORK_APPLY: the outer step, on one of the lanes: sums to new parameters, their hash, the next exponents, and, where
 // asked, the held-out loss. Reported when parameters and the inner state that goes with them are durable.
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +13,8 @@
 enum { EVALUATE_WINDOWS = 192, EVALUATE_WINDOWS_LAST = 1024 };
 
 struct apply_job {
-    struct job job;
-    struct node *node;  // home and compute only
+    struct lane_job lane_job;
+    struct node *node;  // home only
     struct work_apply work;
     struct run_spec spec;
     struct dataset data;
@@ -23,6 +23,7 @@ struct apply_job {
     struct run_inner *inner;            // held, with keep_inner
     struct blob *sums[TREE_SHARD_MAX];  // held
     struct snapshot *to;                // out
+    struct compute *compute;            // while it runs
     struct work_result result;
 };
 
@@ -52,17 +53,22 @@ static enum core_err step(struct apply_job *j, int64_t *largest)
 static bool go_on(void *context, uint32_t step, uint32_t steps, double loss)
 {
     (void)step, (void)steps, (void)loss;
-    return !atomic_load(&((struct job *)context)->cancelled);
+    struct apply_job *j = context;
+    compute_pace(j->compute, &j->lane_job.job.cancelled);
+    return !atomic_load(&j->lane_job.job.cancelled);
 }
 
 static enum core_err evaluate(struct apply_job *j)
 {
     struct trainer *trainer;
-    enum core_err err = compute_trainer(&j->node->compute, &j->spec.model, &trainer);
+    enum hip_profile profile;
+    if (!hip_profile_of(&j->spec.kernel_spec, &profile)) return CORE_ERR_UNKNOWN_VERSION;
+    enum core_err err = compute_trainer(j->compute, &j->spec.model, profile, &trainer);
     if (err) return err;
     bool last = j->work.round + 1 >= j->spec.rounds;
     uint64_t windows = data_held_out_windows(&j->data, &j->spec.model, last ? EVALUATE_WINDOWS_LAST : EVALUATE_WINDOWS);
-    err = trainer_evaluate(trainer, j->to->params, &j->data, windows, go_on, &j->job, &j->result.apply.val_loss);
+    err = compute_judge(
+        j->compute, trainer_evaluate(trainer, j->to->params, &j->data, windows, go_on, j, &j->result.apply.val_loss));
     j->result.apply.evaluated = !err;
     return err;
 }
@@ -95,20 +101,29 @@ static enum core_err apply(struct apply_job *j)
     return err;
 }
 
-static void apply_run(struct job *job, struct worker *w)
+static void apply_run(struct lane_job *lane_job, struct compute *compute)
 {
-    (void)w;
-    job->err = apply((struct apply_job *)job);
+    struct apply_job *j = (struct apply_job *)lane_job;
+    j->compute = compute;
+    lane_job->job.err = apply(j);
+}
+
+// The device failed in the evaluation: the step is taken again with it.
+static void apply_undo(struct lane_job *lane_job)
+{
+    struct apply_job *j = (struct apply_job *)lane_job;
+    snapshot_release(j->to);
+    j->to = NULL;
 }
 
 static void finish(struct node *n, struct run_data *run, struct apply_job *j)
 {
-    if (!j->job.err && run) {
+    if (!j->lane_job.job.err && run) {
         runs_snapshot_add(n, run, j->to);
         j->to = NULL;
     }
-    j->result.err = j->job.err;
-    if (j->job.err != CORE_ERR_INTERRUPTED) node_work_done(n, &j->result);
+    j->result.err = j->lane_job.job.err;
+    if (j->lane_job.job.err != CORE_ERR_INTERRUPTED) node_work_done(n, &j->result);
     snapshot_release(j->from);
     snapshot_release(j->to);
     run_inner_release(j->inner);
@@ -121,7 +136,7 @@ void work_apply_kept(struct node *n, struct run_data *run, enum core_err err)
     struct apply_job *j = (struct apply_job *)run->applied;
     if (!err && !runs_inner_is_saved(run, &j->inner->hash)) return;  // that was another one's
     run->applied = NULL;
-    j->job.err = err;
+    j->lane_job.job.err = err;
     finish(n, run, j);
 }
 
@@ -153,7 +168,14 @@ void work_apply_start(struct node *n, struct run_data *run, const struct work_ap
         node_work_done(n, &failed);
         return;
     }
-    j->job = (struct job){.name = "apply", .priority = JOB_URGENT, .run = apply_run, .done = apply_done};
+    j->lane_job = (struct lane_job){.job = {.name = "apply"},
+                                    .kind = SCHED_CLASS_AGGREGATION,
+                                    .subject = run->id,
+                                    .memory_bytes = trainer_memory(&run->spec.model),
+                                    .near = run->lane,
+                                    .run = apply_run,
+                                    .undo = apply_undo,
+                                    .finished = apply_done};
     j->node = n;
     j->work = *w;
     j->spec = run->spec;
@@ -181,9 +203,9 @@ void work_apply_start(struct node *n, struct run_data *run, const struct work_ap
             failed.err = CORE_ERR_NOT_FOUND;
     }
     if (failed.err) {
-        j->job.err = failed.err;
+        j->lane_job.job.err = failed.err;
         finish(n, run, j);
         return;
     }
-    worker_submit(&n->compute_worker, &j->job);
+    lanes_submit(n, &j->lane_job);
 }

@@ -67,7 +67,7 @@ void work_reduce_start(struct node *n, const struct work_reduce *w)
     }
     j->job = (struct job){.name = "reduce", .priority = JOB_URGENT, .run = reduce_run, .done = reduce_done};
     j->work = *w;
-    j->shared = n->share_peers > 1 && blobs_may_share(&n->blobs);
+    j->shared = n->lanes.peers > 1 && blobs_may_share(&n->blobs);
     bool missing = w->count > WORK_INPUTS_MAX;
     for (uint32_t i = 0; i < w->count && !missing; i++) {
         struct blob *blob = blobs_find(&n->blobs, &w->inputs[i].key);

@@ -1,4 +1,4 @@
-// WORK_TRAIN: this peer's inner steps of a round, on the compute worker. The update's shards become blobs; the new
+// WORK_TRAIN: this peer's inner steps of a round, on one of its lanes. The update's shards become blobs; the new
 // inner state is pending, and is written to disk while the round goes on, so that the outer step need not wait for it.
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +8,8 @@
 #include "node/daemon.h"
 
 struct train_job {
-    struct job job;
-    struct node *node;  // home and compute only: the rest is the loop's
+    struct lane_job lane_job;
+    struct node *node;  // home only: the rest is the loop's
     struct work_train work;
     struct run_spec spec;
     struct dataset data;
@@ -18,14 +18,17 @@ struct train_job {
     struct run_inner *inner;  // out
     int8_t *update;           // out
     struct blob *shards[TREE_SHARD_MAX];
-    bool shared;  // peers of this host will want them
+    bool shared;              // peers of this host will want them
+    struct compute *compute;  // while it runs
     struct work_result result;
 };
 
 static bool go_on(void *context, uint32_t step, uint32_t steps, double loss)
 {
-    (void)step, (void)steps, (void)loss;
-    return !atomic_load(&((struct job *)context)->cancelled);
+    struct train_job *j = context;
+    if (step < steps) compute_pace(j->compute, &j->lane_job.job.cancelled);
+    (void)loss;
+    return !atomic_load(&j->lane_job.job.cancelled);
 }
 
 // The state that the steps start from.
@@ -65,10 +68,13 @@ static void spoil(const struct model_config *config, int8_t *update)
     update[t.offset] += update[t.offset] > 0 ? -1 : 1;
 }
 
-static enum core_err train(struct train_job *j)
+static enum core_err train(struct train_job *j, struct compute *compute)
 {
     struct trainer *trainer;
-    enum core_err err = compute_trainer(&j->node->compute, &j->spec.model, &trainer);
+    enum hip_profile profile;
+    j->compute = compute;
+    if (!hip_profile_of(&j->spec.kernel_spec, &profile)) return CORE_ERR_UNKNOWN_VERSION;
+    enum core_err err = compute_trainer(compute, &j->spec.model, profile, &trainer);
     if (!err && !j->from)
         err = snapshot_load(&j->node->home, &j->work.run, j->from_name, &j->spec.model, !j->work.fresh, &j->from);
     if (!err) err = begin_inner(j);
@@ -86,9 +92,9 @@ static enum core_err train(struct train_job *j)
                               .hyper = &j->spec.hyper,
                               .exponents = j->work.exponents,
                               .hook = go_on,
-                              .hook_context = &j->job};
+                              .hook_context = j};
     struct train_result result;
-    err = trainer_train(trainer, &task, &j->inner->state, j->update, NULL, &result);
+    err = compute_judge(compute, trainer_train(trainer, &task, &j->inner->state, j->update, NULL, &result));
     if (err) return err;
     if (j->node->fault_update) spoil(&j->spec.model, j->update);
     j->result.train.update_root = tensors_hash_update(&j->spec.model, j->update, NULL);
@@ -100,11 +106,23 @@ static enum core_err train(struct train_job *j)
     return cut_shards(j);
 }
 
-static void train_run(struct job *job, struct worker *w)
+static void train_run(struct lane_job *lane_job, struct compute *compute)
 {
-    (void)w;
-    struct train_job *j = (struct train_job *)job;
-    job->err = train(j);
+    lane_job->job.err = train((struct train_job *)lane_job, compute);
+}
+
+// Steps on a device that failed leave nothing behind but the parameters that they started from.
+static void train_undo(struct lane_job *lane_job)
+{
+    struct train_job *j = (struct train_job *)lane_job;
+    run_inner_release(j->inner);
+    j->inner = NULL;
+    free(j->update);
+    j->update = NULL;
+    for (int s = 0; s < TREE_SHARD_MAX; s++) {
+        blob_release(j->shards[s]);
+        j->shards[s] = NULL;
+    }
 }
 
 // ---- keeping what it made ----
@@ -180,7 +198,7 @@ static void put_shards(struct node *n, struct train_job *j)
                                .kind = ROUND_CONTRIBUTION,
                                .shard = s,
                                .slot = j->work.slot};
-        if (blobs_put(&n->blobs, &key, j->shards[s])) j->job.err = CORE_ERR_NO_MEMORY;
+        if (blobs_put(&n->blobs, &key, j->shards[s])) j->lane_job.job.err = CORE_ERR_NO_MEMORY;
         j->shards[s] = NULL;
     }
 }
@@ -194,7 +212,8 @@ static void train_done(struct job *job, void *context)
         run->training = NULL;
         j->work.attempt = j->result.attempt = run->train_asked.attempt;
     }
-    if (job->err == CORE_ERR_NO_MEMORY && run) compute_why(&n->compute, run->trouble);
+    if (run) run->lane = j->lane_job.lane;
+    if (job->err == CORE_ERR_NO_MEMORY && run) compute_why(&j->lane_job.lane->compute, run->trouble);
     if (!job->err) put_shards(n, j);
     if (!job->err && run) {
         char name[RUN_FILE_NAME];
@@ -281,15 +300,23 @@ void work_train_start(struct node *n, struct run_data *run, const struct work_tr
         node_work_done(n, &failed);
         return;
     }
-    j->job = (struct job){.name = "train", .priority = JOB_NORMAL, .run = train_run, .done = train_done};
+    j->lane_job = (struct lane_job){.job = {.name = "train"},
+                                    .kind = SCHED_CLASS_TRAINING,
+                                    .subject = run->id,
+                                    .gflop = compute_gflop(&run->spec.model, w->steps),
+                                    .memory_bytes = trainer_memory(&run->spec.model),
+                                    .near = run->lane,
+                                    .run = train_run,
+                                    .undo = train_undo,
+                                    .finished = train_done};
     j->node = n;
     j->work = *w;
-    j->shared = n->share_peers > 1 && blobs_may_share(&n->blobs);
+    j->shared = n->lanes.peers > 1 && blobs_may_share(&n->blobs);
     j->spec = run->spec;
     j->data = run->text.data;
     j->result = (struct work_result){.kind = WORK_TRAIN, .run = w->run, .round = w->round, .attempt = w->attempt};
-    run->training = &j->job;
+    run->training = &j->lane_job.job;
     run->trained = false;
     run->train_asked = *w;
-    worker_submit(&n->compute_worker, &j->job);
+    lanes_submit(n, &j->lane_job);
 }
