@@ -274,6 +274,24 @@ static void add_bytes_32(int32_t *restrict acc, const struct sum_input *inputs, 
     }
 }
 
+// Partial sums of 32 bits into one of 32: the same width all the way. False where adding them in this order leaves 32
+// bits somewhere, which the wide accumulators then decide.
+static bool add_words(uint8_t *restrict out, const struct sum_input *inputs, size_t count, size_t at, size_t n)
+{
+    uint32_t acc[BLOCK], over = 0;
+    for (size_t i = 0; i < n; i++) acc[i] = load_u32(inputs[0].data + 4 * (at + i));
+    for (size_t k = 1; k < count; k++) {
+        const uint8_t *restrict data = inputs[k].data + 4 * at;
+        for (size_t i = 0; i < n; i++) {
+            const uint32_t v = load_u32(data + 4 * i), sum = acc[i] + v;
+            over |= (acc[i] ^ sum) & (v ^ sum);  // the sign bit: both addends have the sign that the sum has not
+            acc[i] = sum;
+        }
+    }
+    for (size_t i = 0; i < n; i++) store_u32(out + 4 * i, acc[i]);
+    return over >> 31 == 0;
+}
+
 union block {
     int16_t narrow[BLOCK];
     int32_t middle[BLOCK];
@@ -305,11 +323,13 @@ enum core_err sum_reduce(uint8_t *out, uint32_t out_bits, const struct sum_input
         if (!sum_bits_valid(inputs[k].bits) || inputs[k].weight == 0 || inputs[k].weight > SUM_WEIGHT_MAX)
             return CORE_ERR_MALFORMED;
 
-    bool bytes;
+    bool bytes, words = out_bits == 32 && count > 0;
+    for (size_t k = 0; k < count; k++) words &= inputs[k].bits == 32 && inputs[k].weight == 1;
     const enum width width = width_for(inputs, count, &bytes);
     union block acc;
     for (size_t at = 0; at < elements; at += BLOCK) {
         const size_t n = elements - at < BLOCK ? elements - at : BLOCK;
+        if (words && add_words(out + 4 * at, inputs, count, at, n)) continue;
         if (width != NARROW || count == 0) memset(&acc, 0, n << (1 + width));  // 2, 4 or 8 bytes an element
         bool ok = true;
         if (width == MIDDLE && bytes) add_bytes_32(acc.middle, inputs, count, at, n);

@@ -119,6 +119,30 @@ static void order_and_shape_do_not_matter(void **state)
     }
 }
 
+// Three sums of 32 bits into one, at random and where one order of adding leaves 32 bits and the sum does not.
+static void sums_of_words_are_exact(void **state)
+{
+    (void)state;
+    static uint8_t data[3][ELEMENTS * 4], out[ELEMENTS * 4];
+    struct sum_input in[3];
+    for (size_t k = 0; k < 3; k++) {
+        fill(data[k], sizeof data[k], 50 + k);
+        for (size_t i = 0; i < ELEMENTS; i++) data[k][4 * i + 3] = (uint8_t)(data[k][4 * i + 3] % 32);  // it fits
+        in[k] = (struct sum_input){data[k], 32, 1};
+    }
+    assert_int_equal(sum_reduce(out, 32, in, 3, ELEMENTS), CORE_ERR_OK);
+    assert_sum(out, 32, in, 3, ELEMENTS);
+    const int64_t odd[3] = {INT32_MAX, 2, -3}, far[3] = {INT32_MIN, INT32_MAX, -1};
+    for (size_t k = 0; k < 3; k++) {
+        assert_int_equal(sum_pack(data[k] + (ELEMENTS - 1) * 4, 32, &odd[k], 1), CORE_ERR_OK);
+        assert_int_equal(sum_pack(data[k], 32, &far[k], 1), CORE_ERR_OK);
+    }
+    assert_int_equal(sum_reduce(out, 32, in, 3, ELEMENTS), CORE_ERR_OK);
+    assert_sum(out, 32, in, 3, ELEMENTS);
+    assert_true(element(out, 32, ELEMENTS - 1) == INT32_MAX - 1 && element(out, 32, 0) == -2);
+    assert_int_equal(sum_reduce(out, 32, in, 2, ELEMENTS), CORE_ERR_TOO_LARGE);
+}
+
 static void hostile_inputs_are_refused(void **state)
 {
     (void)state;
@@ -177,6 +201,7 @@ int main(void)
         cmocka_unit_test(extremes_fit_the_planned_width),
         cmocka_unit_test(order_and_shape_do_not_matter),
         cmocka_unit_test(hostile_inputs_are_refused),
+        cmocka_unit_test(sums_of_words_are_exact),
         cmocka_unit_test(pack_and_unpack),
         cmocka_unit_test(weights_are_small_and_in_proportion),
     };
