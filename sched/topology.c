@@ -106,7 +106,6 @@ enum core_err sched_topology_open_xml(const char *xml, size_t size, struct sched
         err = told(why, CORE_ERR_TRUNCATED, "the topology file is cut short: it does not end with </topology>");
     if (!err) {
         err = open_tree(out, NULL, text, size + 1);  // hwloc counts the final zero
-        if (err == CORE_ERR_LIMIT) told(why, err, "the topology file's machine is larger than 1024 cpus or 64 nodes");
         if (err == CORE_ERR_MALFORMED) told(why, err, "hwloc cannot read the topology file: its XML is malformed");
     }
     free(text);

@@ -15,6 +15,7 @@
 #define SCHED_MAX_PCI    64
 #define SCHED_MAX_CACHES 8
 #define SCHED_MAX_KINDS  8
+#define SCHED_MAX_GROUPS 64  // kinds times nodes; a machine with more counts as one kind
 #define SCHED_NO_NODE    UINT32_MAX
 #define SCHED_WHY_SIZE   256
 
@@ -85,13 +86,13 @@ struct sched_topology {
     uint8_t distance[SCHED_MAX_NODES][SCHED_MAX_NODES];  // the firmware's, 10: itself; guessed where it says nothing
 };
 
-// This machine, as this process may use it now. CORE_ERR_IO when hwloc can't read it; LIMIT when it has more cpus or
-// nodes than the arrays above hold.
+// This machine, as this process may use it now. CORE_ERR_IO when hwloc can't read it. Cpus and nodes beyond what the
+// arrays above hold are left out, here and below.
 CORE_MUST_USE enum core_err sched_topology_open(struct sched_topology **out);
 // For tests: hwloc's synthetic description ("package:2 core:4 pu:2"). CORE_ERR_MALFORMED when it isn't one.
 CORE_MUST_USE enum core_err sched_topology_open_synthetic(const char *description, struct sched_topology **out);
 // hwloc's XML of a machine, `size` bytes. TOO_SHORT when empty, TRUNCATED when cut short, MALFORMED, UNKNOWN_VERSION,
-// LIMIT; what is wrong stands in `why` (SCHED_WHY_SIZE bytes, may be NULL).
+// TOO_LARGE; what is wrong stands in `why` (SCHED_WHY_SIZE bytes, may be NULL).
 CORE_MUST_USE enum core_err sched_topology_open_xml(const char *xml, size_t size, struct sched_topology **out,
                                                     char *why);
 void sched_topology_close(struct sched_topology *t);

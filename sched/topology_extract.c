@@ -82,8 +82,8 @@ static void extract_caches(const struct extract *x)
 static enum core_err extract_nodes(const struct extract *x)
 {
     uint32_t count = count_of(x->tree, HWLOC_OBJ_NUMANODE);
-    if (count > SCHED_MAX_NODES) return CORE_ERR_LIMIT;
     if (count == 0) return CORE_ERR_MALFORMED;
+    if (count > SCHED_MAX_NODES) count = SCHED_MAX_NODES;
     for (uint32_t i = 0; i < count; i++) {
         hwloc_obj_t node = hwloc_get_obj_by_type(x->tree, HWLOC_OBJ_NUMANODE, i);
         x->t->nodes[i] = (struct sched_node){.os_index = node->os_index,
@@ -169,7 +169,8 @@ static void extract_kinds(const struct extract *x)
     int n = hwloc_cpukinds_get_nr(x->tree, 0);
     double power[SCHED_MAX_KINDS] = {1}, most = 0;
     t->kinds_count = n > 0 && n <= SCHED_MAX_KINDS ? (uint32_t)n : 1;
-    for (uint32_t i = 0; n > 0 && i < t->kinds_count; i++) {
+    if (t->kinds_count * t->nodes_count > SCHED_MAX_GROUPS) t->kinds_count = 1;
+    for (uint32_t i = 0; (uint32_t)n == t->kinds_count && i < t->kinds_count; i++) {
         struct hwloc_info_s *infos = NULL;
         unsigned count = 0;
         if (hwloc_cpukinds_get_info(x->tree, t->kinds_count - 1 - i, NULL, NULL, &count, &infos, 0)) continue;
@@ -206,6 +207,7 @@ static int by_sibling(const void *a, const void *b)
     return x->core < y->core ? -1 : x->core > y->core;
 }
 
+// Cpus and nodes beyond what the arrays hold are left out.
 static enum core_err extract_cpus(const struct extract *x)
 {
     struct sched_topology *t = x->t;
@@ -213,7 +215,7 @@ static enum core_err extract_cpus(const struct extract *x)
     uint32_t cores = 0, sibling = 0;
     while ((pu = hwloc_get_next_obj_by_type(x->tree, HWLOC_OBJ_PU, pu)) != NULL) {
         if (!hwloc_bitmap_isset(x->usable, pu->os_index)) continue;
-        if (t->cpus_count == SCHED_MAX_CPUS || pu->os_index >= SCHED_MAX_CPUS) return CORE_ERR_LIMIT;
+        if (t->cpus_count == SCHED_MAX_CPUS || pu->os_index >= SCHED_MAX_CPUS) continue;
         hwloc_obj_t core = hwloc_get_ancestor_obj_by_type(x->tree, HWLOC_OBJ_CORE, pu);
         bool same = core && core == last_core;
         sibling = same ? sibling + 1 : 0;
@@ -259,8 +261,8 @@ static void extract_pci_one(const struct extract *x, hwloc_obj_t o, struct sched
     for (uint32_t i = 0; i < x->t->cpus_count; i++)
         if (at && at->cpuset && hwloc_bitmap_isset(at->cpuset, x->t->cpus[i].os_index))
             sched_cpus_add(&p->near, x->t->cpus[i].os_index);
-    for (uint32_t i = 0; sched_cpus_count(&p->near) == 0 && i < x->t->cpus_count; i++)
-        for (uint32_t j = i; j < x->t->cpus_count; j++) sched_cpus_add(&p->near, x->t->cpus[j].os_index);
+    if (sched_cpus_count(&p->near)) return;
+    for (uint32_t i = 0; i < x->t->cpus_count; i++) sched_cpus_add(&p->near, x->t->cpus[i].os_index);
 }
 
 static int by_address(const void *a, const void *b)
@@ -286,8 +288,8 @@ enum core_err topology_extract(hwloc_topology_t tree, bool here, struct sched_to
     hwloc_bitmap_free(bound);
     extract_facts(&x);
     extract_caches(&x);
-    extract_kinds(&x);
     enum core_err err = extract_nodes(&x);
+    if (!err) extract_kinds(&x);
     if (!err) extract_distances(&x);
     if (!err) err = extract_cpus(&x);
     if (!err) extract_pci(&x);
