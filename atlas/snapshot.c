@@ -16,6 +16,7 @@ static int by_place(const void *a, const void *b)
     const struct atlas_peer *x = *(const struct atlas_peer *const *)a, *y = *(const struct atlas_peer *const *)b;
     int order = strcmp(x->site, y->site);
     if (!order) order = (x->host > y->host) - (x->host < y->host);
+    if (!order) order = strverscmp(x->name, y->name);  // p2 before p10
     return order ? order : id_compare(&x->id, &y->id);
 }
 

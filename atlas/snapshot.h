@@ -60,8 +60,8 @@ struct atlas_snapshot {
 };
 
 void atlas_snapshot_free(struct atlas_snapshot *s);
-// Puts everything in its one order (peers by site, host, id; links and flows by their ends), whatever order it was
-// gathered in; links that appear twice become one (the larger numbers count), those that point nowhere or at
+// Puts everything in its one order (peers by site, host, name, id; links and flows by their ends), whatever order it
+// was gathered in; links that appear twice become one (the larger numbers count), those that point nowhere or at
 // themselves are dropped. Layouts and pictures want a snapshot that went through here. CORE_ERR_NO_MEMORY.
 CORE_MUST_USE enum core_err atlas_snapshot_settle(struct atlas_snapshot *s);
 

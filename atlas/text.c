@@ -265,18 +265,16 @@ static void rate_text(char out[16], uint64_t bytes_s)
 
 static void write_way(const struct atlas_text_options *o, const struct way *w, FILE *out)
 {
+    char rtt[24] = "", rate[16] = "", links[24] = "";
+    if (w->rtt_us) snprintf(rtt, sizeof rtt, "%" PRIu64 ".%u ms", w->rtt_us / 1000, (unsigned)(w->rtt_us / 100 % 10));
+    if (w->bytes_s) rate_text(rate, w->bytes_s);
+    if (w->links > 1) snprintf(links, sizeof links, "%" PRIu32 " links", w->links);
     fprintf(out, "  %*s ", 14, w->from);
     for (int i = 0; i < 2; i++) write_sign(o, ACROSS, out);
-    fprintf(out, " %-14s", w->to);
-    if (w->rtt_us)
-        fprintf(out, " %7" PRIu64 ".%" PRIu64 " ms", w->rtt_us / 1000, w->rtt_us / 100 % 10);
-    else
-        fprintf(out, " %12s", "");
-    char rate[16] = "";
-    if (w->bytes_s) rate_text(rate, w->bytes_s);
-    fprintf(out, " %10s", rate);
-    if (w->links > 1) fprintf(out, "  %" PRIu32 " links", w->links);
-    fputc('\n', out);
+    char rest[96];
+    int n = snprintf(rest, sizeof rest, " %-14s %12s %10s  %s", w->to, rtt, rate, links);
+    while (n > 0 && rest[n - 1] == ' ') rest[--n] = 0;
+    fprintf(out, "%s\n", rest);
 }
 
 static int by_traffic(const void *a, const void *b)
