@@ -64,7 +64,10 @@ enum mesh_scenario {
     SCENARIO_SPLIT,       // half and half for 60 s
     SCENARIO_SITE_CUT,    // a site is cut off for 30 s
     SCENARIO_MASS_DEATH,  // 80 of 100 die at once
+    SCENARIO_ONE_ORIGIN,  // mesh_rounds.c: one peer broadcasts, round after round,
+    SCENARIO_ANY_ORIGIN,  // or any does
     SCENARIO_COUNT,
+    SCENARIO_VARIED = SCENARIO_ONE_ORIGIN,  // below it: mesh_vary draws them
 };
 
 // Each breaks one thing on purpose, so that a test sees its checker find it.

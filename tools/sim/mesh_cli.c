@@ -21,7 +21,7 @@ const char *const mesh_attack_names[ATTACK_COUNT] = {
     "forge", "accuse", "replay", "equivocate", "absurd", "flood", "eclipse", "mute",
 };
 const char *const mesh_scenario_names[SCENARIO_COUNT] = {
-    "random", "broadcast", "kill", "black-hole", "stop", "split", "site", "mass",
+    "random", "broadcast", "kill", "black-hole", "stop", "split", "site", "mass", "one-origin", "any-origin",
 };
 
 struct arguments {
@@ -46,7 +46,8 @@ static int usage(const char *what, const char *value)
         stderr,
         "mycel sim mesh: %s%s%s\n"
         "usage: mycel sim mesh [--nodes 32] [--sites N] [--seed 1] [--seeds 1] [--jobs 1] [--vary]\n"
-        "                      [--scenario random|broadcast|kill|black-hole|stop|split|site|mass] [--seconds N]\n"
+        "                      [--scenario random|broadcast|kill|black-hole|stop|split|site|mass|one-origin|\n"
+        "                                  any-origin] [--seconds N]\n"
         "                      [--faults all|none|drop,delay,reorder,duplicate,split,oneway,pair,site,crash,silent,\n"
         "                                pause,clock,stale,move,slow,leave,mass]\n"
         "                      [--hostile N] [--attacks all|forge,accuse,replay,equivocate,absurd,flood,eclipse,mute]\n"

@@ -218,7 +218,7 @@ void mesh_faults_begin(struct mesh_world *w)
     w->delay = on(w, MESH_DELAY) ? 1 + mesh_chance(w, 40) : 0;
     w->reorder = on(w, MESH_REORDER) ? 1 + mesh_chance(w, 300) : 0;
     w->duplicate = on(w, MESH_DUPLICATE) ? 1 + mesh_chance(w, 80) : 0;
-    if (w->options.scenario == SCENARIO_BROADCAST) return;
+    if (w->options.scenario == SCENARIO_BROADCAST || w->rounds.on) return;
     mesh_push(w, (struct mesh_event){.kind = MESH_FAULT}, FIRST_US);
 }
 
@@ -257,6 +257,8 @@ static void scenario(struct mesh_world *w)
         break;
     case SCENARIO_RANDOM:
     case SCENARIO_BROADCAST:
+    case SCENARIO_ONE_ORIGIN:
+    case SCENARIO_ANY_ORIGIN:
     case SCENARIO_COUNT: break;
     }
 }

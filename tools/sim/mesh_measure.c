@@ -108,6 +108,11 @@ void measure_received(struct mesh_world *w, uint32_t index, const struct wire *w
 
 // ---- broadcasts ----
 
+bool measure_is_everywhere(const struct mesh_world *w, uint64_t number)
+{
+    return w->measure->casts[number].delivered + 1 >= w->options.nodes;
+}
+
 uint64_t measure_cast(struct mesh_world *w, uint32_t origin)
 {
     struct mesh_measure *m = w->measure;
@@ -369,7 +374,7 @@ static void sum_up_casts(struct mesh_world *w)
         const struct cast_seen *cast = &m->casts[i];
         r->missed += missed(w, cast);
         if (cast->last_hop > r->last_hop) r->last_hop = cast->last_hop;
-        if (i < WARM_CASTS) continue;
+        if (i < WARM_CASTS && !w->rounds.on) continue;
         payloads += cast->payloads;
         delivered += cast->delivered;
         hops += cast->last_hop;

@@ -75,6 +75,7 @@ bool mesh_blocked(const struct mesh_world *w, uint32_t from, uint32_t to)
 
 double mesh_distance_ms(const struct mesh_world *w, uint32_t a, uint32_t b)
 {
+    if (w->rounds.on) return mesh_rounds_latency_ms(w, a, b);
     const struct mesh_node *x = &w->nodes[a], *y = &w->nodes[b];
     const double dx = (double)x->x_ms - (double)y->x_ms, dy = (double)x->y_ms - (double)y->y_ms;
     return BASE_US / 1e3 + sqrt(dx * dx + dy * dy) + (double)x->access_ms + (double)y->access_ms;

@@ -225,7 +225,7 @@ void mesh_node_look(struct mesh_world *w, uint32_t index)
     mesh_push(w, (struct mesh_event){.kind = MESH_LOOK, .node = index, .life = n->life}, LOOK_US);
 }
 
-void mesh_node_cast(struct mesh_world *w, uint32_t index)
+uint64_t mesh_node_cast(struct mesh_world *w, uint32_t index)
 {
     struct mesh_node *n = &w->nodes[index];
     uint8_t payload[GOSSIP_PUSH_MAX] = {0};
@@ -238,6 +238,7 @@ void mesh_node_cast(struct mesh_world *w, uint32_t index)
                                           mesh_clock(w, n), &w->out);
     check(!err);
     mesh_node_finish(w, index);
+    return number;
 }
 
 void mesh_tables_load(struct mesh_world *w)

@@ -171,6 +171,7 @@ static struct mesh_world *open_world(const struct mesh_options *options, struct 
     hash_begin(&w->trace);
     const enum core_err err = outbox_open(&w->out, 16384, 32 << 20);
     check(!err);
+    mesh_rounds_open(w);
     mesh_verify_open(w);
     place_nodes(w);
     mesh_hostile_begin(w);
@@ -248,6 +249,10 @@ static void handle(struct mesh_world *w, struct mesh_event *e)
     case MESH_BOOT: mesh_node_boot(w, e->node); return;
     case MESH_CAST: {
         if (w->calm) return;
+        if (w->rounds.on) {
+            mesh_rounds_next(w);
+            return;
+        }
         const uint32_t index = mesh_chance(w, w->options.nodes);
         struct mesh_node *n = &w->nodes[index];
         if (mesh_running(w, n) && !n->hostile && !n->left) mesh_node_cast(w, index);
@@ -299,7 +304,7 @@ static void end_hush(struct mesh_world *w)
 
 static uint32_t acting_seconds(const struct mesh_options *o)
 {
-    static const uint8_t by_scenario[SCENARIO_COUNT] = {30, 20, 12, 15, 25, 60, 30, 5};
+    static const uint8_t by_scenario[SCENARIO_VARIED] = {30, 20, 12, 15, 25, 60, 30, 5};
     return o->seconds ? o->seconds : by_scenario[o->scenario];
 }
 
@@ -308,7 +313,7 @@ static void begin_acting(struct mesh_world *w)
     w->acting = true;
     w->act_us = w->now_us;
     mesh_faults_begin(w);
-    if (w->options.casts) mesh_push(w, (struct mesh_event){.kind = MESH_CAST}, 1);
+    if (w->options.casts || w->rounds.on) mesh_push(w, (struct mesh_event){.kind = MESH_CAST}, 1);
 }
 
 // Moves the run on to its next part when it is time; false when it is over.
@@ -334,7 +339,8 @@ static bool advance(struct mesh_world *w, uint64_t *formed_us, uint64_t *whole_u
         return true;
     }
     if (!w->calm) {
-        if (w->now_us < w->act_us + acting_seconds(&w->options) * 1000000ull) return true;
+        if (w->rounds.on ? !mesh_rounds_over(w) : w->now_us < w->act_us + acting_seconds(&w->options) * 1000000ull)
+            return true;
         if (w->options.safety) return false;
         mesh_faults_end(w);
         w->calm = true;
@@ -401,7 +407,7 @@ void mesh_vary(struct mesh_options *o, uint64_t seed)
     o->safety = rng_below(&rng, 5) == 0;
     const uint64_t kind = rng_below(&rng, 8);
     if (kind == 0)
-        o->scenario = (enum mesh_scenario)rng_below(&rng, SCENARIO_COUNT);
+        o->scenario = (enum mesh_scenario)rng_below(&rng, SCENARIO_VARIED);
     else
         for (uint32_t i = 0; i < 4; i++) o->faults |= 1u << rng_below(&rng, MESH_FAULT_COUNT - 1);
     if (kind >= 5) {

@@ -105,6 +105,13 @@ struct mesh_pair {
     bool both;
 };
 
+struct mesh_rounds {
+    bool on;
+    uint32_t origin, made;
+    uint64_t number;  // the broadcast of this one
+    uint64_t began_us;
+};
+
 struct mesh_world {
     struct mesh_options options;
     struct mesh_report *report;
@@ -129,6 +136,7 @@ struct mesh_world {
     bool hushed, heard_all;                    // a large mesh forms: see mesh_world.c
     bool acting, calm;
     uint64_t act_us, calm_us;
+    struct mesh_rounds rounds;
     struct wire *last_made;      // by mesh_send; one reference
     const struct wire *handled;  // the message that is being handled, or NULL
     uint32_t handler;
@@ -172,10 +180,17 @@ void mesh_node_finish(struct mesh_world *w, uint32_t index);
 void mesh_node_message(struct mesh_world *w, uint32_t index, uint32_t from, const struct wire *wire);
 void mesh_node_tick(struct mesh_world *w, uint32_t index, uint64_t at_us);
 void mesh_node_look(struct mesh_world *w, uint32_t index);
-void mesh_node_cast(struct mesh_world *w, uint32_t index);
+uint64_t mesh_node_cast(struct mesh_world *w, uint32_t index);
 size_t mesh_node_address(const struct mesh_world *w, uint32_t index, char *out, size_t size);
 // Every peer's table as in a mesh that has stood for long: all, or a random sample where tables are smaller.
 void mesh_tables_load(struct mesh_world *w);
+
+// ---- mesh_rounds.c: broadcasts one after the other ----
+void mesh_rounds_open(struct mesh_world *w);
+// One way, of a pair of peers.
+double mesh_rounds_latency_ms(const struct mesh_world *w, uint32_t a, uint32_t b);
+void mesh_rounds_next(struct mesh_world *w);
+bool mesh_rounds_over(const struct mesh_world *w);
 
 // ---- mesh_faults.c ----
 void mesh_faults_begin(struct mesh_world *w);
@@ -195,7 +210,8 @@ void measure_close(struct mesh_world *w);
 void measure_sent(struct mesh_world *w, uint32_t from, const struct wire *wire);
 void measure_accused(struct mesh_world *w, uint32_t accuser, const struct message *m);
 void measure_received(struct mesh_world *w, uint32_t index, const struct wire *wire);
-uint64_t measure_cast(struct mesh_world *w, uint32_t origin);
+uint64_t measure_cast(struct mesh_world *w, uint32_t origin);  // its number
+bool measure_is_everywhere(const struct mesh_world *w, uint64_t number);  // everyone up was handed it
 void measure_delivered(struct mesh_world *w, uint32_t index, struct slice payload);
 void measure_believed(struct mesh_world *w, uint32_t index, uint32_t of, enum gossip_state state);
 void measure_died(struct mesh_world *w, uint32_t index);
