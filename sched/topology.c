@@ -11,8 +11,9 @@
 #include "sched/cgroup.h"
 #include "sched/topology_parts.h"
 
-// Components that would open drivers (and start their threads) only to name what the PCI bus shows anyway.
-static const char *const unwanted[] = {"cuda", "nvml", "rsmi", "levelzero", "opencl", "gl"};
+// Components that would open drivers (and start their threads) only to name what the PCI bus shows anyway; and the one
+// over libpciaccess, which leaks and reads what the kernel shows in its files too.
+static const char *const unwanted[] = {"pci", "cuda", "nvml", "rsmi", "levelzero", "opencl", "gl"};
 
 static enum core_err prepare(hwloc_topology_t tree)
 {
