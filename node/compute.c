@@ -92,13 +92,16 @@ void compute_begin(struct compute *c)
 
 enum core_err compute_judge(struct compute *c, enum core_err err)
 {
-    if (!c->place.gpu || (err != CORE_ERR_IO && err != CORE_ERR_NO_MEMORY && err != CORE_ERR_UNSUPPORTED &&
-                          err != CORE_ERR_NOT_FOUND && err != CORE_ERR_VERIFY_FAILED))
+    if (!c->place.gpu || c->failed) return err;
+    if (err != CORE_ERR_IO && err != CORE_ERR_NO_MEMORY && err != CORE_ERR_UNSUPPORTED && err != CORE_ERR_NOT_FOUND &&
+        err != CORE_ERR_VERIFY_FAILED)
         return err;
-    if (!c->failed && !c->why[0])
-        explain(c, err == CORE_ERR_NO_MEMORY       ? "its memory ran out"
-                   : err == CORE_ERR_VERIFY_FAILED ? "it multiplies wrongly"
-                                                   : "it no longer answers: a call of its driver failed");
+    char why[HIP_WHY_SIZE] = "";
+    if (c->device) hip_device_why(c->device, why, sizeof why);
+    if (err == CORE_ERR_VERIFY_FAILED) snprintf(why, sizeof why, "it multiplies wrongly");
+    if (!why[0] && !c->why[0])
+        snprintf(why, sizeof why, "%s", err == CORE_ERR_NO_MEMORY ? "its memory ran out" : "it does not answer");
+    if (why[0]) explain(c, why);
     c->failed = true;
     return err;
 }

@@ -9,9 +9,10 @@ static const char *const told[] = {
     "node.",          "problem.",       "admission.",  "link.refused", "gossip.member",
     "gossip.accused", "gossip.refuted", "gossip.left", "run.",         "round.closed",
     "round.diverged", "round.lost",     "round.unfit", "disk.",        "consensus.equivocation",
+    "device.",
 };
-static const char *const told_quietly[] = {"node.failed", "problem.", "round.diverged", "consensus.equivocation",
-                                           "disk."};
+static const char *const told_quietly[] = {"node.failed", "problem.",   "round.diverged", "consensus.equivocation",
+                                           "disk.",       "device.lost"};
 
 static bool listed(const char *name, const char *const *list, size_t count)
 {

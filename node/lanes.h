@@ -57,7 +57,7 @@ struct lane {
     struct lane_job *first[SCHED_CLASSES], *last[SCHED_CLASSES];
     struct lane_job *current;
     uint64_t current_since_us;
-    bool trying;  // a measurement or probe of it is under way
+    bool trying, tried;  // a measurement or probe of it is under way; has been
     char why[CONFIG_WHY_SIZE];
     uint64_t losses;
     struct measure_rates rates;  // zero: not measured

@@ -40,6 +40,8 @@ static void try_run(struct lane_job *lane_job, struct compute *c)
     if (measure_keep(t->home, c->name, &t->facts, &t->rates)) return;
 }
 
+static void measure_unknown(struct node *n);
+
 static void try_finished(struct job *job, void *context)
 {
     struct node *n = context;
@@ -63,6 +65,7 @@ static void try_finished(struct job *job, void *context)
         lane_lose(n, l, l->why);
     }
     free(t);
+    measure_unknown(n);
 }
 
 void lane_try(struct node *n, struct lane *l)
@@ -72,7 +75,7 @@ void lane_try(struct node *n, struct lane *l)
     if (!t) return;
     struct sched_lane_load *load = &n->lanes.load.lanes[l->number];
     if (load->state == SCHED_LANE_LOST) load->state = SCHED_LANE_PROBING;
-    l->trying = true;
+    l->trying = l->tried = true;
     t->lane_job = (struct lane_job){
         .job = {.name = "measure"}, .kind = SCHED_CLASS_OTHER, .run = try_run, .finished = try_finished};
     t->home = &n->home;
@@ -160,13 +163,19 @@ static void place(struct node *n)
     free(fresh);
 }
 
-// Where there is a choice, what the devices reach decides it.
+// Where there is a choice, what the devices reach decides it. One after the other, so that none slows another down.
 static void measure_unknown(struct node *n)
 {
+    struct lane *next = NULL;
     bool choice = false;
-    for (uint32_t i = 1; i < n->lanes.count; i++) choice = choice || n->lanes.lane[i].number != SCHED_NO_LANE;
-    for (uint32_t i = 0; choice && i < n->lanes.count; i++)
-        if (n->lanes.lane[i].rates.gflops <= 0) lane_try(n, &n->lanes.lane[i]);
+    for (uint32_t i = 0; i < n->lanes.count; i++) {
+        struct lane *l = &n->lanes.lane[i];
+        if (l->trying) return;
+        if (lane_state(n, l) != LANE_UP) continue;
+        choice = choice || i != LANE_CPU;
+        if (!next && !l->tried && l->rates.gflops <= 0) next = l;
+    }
+    if (choice && next) lane_try(n, next);
 }
 
 void lanes_share(struct node *n, uint32_t index, uint32_t peers)

@@ -8,8 +8,8 @@
 enum {
     SIDE_FIRST = 64,
     SIDE_MOST = 2048,
-    COPY_FIRST = 1 << 20,
-    COPY_MOST = 256 << 20,
+    STREAM_FIRST = 1 << 16,  // floats
+    STREAM_MOST = 1 << 24,
     REPEATS = 5,
     RATES_LIMIT = 64 << 10,
 };
@@ -120,15 +120,17 @@ static enum core_err measure_products(struct hip_device *d, struct hip_stream *s
     return CORE_ERR_OK;
 }
 
-// ---- copies ----
+// ---- memory ----
 
-static enum core_err measure_copy(struct hip_device *d, struct hip_stream *s, size_t size, double *best)
+// y = 0 x + y: reads two, writes one.
+static enum core_err measure_stream(struct hip_device *d, struct hip_stream *s, size_t count, double *best)
 {
     void *memory = NULL;
-    enum core_err err = hip_alloc(d, 2 * size, &memory);
+    enum core_err err = hip_alloc(d, 2 * count * sizeof(float), &memory);
+    float *x = memory, *y = err ? NULL : x + count;
     for (int i = 0; i < REPEATS && !err; i++) {
         const double begin = now_s();
-        hip_copy(s, (char *)memory + size, memory, size);
+        hip_axpy(s, &(struct hip_axpy){.x = x, .y = y, .alpha = 0, .count = count});
         err = hip_stream_wait(s);
         const double seconds = now_s() - begin;
         if (i == 0 || seconds < *best) *best = seconds;
@@ -137,14 +139,14 @@ static enum core_err measure_copy(struct hip_device *d, struct hip_stream *s, si
     return err;
 }
 
-static enum core_err measure_copies(struct hip_device *d, struct hip_stream *s, double seconds, double *gbytes_per_s)
+static enum core_err measure_memory(struct hip_device *d, struct hip_stream *s, double seconds, double *gbytes_per_s)
 {
-    for (size_t size = COPY_FIRST; size <= COPY_MOST; size *= 4) {
+    for (size_t count = STREAM_FIRST; count <= STREAM_MOST; count *= 4) {
         double best = 0;
-        enum core_err err = measure_copy(d, s, size, &best);
+        enum core_err err = measure_stream(d, s, count, &best);
         if (err == CORE_ERR_NO_MEMORY && *gbytes_per_s > 0) return CORE_ERR_OK;
         if (err) return err;
-        *gbytes_per_s = best > 0 ? 2e-9 * (double)size / best : 0;
+        *gbytes_per_s = best > 0 ? 3e-9 * (double)(count * sizeof(float)) / best : 0;
         if (best * 4 * REPEATS > seconds) break;
     }
     return CORE_ERR_OK;
@@ -157,7 +159,7 @@ enum core_err measure_device(struct hip_device *d, double seconds, struct measur
     enum core_err err = hip_stream_open(d, &s);
     if (err) return err;
     err = measure_products(d, s, seconds * 0.7, &out->gflops);
-    if (!err) err = measure_copies(d, s, seconds * 0.3, &out->gbytes_per_s);
+    if (!err) err = measure_memory(d, s, seconds * 0.3, &out->gbytes_per_s);
     hip_stream_close(s);
     return err;
 }

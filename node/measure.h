@@ -1,5 +1,5 @@
-// What a device reaches: its arithmetic rate by matrix products, its memory's by copies. Kept in HOME/rates, since a
-// device under the same driver stays as fast as it was.
+// What a device reaches: its arithmetic rate by matrix products, its memory's by axpy over long vectors. Kept in
+// HOME/rates, since a device under the same driver stays as fast as it was.
 #ifndef NODE_MEASURE_H
 #define NODE_MEASURE_H
 
@@ -8,7 +8,7 @@
 
 struct measure_rates {
     double gflops;        // repro-fp32 matrix products, 1e9 operations a second
-    double gbytes_per_s;  // a copy within the device's memory, reading and writing counted
+    double gbytes_per_s;  // from and to the device's memory, 1e9 bytes a second
 };
 
 // Takes about `seconds`; sizes grow until a single launch is long enough to time. A device that multiplies wrongly

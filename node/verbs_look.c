@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "node/about.h"
+#include "node/hw.h"
 #include "node/verbs.h"
 
 enum { DEAD_TOLD_MS = 300000, WAIT_TOLD_MS = 5000, PING_TIMEOUT_US = 1000000, PING_EVERY_MS = 200, PINGS_LIMIT = 1000 };
@@ -47,6 +48,34 @@ static void member_problems(struct node *n, json_t *list, struct seen_members *s
     if (seen->known == 0 && !id_is_zero(&n->sponsor))
         problem(list, "", "no member of the mesh has answered yet",
                 "check that the sponsor runs and its port is open to this machine");
+}
+
+// What was a device of this peer and isn't now.
+static void device_problems(struct node *n, json_t *list)
+{
+    for (uint32_t i = 0; i < n->lanes.count; i++) {
+        const struct lane *l = &n->lanes.lane[i];
+        enum lane_state state = lane_state(n, l);
+        if (state != LANE_LOST && state != LANE_PROBING) continue;
+        char cause[512], remedy[160];
+        snprintf(cause, sizeof cause, "its device %s is lost: %.300s; the others do its work", l->name, l->why);
+        snprintf(remedy, sizeof remedy, "look at `dmesg`; it is tried again %s, or at once by `mycel hw --measure`",
+                 state == LANE_PROBING ? "now" : "by itself");
+        problem(list, n->own.name, cause, remedy);
+    }
+}
+
+// The names of the devices that work for this peer, the fastest kind first: "nvidia:0, cpu".
+static json_t *device_names(const struct node *n)
+{
+    char text[1024] = "";
+    size_t used = 0;
+    for (uint32_t i = 1; i <= n->lanes.count; i++) {
+        const struct lane *l = &n->lanes.lane[i % n->lanes.count];
+        if (lane_state(n, l) != LANE_UP || used + sizeof l->name + 2 > sizeof text) continue;
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", used ? ", " : "", l->name);
+    }
+    return json_string(text);
 }
 
 // When this peer's clock stood at `then_ms`, as a time of day.
@@ -92,6 +121,7 @@ void verb_status(struct node *n, struct session *s)
         else if (waiting)
             json_array_append_new(problems, waiting);
     }
+    device_problems(n, problems);
     if (n->disk_full) {
         char cause[160];
         snprintf(cause, sizeof cause, "its disk refuses writes (%s): it does not vote", core_error_text(n->disk_err));
@@ -126,7 +156,8 @@ void verb_status(struct node *n, struct session *s)
     json_object_set_new(o, "unreachable_since", seen.unreachable ? time_ago_json(n, seen.since_ms) : json_null());
     json_object_set_new(o, "peers_left", json_integer(seen.left));
     json_object_set_new(o, "cpus", json_integer(n->lanes.placement.cpus));
-    json_object_set_new(o, "device", json_string("cpu"));
+    json_object_set_new(o, "device", device_names(n));
+    json_object_set_new(o, "lanes", hw_lanes_json(n));
     json_object_set_new(o, "memory_bytes", json_integer((json_int_t)n->memory_bytes));
     json_object_set_new(o, "memory_used_bytes", json_integer((json_int_t)n->blobs.bytes));
     json_object_set_new(o, "runs", runs);
@@ -174,7 +205,7 @@ static json_t *peer_json(struct node *n, const struct gossip_member *m)
     json_object_set_new(o, "bulk_tx_bytes", json_integer((json_int_t)stats.tx_bytes[LANE_BULK]));
     json_object_set_new(o, "bulk_rx_bytes", json_integer((json_int_t)stats.rx_bytes[LANE_BULK]));
     json_object_set_new(o, "addresses", addresses_json(m->addresses));
-    json_object_set_new(o, "devices", json_string("cpu"));
+    json_object_set_new(o, "devices", m->self ? device_names(n) : json_null());
     json_object_set_new(o, "version", json_string(m->self ? NODE_VERSION : ""));
     json_object_set_new(o, "seen",
                         m->self       ? json_time(node_wall_s())

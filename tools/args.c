@@ -106,6 +106,23 @@ bool args_read_percent(const char *text, uint64_t *millionth)
     return read_scaled(text, names, scales, 1e6, millionth);
 }
 
+bool args_read_size(const char *text, uint64_t *bytes)
+{
+    static const char *const names[] = {"B", "kB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB", NULL};
+    static const double scales[] = {1, 1e3, 1e6, 1e9, 1e12, 0x1p10, 0x1p20, 0x1p30, 0x1p40};
+    return read_scaled(text, names, scales, 0x1p62, bytes) && *bytes > 0;
+}
+
+bool args_read_share(const char *text, uint64_t *percent)
+{
+    char digits[8];
+    size_t length = strspn(text, "0123456789");
+    if (length == 0 || length >= sizeof digits || (text[length] && strcmp(text + length, "%") != 0)) return false;
+    memcpy(digits, text, length);
+    digits[length] = '\0';
+    return args_read_number(digits, percent) && *percent >= 1 && *percent <= 100;
+}
+
 bool args_read_address(const char *text, unsigned *port)
 {
     const char *colon = strrchr(text, ':');
@@ -237,6 +254,12 @@ static enum core_err check_value(struct args *args, const struct flag *flag, con
     case FLAG_PERCENT:
         if (args_read_percent(value, &number)) return CORE_ERR_OK;
         return usage(args, "--%s %.60s is not from 0%% to 100%%; write it as 1%% or 0.5%%", flag->name, value);
+    case FLAG_SIZE:
+        if (args_read_size(value, &number)) return CORE_ERR_OK;
+        return usage(args, "--%s %.60s is no size above 0; write it as 4GB, 512MB or 2GiB", flag->name, value);
+    case FLAG_SHARE:
+        if (args_read_share(value, &number)) return CORE_ERR_OK;
+        return usage(args, "--%s %.60s is not a whole number of percent, 1 to 100", flag->name, value);
     case FLAG_CHOICE:
         if (choice_allowed(flag->value, value)) return CORE_ERR_OK;
         return usage(args, "--%s %.60s is not one of %s", flag->name, value, flag->value);
@@ -448,6 +471,20 @@ double args_real(const struct args *args, const char *flag, double otherwise)
     const char *text = args_text(args, flag, NULL);
     double value;
     return text && args_read_real(text, &value) ? value : otherwise;
+}
+
+uint64_t args_size(const struct args *args, const char *flag, uint64_t otherwise)
+{
+    const char *text = args_text(args, flag, NULL);
+    uint64_t value;
+    return text && args_read_size(text, &value) ? value : otherwise;
+}
+
+uint64_t args_share(const struct args *args, const char *flag, uint64_t otherwise)
+{
+    const char *text = args_text(args, flag, NULL);
+    uint64_t value;
+    return text && args_read_share(text, &value) ? value : otherwise;
 }
 
 uint64_t args_seconds(const struct args *args, const char *flag, uint64_t otherwise)

@@ -20,6 +20,8 @@ enum flag_kind {
     FLAG_RATE,      // 100mbit, 1gbit, 64kbit: bits a second
     FLAG_DELAY,     // 20ms, 500us, 1s
     FLAG_PERCENT,   // 1%, 0.5%; the sign may be left out
+    FLAG_SIZE,      // 4GB, 512MB, 2GiB: bytes
+    FLAG_SHARE,     // a whole number of percent, 1 to 100; the sign may be left out
     FLAG_CHOICE,    // one of `value`, which separates them by '|'
 };
 
@@ -84,6 +86,8 @@ const char *args_text(const struct args *args, const char *flag, const char *oth
 // Values of a repeated flag: the `index`th, NULL past the end.
 const char *args_nth(const struct args *args, const char *flag, size_t index);
 uint64_t args_number(const struct args *args, const char *flag, uint64_t otherwise);
+uint64_t args_size(const struct args *args, const char *flag, uint64_t otherwise);   // bytes
+uint64_t args_share(const struct args *args, const char *flag, uint64_t otherwise);  // percent
 double args_real(const struct args *args, const char *flag, double otherwise);
 uint64_t args_seconds(const struct args *args, const char *flag, uint64_t otherwise);
 
@@ -92,7 +96,9 @@ bool args_read_number(const char *text, uint64_t *out);
 bool args_read_real(const char *text, double *out);
 bool args_read_duration(const char *text, uint64_t *seconds);
 bool args_read_rate(const char *text, uint64_t *bits_per_second);
-bool args_read_delay(const char *text, uint64_t *us);  // up to a minute
+bool args_read_delay(const char *text, uint64_t *us);       // up to a minute
+bool args_read_size(const char *text, uint64_t *bytes);     // more than 0
+bool args_read_share(const char *text, uint64_t *percent);  // 1 to 100
 bool args_read_percent(const char *text, uint64_t *millionth);
 // "HOST:PORT" or "[V6]:PORT"; `port` 0 is allowed: the system picks one.
 bool args_read_address(const char *text, unsigned *port);

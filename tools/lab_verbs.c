@@ -20,13 +20,14 @@ enum {
     SAY_AFTER_MS = 5000,
     AT_ONCE = 32,  // peers that start or join at the same time
     POLL_MS = 50,
-    WORDS_MAX = 20
+    WORDS_MAX = 24
 };
 
 struct lab {
     struct call *call;
     unsigned count;
-    char cpus[16];  // threads a peer
+    char cpus[16];                      // a peer
+    const char *memory, *gpus, *share;  // likewise, as given; NULL: not
     struct lab_place place;
     struct lab_peer peers[LAB_PEERS_MAX];
 };
@@ -59,6 +60,31 @@ static void word(struct words *w, const char *text)
     check(w->count + 1 < WORDS_MAX);
     w->at[w->count++] = (char *)text;  // exec's signature; nobody writes
     w->at[w->count] = NULL;
+}
+
+// What every peer of the lab may have of the machine.
+static void limit_words(const struct lab *lab, struct words *w)
+{
+    const char *const limits[][2] = {
+        {"--cpus", lab->cpus}, {"--memory", lab->memory}, {"--gpus", lab->gpus}, {"--share", lab->share}};
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        if (!limits[i][1]) continue;
+        word(w, limits[i][0]);
+        word(w, limits[i][1]);
+    }
+}
+
+// Without limits of their own the peers divide what this process may use.
+static void limits_read(struct lab *lab)
+{
+    const struct args *args = &lab->call->args;
+    cpu_set_t usable;
+    unsigned cpus = sched_getaffinity(0, sizeof usable, &usable) ? 1 : (unsigned)CPU_COUNT(&usable);
+    uint64_t share = cpus > lab->count ? cpus / lab->count : 1;
+    snprintf(lab->cpus, sizeof lab->cpus, "%llu", (unsigned long long)args_number(args, "cpus", share));
+    lab->memory = args_text(args, "memory", NULL);
+    lab->gpus = args_text(args, "gpus", NULL);
+    lab->share = args_text(args, "share", NULL);
 }
 
 static enum core_err start(struct lab *lab, unsigned number, struct spawn *s, struct words *w, const char *input)
@@ -102,8 +128,9 @@ static int found(struct lab *lab, struct lab_peer *first)
 static void up_words(struct lab *lab, struct words *w, const struct lab_peer *peer, const char *listen)
 {
     *w = (struct words){0};
-    const char *const words[] = {"mycel", "up", "--home", peer->home, "--detach", "--cpus", lab->cpus};
+    const char *const words[] = {"mycel", "up", "--home", peer->home, "--detach"};
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) word(w, words[i]);
+    limit_words(lab, w);
     if (!listen) return;
     word(w, "--listen");
     word(w, listen);
@@ -159,9 +186,10 @@ static enum core_err start_joiner(struct lab *lab, unsigned i, struct spawn *s, 
     snprintf(name, sizeof name, "p%u", (i + 1) % 1000);
     lab_place_listen(address, &lab->place, i + 1);
     struct words w = {0};
-    const char *const words[] = {"mycel",  "join", "-",        "--home", lab->peers[i].home, "--detach",
-                                 "--name", name,   "--listen", address,  "--cpus",           lab->cpus};
+    const char *const words[] = {"mycel",    "join",   "-",  "--home",   lab->peers[i].home,
+                                 "--detach", "--name", name, "--listen", address};
     for (size_t j = 0; j < sizeof words / sizeof words[0]; j++) word(&w, words[j]);
+    limit_words(lab, &w);
     return start(lab, i + 1, s, &w, token);
 }
 
@@ -263,9 +291,7 @@ int command_lab_up(struct call *call)
     struct lab *lab = lab_open(call);
     unsigned there = lab_count(call->home);
     lab->count = (unsigned)wanted > there ? (unsigned)wanted : there;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t share = cores > (long)lab->count ? (uint64_t)cores / lab->count : 1;
-    snprintf(lab->cpus, sizeof lab->cpus, "%llu", (unsigned long long)args_number(&call->args, "cpus", share));
+    limits_read(lab);
     int status = lab_place_make(&lab->place, call, there);
     if (status == 0) status = bring_up(lab);
     if (status == 0) {
@@ -381,8 +407,7 @@ int command_lab_restart(struct call *call)
     struct lab_peer *peer = &lab->peers[number - 1];
     char address[LAB_ADDRESS_SIZE] = "";
     lab_look(peer, call->home, (unsigned)number, LOOK_MS);
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    snprintf(lab->cpus, sizeof lab->cpus, "%ld", cores > (long)lab->count ? cores / (long)lab->count : 1);
+    limits_read(lab);
     int status = lab_stop(&call->out, peer, 1) ? 0 : core_error_exit(CORE_ERR_PARTLY);
     if (status)
         output_error(&call->out, "PARTLY", "lab peer %u doesn't end; 'kill -9 %d' ends it", (unsigned)number,

@@ -95,6 +95,35 @@ static void print_network(const json_t *s)
     print_counts("dropped", &dropped, 1);
 }
 
+// A line a device: what runs on it, how busy it is, or why it is lost.
+static void print_lanes(const json_t *s)
+{
+    size_t i;
+    json_t *l;
+    const char *name = "devices";
+    json_array_foreach(json_object_get(s, "lanes"), i, l)
+    {
+        const char *state = field_text(l, "state", "up"), *device = field_text(l, "device", "?");
+        const char *why = field_text(l, "why", ""), *doing = field_text(l, "doing", NULL);
+        double waiting = field_number(l, "waiting", 0);
+        if (strcmp(state, "elsewhere") == 0) continue;
+        printf("%-8s %-9s", name, device);
+        name = "";
+        if (why[0]) {
+            printf(" %s\n", state);
+            continue;
+        }
+        if (strcmp(device, "cpu") == 0)
+            printf(" %.0f thread%s,", field_number(l, "threads", 0), field_number(l, "threads", 0) == 1 ? "" : "s");
+        else
+            printf(" %.24s,", field_text(l, "model", ""));
+        printf(" %.0f %% busy", 100 * field_number(l, "busy", 0));
+        if (doing) printf(", %s %.8s", doing, field_text(l, "run", ""));
+        if (waiting > 0) printf(", %.0f waiting", waiting);
+        printf("\n");
+    }
+}
+
 int command_status(struct call *call)
 {
     json_t *s;
@@ -115,9 +144,8 @@ int command_status(struct call *call)
            text_seconds(uptime, field_number(s, "uptime_s", 0)));
     printf("%-8s %s  %.8s\n", "mesh", field_text(s, "mesh_name", ""), field_text(s, "mesh", ""));
     print_network(s);
-    printf("%-8s %s, %.0f thread%s, %s of %s memory\n", "device", field_text(s, "device", "cpu"),
-           field_number(s, "cpus", 0), field_number(s, "cpus", 0) == 1 ? "" : "s",
-           text_bytes(used, field_number(s, "memory_used_bytes", 0)),
+    print_lanes(s);
+    printf("%-8s %s of %s\n", "memory", text_bytes(used, field_number(s, "memory_used_bytes", 0)),
            text_bytes(budget, field_number(s, "memory_bytes", 0)));
     const json_t *process = json_object_get(s, "process");
     if (process)

@@ -58,11 +58,15 @@ int command_init(struct call *call)
 static void run_options(struct node_options *options, struct call *call)
 {
     const struct args *args = &call->args;
+    uint64_t cpus = args_number(args, "cpus", 0);
     *options = (struct node_options){
         .home = call->home,
         .listen = args_text(args, "listen", NULL),
         .site = args_text(args, "site", NULL),
-        .cpus = (uint32_t)args_number(args, "cpus", 0),
+        .cpus = cpus > UINT32_MAX ? UINT32_MAX : (uint32_t)cpus,
+        .memory_bytes = args_size(args, "memory", 0),
+        .gpus = args_text(args, "gpus", NULL),
+        .share_percent = (uint32_t)args_share(args, "share", 0),
         .log_json = strcmp(args_text(args, "log-format", "text"), "json") == 0,
         .quiet = call->out.quiet,
         .verbose = call->out.verbose,
