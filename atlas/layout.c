@@ -75,28 +75,42 @@ static double label_width(const struct atlas_metrics *m, const char *text)
     return (double)atlas_label(label, text, m->label_columns) * m->letter_width;
 }
 
+// A peer's mark and label, and its devices below.
+static void size_peer(const struct making *k, uint32_t peer)
+{
+    const struct atlas_peer *p = &k->s->peers[peer];
+    struct atlas_place *place = &k->out->peers[peer];
+    char label[ATLAS_LABEL_MAX + 1];
+    place->width = k->m->mark + label_width(k->m, p->name);
+    place->height = k->m->line_height * (k->m->devices ? 1 + p->device_count : 1);
+    for (uint32_t i = 0; k->m->devices && i < p->device_count; i++) {
+        double w = k->m->mark + (double)atlas_label(label, p->devices[i].name, ATLAS_LABEL_MAX) * k->m->letter_width;
+        if (w > place->width) place->width = w;
+    }
+}
+
 // Its peers in a grid about as wide as the medium wants; their places are from the host's corner.
 static void arrange_host(struct making *k, struct atlas_box *host)
 {
     const struct atlas_metrics *m = k->m;
-    double cell = 0;
+    struct atlas_place *peers = &k->out->peers[host->first];
+    double cell = 0, line = m->line_height;
     for (uint32_t i = 0; i < host->count; i++) {
-        struct atlas_place *p = &k->out->peers[host->first + i];
-        p->width = m->mark + label_width(m, k->s->peers[host->first + i].name);
-        if (p->width > cell) cell = p->width;
+        size_peer(k, host->first + i);
+        if (peers[i].width > cell) cell = peers[i].width;
+        if (peers[i].height > line) line = peers[i].height;
     }
     const double across = cell + m->pad_x;
     uint32_t columns = 1;
-    while (columns < host->count && columns * columns * across < host->count * m->line_height * m->aspect) columns++;
+    while (columns < host->count && columns * columns * across < host->count * line * m->aspect) columns++;
     const uint32_t rows = (host->count + columns - 1) / columns;
-    host->drawn = host->count > 1;
+    host->drawn = host->count > 1 || m->devices;
     const double rim_x = host->drawn ? m->pad_x : 0, rim_y = host->drawn ? m->pad_y : 0;
     host->width = columns * across - m->pad_x + 2 * rim_x;
-    host->height = rows * m->line_height + 2 * rim_y;
+    host->height = rows * line + 2 * rim_y;
     for (uint32_t i = 0; i < host->count; i++) {
-        struct atlas_place *p = &k->out->peers[host->first + i];
-        p->x = rim_x + (i % columns) * across + m->mark / 2;
-        p->y = rim_y + (i / columns + 0.5) * m->line_height;
+        peers[i].x = rim_x + (i % columns) * across + m->mark / 2;
+        peers[i].y = rim_y + (i / columns) * line + m->line_height / 2;
     }
 }
 
@@ -147,7 +161,7 @@ static void fold(struct making *k, struct atlas_box *site)
     site->width = FOLDED_COLUMNS * m->letter_width + 2 * m->pad_x;
     site->height = 2 * m->line_height + 2 * m->pad_y;
     for (uint32_t i = site->first; i < site->first + site->count; i++)
-        k->out->peers[i] = (struct atlas_place){site->width / 2, site->height / 2, 0};
+        k->out->peers[i] = (struct atlas_place){.x = site->width / 2, .y = site->height / 2};
 }
 
 // How wide the rows of a site's hosts are, so that it comes out in the medium's aspect.
@@ -215,7 +229,7 @@ static enum core_err arrange_all(struct making *k)
 
 enum core_err atlas_layout_make(const struct atlas_snapshot *s, const struct atlas_metrics *m, struct atlas_layout *out)
 {
-    *out = (struct atlas_layout){0};
+    *out = (struct atlas_layout){.devices = m->devices};
     const uint32_t n = s->peer_count ? s->peer_count : 1;
     struct making k = {.s = s, .m = m, .out = out, .items = calloc(n, sizeof *k.items)};
     out->peers = calloc(n, sizeof *out->peers);

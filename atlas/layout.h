@@ -13,6 +13,7 @@ struct atlas_metrics {
     double gap_x, gap_y;               // between boxes
     double aspect;                     // of the picture (atlas/arrange.h)
     uint32_t label_columns;            // labels are cut to so many letters
+    bool devices;                      // each peer's devices stand below it, a line each
     uint32_t collapse_above;           // with more peers, a site of more than ATLAS_FOLD is one box; 0: never
 };
 
@@ -32,6 +33,7 @@ struct atlas_box {
 struct atlas_place {
     double x, y;   // centre of a peer's mark; of its site's box when that is folded
     double width;  // mark and label
+    double height;
 };
 
 struct atlas_layout {
@@ -41,6 +43,7 @@ struct atlas_layout {
     uint32_t host_count;
     struct atlas_box *sites;
     uint32_t site_count;
+    bool devices;  // as the metrics say
 };
 
 // `s` must be settled. CORE_ERR_NO_MEMORY. Free the result in any case.

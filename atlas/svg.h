@@ -4,12 +4,9 @@
 
 #include <stdio.h>
 
-#include "atlas/layout.h"
+#include "atlas/draw.h"
 
-enum { ATLAS_BUNDLE_ABOVE = 60 };
-
-// Draws `s` as laid out in `l` (with atlas_metrics_svg). Above ATLAS_BUNDLE_ABOVE peers the links between two sites
-// are one line. CORE_ERR_NO_MEMORY; errors of writing stay with `out`.
+// CORE_ERR_NO_MEMORY; errors of writing stay with `out`.
 CORE_MUST_USE enum core_err atlas_svg_write(const struct atlas_snapshot *s, const struct atlas_layout *l, FILE *out);
 
 #endif

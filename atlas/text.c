@@ -4,7 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAST_COLUMNS = 40, MOST_COLUMNS = 400, WAYS_SHOWN = 16, PEERS_WITH_LINKS = 12, LINES_MAX = 20000 };
+enum {
+    LEAST_COLUMNS = 40,
+    MOST_COLUMNS = 400,
+    WAYS_SHOWN = 16,
+    PEERS_WITH_LINKS = 12,
+    LINES_MAX = 20000,
+    DEVICE_INDENT = 4
+};
 
 // What may stand in a cell besides printable ASCII: these, drawn by name. The first four are the states.
 enum sign { ALIVE, SUSPECT, DEAD, LEFT, SELF, ACROSS, DOWN, TOP_LEFT, TOP_RIGHT, LOW_LEFT, LOW_RIGHT, SIGNS };
@@ -98,6 +105,28 @@ static uint32_t host_lines(const struct block *b, const struct atlas_box *host)
     return (host->count + b->across - 1) / b->across;
 }
 
+static uint32_t peer_width(const struct map *m, uint32_t i)
+{
+    const struct atlas_peer *p = &m->s->peers[i];
+    char label[ATLAS_LABEL_MAX + 1];
+    uint32_t width = 2 + (uint32_t)atlas_label(label, p->name, atlas_metrics_text.label_columns);
+    for (uint32_t k = 0; m->o->devices && k < p->device_count; k++) {
+        const uint32_t w = DEVICE_INDENT + 5 + (uint32_t)atlas_label(label, p->devices[k].name, ATLAS_LABEL_MAX);
+        if (w > width) width = w;
+    }
+    return width;
+}
+
+// One below the other, each with its devices.
+static void size_with_devices(const struct map *m, struct block *b, uint32_t least)
+{
+    const struct atlas_box *site = &m->l.sites[b->site];
+    b->across = 1;
+    b->width = b->cell + 2 > least ? b->cell + 2 : least;
+    b->height = 2;
+    for (uint32_t i = site->first; i < site->first + site->count; i++) b->height += 1 + m->s->peers[i].device_count;
+}
+
 static void size_block(const struct map *m, struct block *b)
 {
     const struct atlas_box *site = &m->l.sites[b->site];
@@ -110,11 +139,15 @@ static void size_block(const struct map *m, struct block *b)
         b->height = 3;
         return;
     }
-    for (uint32_t i = site->first; i < site->first + site->count; i++) {
-        const uint32_t w = 2 + (uint32_t)atlas_label(label, m->s->peers[i].name, atlas_metrics_text.label_columns);
-        if (w > b->cell) b->cell = w;
-    }
+    for (uint32_t i = site->first; i < site->first + site->count; i++)
+        if (peer_width(m, i) > b->cell) b->cell = peer_width(m, i);
     b->cell += 2;
+    const uint32_t title = 5 + (uint32_t)atlas_label(label, m->s->peers[site->first].site, ATLAS_LABEL_MAX);
+    const uint32_t least = site->drawn ? title : 0;
+    if (m->o->devices) {
+        size_with_devices(m, b, least);
+        return;
+    }
     uint32_t most = 1;
     for (uint32_t h = site->first_host; h < site->first_host + site->hosts; h++)
         if (m->l.hosts[h].count > most) most = m->l.hosts[h].count;
@@ -129,9 +162,8 @@ static void size_block(const struct map *m, struct block *b)
     while (b->across * b->across * b->cell < site->count * 5) b->across++;
     while (b->across > 1 && b->across * b->cell + 2 > m->columns) b->across--;
     while (b->across > 4 && b->across * b->across * b->cell > site->count * 20) b->across--;
-    const uint32_t title = 4 + (uint32_t)atlas_label(label, m->s->peers[site->first].site, ATLAS_LABEL_MAX);
     b->width = b->across * b->cell + 2;
-    if (site->drawn && b->width < title + 1) b->width = title + 1;
+    if (b->width < least) b->width = least;
     uint32_t x = 0;
     b->height = 2;
     for (uint32_t h = site->first_host; h < site->first_host + site->hosts; h++) {
@@ -152,6 +184,13 @@ static void draw_peer(const struct map *m, struct canvas *c, uint32_t i, uint32_
     atlas_label(label, p->name, atlas_metrics_text.label_columns);
     put_sign(c, x, y, p->self && p->state == ATLAS_ALIVE ? SELF : (enum sign)p->state);
     put_text(c, x + 2, y, label);
+    for (uint32_t k = 0; m->o->devices && k < p->device_count; k++) {
+        char busy[8] = "";
+        const size_t n = atlas_label(label, p->devices[k].name, ATLAS_LABEL_MAX);
+        put_text(c, x + DEVICE_INDENT, y + 1 + k, label);
+        if (p->devices[k].busy <= 100) snprintf(busy, sizeof busy, "%3u%%", p->devices[k].busy);
+        put_text(c, x + DEVICE_INDENT + (uint32_t)n + 1, y + 1 + k, busy);
+    }
 }
 
 static void draw_folded(const struct map *m, struct canvas *c, const struct block *b)
@@ -184,6 +223,11 @@ static void draw_block(const struct map *m, struct canvas *c, const struct block
         return;
     }
     uint32_t x = 0, y = b->y + 1;
+    for (uint32_t i = site->first; m->o->devices && i < site->first + site->count; i++) {
+        draw_peer(m, c, i, b->x + 2, y);
+        y += 1 + m->s->peers[i].device_count;
+    }
+    if (m->o->devices) return;
     bool begun = false;
     for (uint32_t h = site->first_host; h < site->first_host + site->hosts; h++) {
         const struct atlas_box *host = &m->l.hosts[h];

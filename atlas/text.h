@@ -11,6 +11,7 @@ struct atlas_text_options {
     uint32_t columns;  // 40 at least is what it takes; less is treated as 40
     bool utf8;         // box-drawing letters and round marks; otherwise plain ASCII
     bool color;        // ANSI colours
+    bool devices;      // each peer's devices below it
 };
 
 // CORE_ERR_NO_MEMORY; errors of writing stay with `out`.

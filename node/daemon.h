@@ -45,7 +45,8 @@ struct node_link {
     uint32_t strikes;
     uint64_t ping_nonce, ping_us;        // gossip's last ping over it
     uint64_t rate, rate_bytes, rate_ms;  // bytes a second when it was last wanted for a map, and of when (node/map.c)
-    uint64_t map_ms;                     // when it was last told this peer's links
+    uint64_t map_ms;                     // since when its questions for this peer's links are counted: ..
+    uint32_t map_answers;                // .. so many
     struct core_hash host;
 };
 

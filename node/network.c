@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "node/daemon.h"
+#include "node/map.h"
 #include "node/verbs.h"
 
 enum { LINK_IDLE_MS = 10000, LINK_WORK_IDLE_MS = 60000, STRIKE_BAN_MS = 10000, CERTIFICATE_FOREVER = 0 };
@@ -150,6 +151,16 @@ static void take_message(struct node *n, const struct core_id *from, const struc
         return;
     }
     case MESSAGE_BYE: return;  // LINK_EVENT_DOWN follows
+    case MESSAGE_LINKS_ASK:
+        peer_heard(n->peer, from, n->now_ms);
+        map_asked(n, from, m->links_ask.nonce);
+        return;
+    case MESSAGE_LINKS_TELL: {
+        peer_heard(n->peer, from, n->now_ms);
+        enum core_err err = map_told(n, from, m);
+        if (err) node_strike(n, from, m->type, err);
+        return;
+    }
     case MESSAGE_PONG:
         if (verb_ping_answered(n, from, m->pong.nonce)) {
             peer_heard(n->peer, from, n->now_ms);

@@ -13,6 +13,7 @@ static const struct {
     {"status", verb_status},
     {"peers", verb_peers},
     {"ping", verb_ping},
+    {"map", verb_map},
     {"invite", verb_invite},
     {"train", verb_train},
     {"attach", verb_attach},

@@ -48,6 +48,13 @@ static const struct flag ping_flags[] = {
     {"count", 'c', FLAG_COUNT, "N", "how many (4)", false},
 };
 
+static const struct flag map_flags[] = {
+    {"as", 0, FLAG_CHOICE, "ascii|svg|png|dot|json", "what it becomes (as FILE's name ends, else ascii)", false},
+    {"output", 'o', FLAG_TEXT, "FILE", "write it there", false},
+    {"hw", 0, FLAG_SWITCH, NULL, "with each peer's devices", false},
+    {"from", 0, FLAG_TEXT, "FILE", "draw a snapshot that was kept (--as json), - is stdin", false},
+};
+
 static const struct flag train_flags[] = {
     {"data", 0, FLAG_TEXT, "FILE|HASH", "the text, or a data set the mesh holds", false},
     {"held-out", 0, FLAG_TEXT, "FILE", "text to measure on (the last tenth of --data)", false},
@@ -188,6 +195,10 @@ static const struct command commands[] = {
     {"peers", NULL, "", 0, 0, false, NULL, 0, "the peers this one knows", NULL, command_peers},
     {"ping", NULL, "PEER", 1, 1, false, FLAGS(ping_flags), "round-trip time to a peer, by name or id",
      "Exit 0 when every one is answered, 7 when some are, 5 when none is.", command_ping},
+    {"map", NULL, "", 0, 0, false, FLAGS(map_flags), "the mesh as a picture",
+     "Members are asked for their links; who does not answer within a second is drawn paler. Peers stand in "
+     "their hosts and sites, and these at distances that tell round trips. The same snapshot gives the same picture.",
+     command_map},
     {"train", NULL, "", 0, 0, false, FLAGS(train_flags), "train a language model with the whole mesh",
      "Prints the plan, then a line a round. Ctrl-C leaves the run going (exit 130). "
      "With the same --seed and the same number of peers the parameters come out the same, "

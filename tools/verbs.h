@@ -15,6 +15,7 @@ int command_invite_revoke(struct call *call);
 int command_status(struct call *call);
 int command_peers(struct call *call);
 int command_ping(struct call *call);
+int command_map(struct call *call);
 int command_train(struct call *call);
 int command_runs(struct call *call);
 int command_runs_show(struct call *call);

@@ -1,0 +1,25 @@
+// The whole mesh on one picture: `map` asks every member for its links (LINKS_ASK), gathers what comes within a second,
+// and answers with a snapshot (atlas/snapshot.h). Who does not answer in time is in it all the same, as not having
+// answered. Loop's thread.
+//
+//   verb_map --> ASK to at most MAP_ASKS_MAX at a time, those with links first --told | MAP_ANSWER_MS--> the next
+//            --nobody left, or MAP_MS are over--> the session ends with the snapshot
+#ifndef NODE_MAP_H
+#define NODE_MAP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/message.h"
+
+struct node;
+struct map_state;
+
+enum { MAP_LINKS_MAX = 256, MAP_LINK_SIZE = 44, MAP_ANSWERS_A_SECOND = 4 };
+
+// A member asks for this peer's links. What is asked too often has no answer.
+void map_asked(struct node *n, const struct core_id *from, uint64_t nonce);
+// CORE_ERR_MALFORMED where the lists can't be read; an answer that nobody waits for is passed over.
+CORE_MUST_USE enum core_err map_told(struct node *n, const struct core_id *from, const struct message *m);
+
+#endif
