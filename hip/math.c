@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "hip/fma.h"
+
 static int32_t bits_of(float x)
 {
     int32_t b;
@@ -19,7 +21,7 @@ static float float_of(int32_t b)
 }
 
 #define POLYNOMIAL       static
-#define POLYNOMIAL_FMA   fmaf
+#define POLYNOMIAL_FMA   hip_fma
 #define POLYNOMIAL_BITS  bits_of
 #define POLYNOMIAL_FLOAT float_of
 #include "hip/polynomial.h"
@@ -39,26 +41,26 @@ float hip_math_log(float x)
 static float reduce(float x, int32_t *quarter)
 {
     const float magic = 12582912.0f;
-    float t = fmaf(x, 0.63661977236758134f, magic);
+    float t = hip_fma(x, 0.63661977236758134f, magic);
     float n = t - magic;
     *quarter = (bits_of(t) - 0x4b400000) & 3;
-    float r = fmaf(n, -1.57079625129699707f, x);
-    r = fmaf(n, -7.54978941586159635e-8f, r);
-    return fmaf(n, -5.39030253191302e-15f, r);
+    float r = hip_fma(n, -1.57079625129699707f, x);
+    r = hip_fma(n, -7.54978941586159635e-8f, r);
+    return hip_fma(n, -5.39030253191302e-15f, r);
 }
 
 static float sine_of(float r)
 {
     float z = r * r;
-    float p = fmaf(fmaf(-1.9515295891e-4f, z, 8.3321608736e-3f), z, -1.6666654611e-1f);
-    return fmaf(p * z, r, r);
+    float p = hip_fma(hip_fma(-1.9515295891e-4f, z, 8.3321608736e-3f), z, -1.6666654611e-1f);
+    return hip_fma(p * z, r, r);
 }
 
 static float cosine_of(float r)
 {
     float z = r * r;
-    float p = fmaf(fmaf(2.443315711809948e-5f, z, -1.388731625493765e-3f), z, 4.166664568298827e-2f);
-    return fmaf(p * z, z, fmaf(z, -0.5f, 1.0f));
+    float p = hip_fma(hip_fma(2.443315711809948e-5f, z, -1.388731625493765e-3f), z, 4.166664568298827e-2f);
+    return hip_fma(p * z, z, hip_fma(z, -0.5f, 1.0f));
 }
 
 float hip_math_sin(float x)

@@ -6,6 +6,7 @@
 
 #include "core/check.h"
 #include "hip/device.h"
+#include "hip/fma.h"
 #include "hip/math.h"
 #include "learn/model.h"
 #include "learn/streams.h"
@@ -170,7 +171,7 @@ static float contract(const float *a, const float *b, size_t stride, uint32_t co
     float sum = 0;
     for (uint32_t chunk = 0; chunk < count; chunk += HIP_CHUNK) {
         float inner = 0;
-        for (uint32_t k = chunk; k < count && k < chunk + HIP_CHUNK; k++) inner = fmaf(a[k], b[k * stride], inner);
+        for (uint32_t k = chunk; k < count && k < chunk + HIP_CHUNK; k++) inner = hip_fma(a[k], b[k * stride], inner);
         sum = chunk == 0 ? inner : sum + inner;
     }
     return sum;

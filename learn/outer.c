@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "core/check.h"
+#include "hip/fma.h"
 
 // The elements of one tensor within a range: its first and the one after its last.
 struct span {
@@ -32,10 +33,10 @@ static enum core_err apply_span(const struct outer_step *step, struct span s, co
         if (magnitude > most) most = magnitude;
         float u = (float)((double)*sums / weight * scale);
         if (step->momentum > 0) {
-            momentum[i] = fmaf(step->momentum, momentum[i], u);
-            u = fmaf(step->momentum, momentum[i], u);
+            momentum[i] = hip_fma(step->momentum, momentum[i], u);
+            u = hip_fma(step->momentum, momentum[i], u);
         }
-        params[i] = fmaf(-step->rate, u, params[i]);
+        params[i] = hip_fma(-step->rate, u, params[i]);
         finite &= isfinite(params[i]) != 0;
     }
     // Beyond it a sum is no double; no honest one comes near.

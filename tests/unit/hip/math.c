@@ -156,14 +156,38 @@ static void buffers_and_copies(void **state)
     hip_device_close(d);
 }
 
+// Against libm's, surely libm's; and where rounding twice would show: 1 + 2^-23 + 2^-24 - 2^-70 is below the middle.
+static void fma_rounds_once(void **state)
+{
+    (void)state;
+    float (*libm)(float, float, float);
+    void *library = dlopen("libm.so.6", RTLD_NOW), *found = library ? dlsym(library, "fmaf") : NULL;
+    assert_non_null(found);
+    memcpy(&libm, &found, sizeof libm);
+    volatile float a = 1 + 0x1p-23f, b = 0x1p-24f * (1 - 0x1p-23f), c = 1 + 0x1p-23f;
+    assert_true(hip_fma(a, b, c) == 1 + 0x1p-23f);
+    assert_true(hip_fma(a, b, -c) == -1 - 0x1p-23f);  // just beyond the middle of 1 and its neighbour
+    assert_true(signbit(hip_fma(-0x1p-100f, 0x1p-100f, -0.0f)));
+    struct rng r = rng_from(5, 5);
+    for (int i = 0; i < 3000000; i++) {
+        float x[3];
+        for (int j = 0; j < 3; j++) {
+            uint32_t bits = rng_u32(&r);
+            // Half of them near one with few bits set, so that sums come close to the middle between two floats.
+            if (i % 2)
+                bits = (bits & 0x8000007f) | (uint32_t)(j == 2 ? 100 + i / 2 % 55 : 127) << 23 | (bits >> 9 & 7) << 20;
+            x[j] = float_of(bits);
+        }
+        const float expected = libm(x[0], x[1], x[2]), got = hip_fma(x[0], x[1], x[2]);
+        if (expected == expected || got == got) naive_same("fma", &expected, &got, 1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exp_error),
-        cmocka_unit_test(log_error),
-        cmocka_unit_test(sine_and_cosine_error),
-        cmocka_unit_test(silu_error),
-        cmocka_unit_test(device_opens_by_name),
+        cmocka_unit_test(fma_rounds_once),       cmocka_unit_test(exp_error),  cmocka_unit_test(log_error),
+        cmocka_unit_test(sine_and_cosine_error), cmocka_unit_test(silu_error), cmocka_unit_test(device_opens_by_name),
         cmocka_unit_test(buffers_and_copies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
