@@ -8,11 +8,14 @@
 //!   zig build asan|tsan            the same tests under ASan+UBSan (clang) or TSan (Zig)
 //!   zig build fuzz                 libFuzzer targets into zig-out/fuzz (clang), tests/fuzz/*.c
 //!   zig build hostile              the attacker of the end-to-end tests, zig-out/tests/hostile
+//!   zig build test:device          what needs a GPU: tests/device (skipped aloud where there is none)
+//!   zig build device               the same as a program to be carried, zig-out/device
 //!   zig build fake                 the library that plays a GPU's driver (tests/fake), zig-out/tests/libfakegpu.so
 //!   zig build sim bench tidy fmt   simulator seeds, benchmarks, style as a test, formatting check
 const std = @import("std");
 const layers = @import("build/layers.zig");
 const clang = @import("build/clang.zig");
+const device = @import("build/device.zig");
 const fake = @import("build/fake.zig");
 const gpu = @import("build/gpu.zig");
 const sources = @import("build/sources.zig");
@@ -166,6 +169,8 @@ pub fn build(b: *std.Build) void {
         b.step("hostile", "The attacker of tests/e2e/cases_attacks.py, into zig-out/tests").dependOn(&install.step);
     }
 
+    device.steps(b, deviceTests(&c));
+
     if (b.option([]const u8, "aarch64", "Folder with Debian's arm64 libraries (tools/setup.sh), for zig build aarch64")) |sysroot|
         aarch64(b, b.step("aarch64", "Kernels and training on aarch64, by qemu-user"), sysroot);
 
@@ -205,6 +210,17 @@ fn runStep(b: *std.Build, exe: *std.Build.Step.Compile, name: []const u8, about:
     run.addArgs(b.args orelse unless_given);
     run.has_side_effects = true;
     b.step(name, about).dependOn(&run.step);
+}
+
+/// tests/device: the kernel tests of tests/unit/hip and the golden trajectory again, on a real GPU.
+fn deviceTests(c: *Context) *std.Build.Step.Compile {
+    const b = c.b;
+    const view = layers.Module{ .name = "tests/device", .sees = &.{ "core", "gossip", "ledger", "hip", "learn" } };
+    const root = c.moduleOf(view);
+    device.addSources(b, root);
+    c.linkWith(root, view.sees);
+    linkSystem(root, "cmocka");
+    return c.executable("test-device", root);
 }
 
 /// tests/hostile: a peer that means harm, over the modules but not over the product's own links.

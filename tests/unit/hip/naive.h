@@ -13,12 +13,24 @@
 
 #include <cmocka.h>
 
+#ifdef MYCEL_TEST_DEVICE
+#include "device/mirror.h"
+#endif
+
 #include "core/philox.h"
 #include "fake/fake.h"
 #include "hip/device.h"
+#include "hip/fma.h"
 #include "hip/math.h"
 
 #define UNUSED __attribute__((unused))
+
+#ifdef MYCEL_TEST_DEVICE
+#define malloc mirror_malloc
+#define free   mirror_free
+// There the compiler's own fmaf is linked, which rounds twice; tests/unit/hip/math.c holds ours to libm's.
+#define fmaf hip_fma
+#endif
 
 // The rule's own numbers, on purpose not those of the code under test.
 enum { NAIVE_CHUNK = 512, NAIVE_TENSOR_ROW = 4096 };
@@ -109,10 +121,13 @@ UNUSED static void on_fake_device(void (*test)(struct hip_stream *s))
     hip_device_close(d);
 }
 
-// Runs `test` on every instruction set of this CPU with 1, 2, 3 and 5 threads, and on the emulated GPU. A missing set
-// is said aloud.
+// Runs `test` on every instruction set of this CPU with 1, 2, 3 and 5 threads, and on the emulated GPU; in tests/device
+// on each real GPU instead. What is missing is said aloud.
 UNUSED static void on_every_device(void (*test)(struct hip_stream *s))
 {
+#ifdef MYCEL_TEST_DEVICE
+    mirror_each(test);
+#else
     static const uint32_t threads[] = {1, 2, 3, 5};
     for (enum hip_isa isa = HIP_ISA_PORTABLE; isa < HIP_ISA_COUNT; isa++) {
         if (!hip_isa_built(isa)) continue;
@@ -132,6 +147,7 @@ UNUSED static void on_every_device(void (*test)(struct hip_stream *s))
         }
     }
     on_fake_device(test);
+#endif
 }
 
 #endif

@@ -10,6 +10,10 @@
 
 #include <cmocka.h>
 
+#ifdef MYCEL_TEST_DEVICE
+#include "device/mirror.h"
+#endif
+
 #include "core/bytes.h"
 #include "core/philox.h"
 #include "fake/fake.h"
@@ -117,13 +121,40 @@ static void the_trajectory_is_the_golden_one(void **state)
     }
 }
 
+static void is_golden(char (*lines)[LINE])
+{
+    char expected[LINE + 2];
+    FILE *f = fopen(GOLDEN, "r");
+    assert_non_null(f);
+    for (int i = 0; i < ROUNDS; i++) {
+        assert_non_null(fgets(expected, sizeof expected, f));
+        expected[strcspn(expected, "\n")] = 0;
+        assert_string_equal(lines[i], expected);
+    }
+    assert_int_equal(fclose(f), 0);
+}
+
+#ifdef MYCEL_TEST_DEVICE
+static void gpus_walk_the_golden_trajectory(void **state)
+{
+    (void)state;
+    char lines[ROUNDS][LINE];
+    const struct hip_found *found;
+    const uint32_t count = mirror_devices(&found);
+    if (!count) skip();
+    for (uint32_t i = 0; i < count; i++) {
+        walk_on(found[i].name, HIP_ISA_AUTO, 1, lines);
+        is_golden(lines);
+    }
+}
+#else
 // The emulated GPUs, at their most unlike the CPU: work is done when somebody waits, and the host can't touch a
 // device's memory.
 static void gpus_walk_the_golden_trajectory(void **state)
 {
     (void)state;
     static const char *const devices[] = {"nvidia:1", "amd:0"};
-    char lines[ROUNDS][LINE], expected[LINE + 2];
+    char lines[ROUNDS][LINE];
     struct fake_control *control = fake_use();
     if (!control) skip();
     control->late = control->guard = true;
@@ -131,16 +162,10 @@ static void gpus_walk_the_golden_trajectory(void **state)
         const unsigned long before = control->launches;
         walk_on(devices[d], HIP_ISA_AUTO, 1, lines);
         assert_true(control->launches > before + 1000);
-        FILE *f = fopen(GOLDEN, "r");
-        assert_non_null(f);
-        for (int i = 0; i < ROUNDS; i++) {
-            assert_non_null(fgets(expected, sizeof expected, f));
-            expected[strcspn(expected, "\n")] = 0;
-            assert_string_equal(lines[i], expected);
-        }
-        assert_int_equal(fclose(f), 0);
+        is_golden(lines);
     }
 }
+#endif
 
 int main(void)
 {
