@@ -18,20 +18,29 @@ struct symbol {
 static const struct symbol symbols_nvidia[] = {DRIVER_CALLS(SYMBOL_NVIDIA) DRIVER_CALLS_NVIDIA(SYMBOL)};
 static const struct symbol symbols_amd[] = {DRIVER_CALLS(SYMBOL_AMD) DRIVER_CALLS_AMD(SYMBOL)};
 
-static void *library_open(bool amd)
+// The library, or NULL with why where there is one that cannot be used; NULL and "" where there is none.
+static void *library_open(bool amd, char *why, size_t why_size)
 {
     // AMD's library carries its major version in its name; the plain one comes with the developers' packages.
     static const char *const nvidia[] = {"libcuda.so.1"}, *const amds[] = {"libamdhip64.so", "libamdhip64.so.7",
                                                                            "libamdhip64.so.6", "libamdhip64.so.5"};
     const char *given = getenv(amd ? "MYCEL_HIP_LIBRARY" : "MYCEL_CUDA_LIBRARY");
-    // A driver has threads and state of its own: once there it stays.
-    const int flags = RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE;
-    if (given && *given) return dlopen(given, flags);
-    const char *const *names = amd ? amds : nvidia;
-    const size_t count = amd ? sizeof amds / sizeof *amds : sizeof nvidia / sizeof *nvidia;
-    void *library = NULL;
-    for (size_t i = 0; i < count && !library; i++) library = dlopen(names[i], flags);
-    return library;
+    const bool named = given && *given;
+    const char *const *names = named ? &given : amd ? amds : nvidia;
+    const size_t count = named ? 1 : amd ? sizeof amds / sizeof *amds : sizeof nvidia / sizeof *nvidia;
+    for (size_t i = 0; i < count; i++) {
+        // A driver has threads and state of its own: once there it stays.
+        void *library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+        if (library) return library;
+        const char *error = dlerror();
+        const size_t length = strlen(names[i]);
+        const bool absent = error && !strncmp(error, names[i], length) && strstr(error, "cannot open shared object");
+        if (absent && !named) continue;
+        if (why_size && !*why)
+            snprintf(why, why_size, "%s's driver library cannot be loaded: %s; install the driver anew",
+                     amd ? "AMD" : "NVIDIA", error ? error : names[i]);
+    }
+    return NULL;
 }
 
 const char *driver_error(const struct driver *d, int error, char text[32])
@@ -53,8 +62,8 @@ enum core_err driver_open(bool amd, struct driver *d, char *why, size_t why_size
     const char *vendor = amd ? "AMD" : "NVIDIA";
     *d = (struct driver){.amd = amd};
     if (why_size) *why = 0;
-    d->library = library_open(amd);
-    if (!d->library) return CORE_ERR_NOT_FOUND;
+    d->library = library_open(amd, why, why_size);
+    if (!d->library) return why_size && *why ? CORE_ERR_UNSUPPORTED : CORE_ERR_NOT_FOUND;
     const struct symbol *symbols = amd ? symbols_amd : symbols_nvidia;
     const size_t count =
         amd ? sizeof symbols_amd / sizeof *symbols_amd : sizeof symbols_nvidia / sizeof *symbols_nvidia;

@@ -24,6 +24,7 @@ static const struct {
     {"runs_resume", verb_runs_resume},
     {"runs_cancel", verb_runs_cancel},
     {"generate", verb_generate},
+    {"hw", verb_hw},
     {"leave", verb_leave},
     {"down", verb_down},
 };

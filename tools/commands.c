@@ -13,6 +13,15 @@ static const struct flag common[] = {
     {"help", 'h', FLAG_SWITCH, NULL, "this help", false},
 };
 
+// What the machine's owner lets a peer have.
+#define LIMITS                                                                                      \
+    {"cpus", 0, FLAG_COUNT, "N", "cpus to compute with (all, fairly shared)", false},               \
+        {"memory", 0, FLAG_SIZE, "SIZE", "memory to use: 4GB (half of all, fairly shared)", false}, \
+        {"gpus", 0, FLAG_TEXT, "all|none|N|NAMES", "GPUs: nvidia:0,nvidia:1 (all, shared)", false}, \
+    {                                                                                               \
+        "share", 0, FLAG_SHARE, "PERCENT", "of cpus, memory and the GPUs' time (100)", false        \
+    }
+
 static const struct flag init_flags[] = {
     {"listen", 0, FLAG_ADDRESS, "HOST:PORT", "where this peer will listen (0.0.0.0:6173)", false},
     {"fault-model", 0, FLAG_CHOICE, "trusted", "trusted: peers may crash, but don't lie", false},
@@ -24,7 +33,7 @@ static const struct flag up_flags[] = {
     {"listen", 0, FLAG_ADDRESS, "HOST:PORT", "listen here from now on", false},
     {"advertise", 0, FLAG_ADDRESS, "HOST:PORT", "tell others this address (again for more)", true},
     {"site", 0, FLAG_TEXT, "NAME", "where it stands; kept in the home's settings", false},
-    {"cpus", 0, FLAG_COUNT, "N", "threads to compute with (all, fairly shared)", false},
+    LIMITS,
     {"log-format", 0, FLAG_CHOICE, "text|json", "form of the log's lines", false},
 };
 
@@ -34,7 +43,7 @@ static const struct flag join_flags[] = {
     {"listen", 0, FLAG_ADDRESS, "HOST:PORT", "where this peer will listen (0.0.0.0:6173)", false},
     {"advertise", 0, FLAG_ADDRESS, "HOST:PORT", "tell others this address (again for more)", true},
     {"site", 0, FLAG_TEXT, "NAME", "where it stands; kept in the home's settings", false},
-    {"cpus", 0, FLAG_COUNT, "N", "threads to compute with (all, fairly shared)", false},
+    LIMITS,
     {"log-format", 0, FLAG_CHOICE, "text|json", "form of the log's lines", false},
 };
 
@@ -42,6 +51,10 @@ static const struct flag invite_flags[] = {
     {"ttl", 0, FLAG_DURATION, "TIME", "how long it can be used (24h)", false},
     {"uses", 0, FLAG_COUNT, "N", "how many peers it admits (1)", false},
     {"role", 0, FLAG_CHOICE, "member|sponsor", "sponsors may invite, too (member)", false},
+};
+
+static const struct flag hw_flags[] = {
+    {"measure", 0, FLAG_SWITCH, NULL, "time the devices now, and try lost ones again", false},
 };
 
 static const struct flag ping_flags[] = {
@@ -103,7 +116,7 @@ static const struct flag hosts_list_flags[] = {
 };
 
 static const struct flag lab_up_flags[] = {
-    {"cpus", 0, FLAG_COUNT, "N", "threads a peer (an even share)", false},
+    LIMITS,
     {"hosts", 0, FLAG_COUNT, "H", "spread them over H network namespaces (none)", false},
     LIMIT_FLAGS,
     TAG_FLAG,
@@ -198,6 +211,10 @@ static const struct command commands[] = {
     {"map", NULL, "", 0, 0, false, FLAGS(map_flags), "the mesh as a picture",
      "Members are asked for their links; who does not answer within a second is drawn paler. Peers stand in "
      "their hosts and sites, and these at distances that tell round trips. The same snapshot gives the same picture.",
+    {"hw", NULL, "", 0, 0, false, FLAGS(hw_flags), "this machine: cpus, memory, GPUs, and who uses what",
+     "Devices that cannot be used are listed with the reason. While the peer runs it also says what lies where. "
+     "Rates are of matrix products in repro-fp32 and of memory; they are kept in the home.",
+     command_hw},
      command_map},
     {"train", NULL, "", 0, 0, false, FLAGS(train_flags), "train a language model with the whole mesh",
      "Prints the plan, then a line a round. Ctrl-C leaves the run going (exit 130). "

@@ -14,6 +14,7 @@ int command_invite_ls(struct call *call);
 int command_invite_revoke(struct call *call);
 int command_status(struct call *call);
 int command_peers(struct call *call);
+int command_hw(struct call *call);
 int command_ping(struct call *call);
 int command_map(struct call *call);
 int command_train(struct call *call);
