@@ -47,6 +47,17 @@ uint32_t sched_lanes_choose(const struct sched_lanes *l, const struct sched_work
     return chosen;
 }
 
+bool sched_lanes_better(const struct sched_lanes *l, uint32_t from, uint32_t to, const struct sched_work *work)
+{
+    check(from < l->count && to < l->count);
+    const struct sched_lane_load *here = &l->lanes[from], *there = &l->lanes[to];
+    if (from == to || there->state != SCHED_LANE_UP || to == work->not_on) return false;
+    double unknown = fastest(l);
+    double stay = here->queued / (here->rate > 0 ? here->rate : unknown);
+    double go = (there->queued + work->gflop) / (there->rate > 0 ? there->rate : unknown) + move_seconds(l, work, to);
+    return go < stay;
+}
+
 void sched_lanes_begin(struct sched_lanes *l, uint32_t lane, double gflop)
 {
     check(lane < l->count && gflop >= 0);
@@ -65,7 +76,9 @@ void sched_lanes_end(struct sched_lanes *l, uint32_t lane, double gflop, double 
     sched_lanes_cancel(l, lane, gflop);
     if (gflop <= 0 || seconds <= 0) return;
     struct sched_lane_load *is = &l->lanes[lane];
-    is->rate = is->rate > 0 ? is->rate * 0.75 + gflop / seconds * 0.25 : gflop / seconds;
+    double rate = gflop / seconds;
+    bool far_off = rate > 2 * is->rate || rate < is->rate / 2;
+    is->rate = far_off ? rate : is->rate * 0.75 + rate * 0.25;
 }
 
 void sched_lanes_failed(struct sched_lanes *l, uint32_t lane, uint64_t now_ms)

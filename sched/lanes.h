@@ -44,8 +44,13 @@ void sched_lanes_open(struct sched_lanes *l, const struct sched_placement *p);
 // The lane where it would end first: what is queued + moving its data + doing it. A lane whose rate is not known counts
 // as fast as the fastest known, so that it gets measured. SCHED_NO_LANE when none is up.
 uint32_t sched_lanes_choose(const struct sched_lanes *l, const struct sched_work *work);
+// A lane that has nothing to do asks so for what waits on another: would `work` end earlier on `to` than where it
+// waits, if everything that is queued there goes before it? Rates are learned, so what was handed out before may lie
+// wrong.
+bool sched_lanes_better(const struct sched_lanes *l, uint32_t from, uint32_t to, const struct sched_work *work);
 void sched_lanes_begin(struct sched_lanes *l, uint32_t lane, double gflop);
-// It ended well after `seconds` of the device's time; teaches the rate (a quarter of the new, three of the old).
+// It ended well after `seconds` of the device's time; teaches the rate: a quarter of the new and three of the old,
+// or the new alone where it is not within half and twice the old.
 void sched_lanes_end(struct sched_lanes *l, uint32_t lane, double gflop, double seconds);
 // Given up without a failure of the lane: no longer queued.
 void sched_lanes_cancel(struct sched_lanes *l, uint32_t lane, double gflop);

@@ -91,8 +91,9 @@ struct sched_topology {
 CORE_MUST_USE enum core_err sched_topology_open(struct sched_topology **out);
 // For tests: hwloc's synthetic description ("package:2 core:4 pu:2"). CORE_ERR_MALFORMED when it isn't one.
 CORE_MUST_USE enum core_err sched_topology_open_synthetic(const char *description, struct sched_topology **out);
-// hwloc's XML of a machine, `size` bytes. TOO_SHORT when empty, TRUNCATED when cut short, MALFORMED, UNKNOWN_VERSION,
-// TOO_LARGE; what is wrong stands in `why` (SCHED_WHY_SIZE bytes, may be NULL).
+// hwloc's XML of a machine, `size` bytes: a file of ours or of the machine's owner. hwloc does not withstand hostile
+// ones (found by fuzzing 2.9.0), so never give it a stranger's. TOO_SHORT when empty, TRUNCATED when cut short,
+// MALFORMED, UNKNOWN_VERSION, TOO_LARGE; what is wrong stands in `why` (SCHED_WHY_SIZE bytes, may be NULL).
 CORE_MUST_USE enum core_err sched_topology_open_xml(const char *xml, size_t size, struct sched_topology **out,
                                                     char *why);
 void sched_topology_close(struct sched_topology *t);
