@@ -5,10 +5,24 @@
 
 #include "node/verbs.h"
 
+// A counter under its name.
+struct count {
+    const char *key;
+    uint64_t value;
+};
+
 static void put(json_t *o, const char *key, uint64_t value)
 {
     json_object_set_new(o, key, json_integer((json_int_t)value));
 }
+
+static void put_all(json_t *o, const struct count *counts, size_t count)
+{
+    for (size_t i = 0; i < count; i++) put(o, counts[i].key, counts[i].value);
+}
+
+#define PUT_ALL(o, ...) \
+    put_all(o, (const struct count[]){__VA_ARGS__}, sizeof((const struct count[]){__VA_ARGS__}) / sizeof(struct count))
 
 static json_t *classes_json(const uint64_t counts[LINK_CLASS_COUNT])
 {
@@ -43,25 +57,17 @@ json_t *refused_json(struct node *n, const struct links_stats *stats)
 json_t *dropped_json(struct node *n, const struct links_stats *stats)
 {
     json_t *o = classes_json(stats->dropped);
-    put(o, "outbox", n->dropped.outbox);
-    put(o, "outbound", n->dropped.outbound);
-    put(o, "blobs", n->dropped.blobs);
-    put(o, "chunks", n->dropped.chunks);
-    put(o, "waiters", n->dropped.waiters);
+    PUT_ALL(o, {"outbox", n->dropped.outbox}, {"outbound", n->dropped.outbound}, {"blobs", n->dropped.blobs},
+            {"chunks", n->dropped.chunks}, {"waiters", n->dropped.waiters});
     return o;
 }
 
 json_t *links_json(const struct links_stats *stats)
 {
     json_t *o = json_object(), *ways = json_object();
-    put(o, "up", stats->up);
-    put(o, "dialling", stats->dialling);
-    put(o, "strangers", stats->strangers);
-    put(o, "slow", stats->slow);
-    put(o, "floods", stats->floods);
-    put(o, "overfed", stats->overfed);
-    put(o, "handshakes_refused", stats->handshakes_refused);
-    put(o, "fallbacks", stats->fallbacks);
+    PUT_ALL(o, {"up", stats->up}, {"dialling", stats->dialling}, {"strangers", stats->strangers}, {"slow", stats->slow},
+            {"floods", stats->floods}, {"overfed", stats->overfed}, {"handshakes_refused", stats->handshakes_refused},
+            {"fallbacks", stats->fallbacks});
     json_object_set_new(o, "flooded", classes_json(stats->flooded));
     for (int i = LINK_WAY_NONE + 1; i < LINK_WAY_COUNT; i++) put(ways, link_way_name((enum link_way)i), stats->ways[i]);
     json_object_set_new(o, "bulk_lanes", ways);
@@ -76,27 +82,16 @@ json_t *gossip_json(struct node *n)
     struct peer_counts rounds;
     peer_counts_get(n->peer, &rounds);
     json_t *o = json_object();
-    put(o, "casts_sent", c.casts_sent);
-    put(o, "casts_received", c.casts_received);
-    put(o, "casts_duplicate", c.casts_duplicate);
-    put(o, "casts_delivered", c.casts_delivered);
-    put(o, "grafts", c.grafts);
-    put(o, "repaired", c.repaired);
-    put(o, "refused", c.refused);
+    PUT_ALL(o, {"casts_sent", c.casts_sent}, {"casts_received", c.casts_received},
+            {"casts_duplicate", c.casts_duplicate}, {"casts_delivered", c.casts_delivered}, {"grafts", c.grafts},
+            {"repaired", c.repaired}, {"refused", c.refused});
     json_t *by = json_object();
     for (int i = 0; i < GOSSIP_REFUSED_COUNT; i++)
         if (c.refusals[i]) put(by, gossip_refusal_name((enum gossip_refusal)i), c.refusals[i]);
     json_object_set_new(o, "refused_by", by);
-    put(o, "equivocations", c.equivocations);
-    put(o, "muted", c.muted);
-    put(o, "unsampled", c.unsampled);
-    put(o, "syncs", c.syncs);
-    put(o, "limited", c.limited);
-    put(o, "exchanges", c.exchanges);
-    put(o, "accusations", c.accusations);
-    put(o, "refutations", c.refutations);
-    put(o, "rounds_refused", rounds.refused);
-    put(o, "health", gossip_health(g));
+    PUT_ALL(o, {"equivocations", c.equivocations}, {"muted", c.muted}, {"unsampled", c.unsampled}, {"syncs", c.syncs},
+            {"limited", c.limited}, {"exchanges", c.exchanges}, {"accusations", c.accusations},
+            {"refutations", c.refutations}, {"rounds_refused", rounds.refused}, {"health", gossip_health(g)});
     return o;
 }
 

@@ -92,6 +92,17 @@ class Mesh:
             expect(not accused, "healthy peers are called dead: " + ", ".join(f"p{b} by p{a} ({s})" for a, b, s in accused[:12]))
             time.sleep(1)
 
+    def split(self, one, other, *which):
+        """`lab split` until each part takes the other for dead and is whole in itself; the seconds until the former."""
+        begin = time.monotonic()
+        self.lab("split", *which)
+        for own, lost in ((one, other), (other, one)):
+            self.until_seen(own, dict.fromkeys(lost, "dead"), f"p{lost[0]} to p{lost[-1]} are dead to p{own[0]} to p{own[-1]}", BURIED)
+        apart = time.monotonic() - begin
+        for own in (one, other):
+            self.until_seen(own, dict.fromkeys(own, "alive"), f"p{own[0]} to p{own[-1]} are whole in themselves", HEALED)
+        return apart
+
 
 def mesh(world):
     """The large mesh, whole; made when there is none."""
@@ -170,14 +181,8 @@ def hosts_black_hole(world):
 def hosts_split_in_half(world):
     """Two halves cut apart for 60 s: each takes the other for dead; healed, all pairs see each other in 10 s (guard 30 s)."""
     m = mesh(world)
-    low, high = list(range(1, MESH // 2 + 1)), list(range(MESH // 2 + 1, MESH + 1))
-    m.lab("split")
     begin = time.monotonic()
-    for own, other in ((low, high), (high, low)):
-        m.until_seen(own, dict.fromkeys(other, "dead"), "the other half is dead", BURIED)
-    apart = time.monotonic() - begin
-    for own in (low, high):
-        m.until_seen(own, dict.fromkeys(own, "alive"), "a half is whole in itself", HEALED)
+    apart = m.split(list(range(1, MESH // 2 + 1)), list(range(MESH // 2 + 1, MESH + 1)))
     time.sleep(max(0.0, SPLIT_FOR - (time.monotonic() - begin)))  # the length of the split is the case itself
     m.lab("heal")
     back = m.until_whole(HEALED, "the halves find each other")
@@ -189,10 +194,7 @@ def hosts_site_cut_off(world):
     """Four hosts cut off together: they keep each other, lose the rest, and are back after the heal."""
     m = mesh(world)
     site = [1, 2, 3, 4]
-    m.lab("split", "1..4")
-    m.until_seen(others(*site), dict.fromkeys(site, "dead"), "the site is dead to the rest", BACK)
-    m.until_seen(site, dict.fromkeys(others(*site), "dead"), "the rest is dead to the site", BURIED)
-    m.until_seen(site, dict.fromkeys(site, "alive"), "the site is whole in itself", HEALED)
+    m.split(site, others(*site), "1..4")
     m.lab("heal")
     back = m.until_whole(HEALED, "the site is back")
     say(f"a site of 4 back with all {back:.1f} s after the heal")

@@ -1,4 +1,5 @@
 """Training: the same parameters everywhere, the same trajectory whatever computes it, an even load."""
+import os
 import signal
 
 from harness import Skipped, case, equal, expect, hashes, sentences, tiny_run, until, wait_for_round
@@ -77,6 +78,7 @@ def same_seed_same_bits(world):
             continue
         env = {"MYCEL_ISA": isa}
         folder = world.path(isa)
+        cpus = min(cpus, len(os.sched_getaffinity(0)))
         result = world.run("--home", folder, "lab", "up", "3", "--cpus", str(cpus), "--json", env=env)
         equal(result.status, 0, f"lab up with {isa}: {result.err}")
         peers = [world.peer(f"{isa}/lab/{k}") for k in (1, 2, 3)]
