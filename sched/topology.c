@@ -1,6 +1,7 @@
 #include "sched/topology.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <hwloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,8 @@ enum core_err sched_topology_open_synthetic(const char *description, struct sche
 
 // ---- XML ----
 
+enum { XML_MAX = 64 << 20 };
+
 static const char head[] = "<topology", tail[] = "</topology>";
 
 static enum core_err told(char *why, enum core_err err, const char *what)
@@ -93,7 +96,7 @@ enum core_err sched_topology_open_xml(const char *xml, size_t size, struct sched
     *out = NULL;
     while (size && (xml[size - 1] == 0 || isspace((unsigned char)xml[size - 1]))) size--;
     if (!size) return told(why, CORE_ERR_TOO_SHORT, "the topology file is empty");
-    if (size > (size_t)64 << 20) return told(why, CORE_ERR_TOO_LARGE, "the topology file has more than 64 MiB");
+    if (size > XML_MAX) return told(why, CORE_ERR_TOO_LARGE, "the topology file has more than 64 MiB");
     if (memchr(xml, 0, size)) return told(why, CORE_ERR_MALFORMED, "the topology file is not text");
     char *text = malloc(size + 1);
     if (!text) return told(why, CORE_ERR_NO_MEMORY, "there is no memory for the topology file");
@@ -109,6 +112,36 @@ enum core_err sched_topology_open_xml(const char *xml, size_t size, struct sched
         err = open_tree(out, NULL, text, size + 1);  // hwloc counts the final zero
         if (err == CORE_ERR_MALFORMED) told(why, err, "hwloc cannot read the topology file: its XML is malformed");
     }
+    free(text);
+    return err;
+}
+
+static enum core_err read_all(FILE *f, char **text, size_t *size)
+{
+    char part[16384];
+    *text = NULL;
+    *size = 0;
+    for (size_t n; (n = fread(part, 1, sizeof part, f)) > 0;) {
+        char *more = *size + n > XML_MAX ? NULL : realloc(*text, *size + n);
+        if (!more) return *size + n > XML_MAX ? CORE_ERR_TOO_LARGE : CORE_ERR_NO_MEMORY;
+        memcpy(more + *size, part, n);
+        *text = more;
+        *size += n;
+    }
+    return ferror(f) ? CORE_ERR_IO : CORE_ERR_OK;
+}
+
+enum core_err sched_topology_open_file(const char *path, struct sched_topology **out, char *why)
+{
+    char what[SCHED_WHY_SIZE] = "", *text = NULL;
+    size_t size = 0;
+    *out = NULL;
+    FILE *f = fopen(path, "re");
+    enum core_err err = f ? read_all(f, &text, &size) : core_error_from_errno(errno);
+    if (f) fclose(f);
+    if (err) snprintf(what, sizeof what, "the topology file cannot be read: %s", core_error_text(err));
+    if (!err) err = sched_topology_open_xml(text ? text : "", size, out, what);
+    if (err && why) snprintf(why, SCHED_WHY_SIZE, "%.100s: %.150s", path, what);
     free(text);
     return err;
 }

@@ -96,6 +96,8 @@ CORE_MUST_USE enum core_err sched_topology_open_synthetic(const char *descriptio
 // MALFORMED, UNKNOWN_VERSION, TOO_LARGE; what is wrong stands in `why` (SCHED_WHY_SIZE bytes, may be NULL).
 CORE_MUST_USE enum core_err sched_topology_open_xml(const char *xml, size_t size, struct sched_topology **out,
                                                     char *why);
+// The same of the file at `path`, which `why` names; NOT_FOUND or IO where it can't be read.
+CORE_MUST_USE enum core_err sched_topology_open_file(const char *path, struct sched_topology **out, char *why);
 void sched_topology_close(struct sched_topology *t);
 
 // The memory that this process may count on: the machine's or the cgroup's limit, whichever is less.

@@ -131,6 +131,32 @@ static void a_file_cut_short_anywhere(void **state)
     free(text);
 }
 
+static void files(void **state)
+{
+    (void)state;
+    struct sched_topology *t;
+    char why[SCHED_WHY_SIZE] = "", path[] = "/tmp/mycel-topology-XXXXXX", expected[SCHED_WHY_SIZE];
+    const char *there = "tests/fixtures/topology/apu-ryzen.xml";
+    assert_int_equal(sched_topology_open_file(there, &t, why), CORE_ERR_OK);
+    assert_int_equal(t->facts.cores_usable, 8);
+    sched_topology_close(t);
+    assert_int_equal(sched_topology_open_file("nowhere/at.xml", &t, why), CORE_ERR_NOT_FOUND);
+    assert_string_equal(why, "nowhere/at.xml: the topology file cannot be read: not found");
+    assert_int_equal(sched_topology_open_file("tests", &t, why), CORE_ERR_IO);
+    assert_int_equal(sched_topology_open_file("/dev/null", &t, why), CORE_ERR_TOO_SHORT);
+    assert_string_equal(why, "/dev/null: the topology file is empty");
+    int fd = mkstemp(path);
+    size_t size;
+    char *text = machine_text("server-2x64-8gpu", &size);
+    assert_int_equal(write(fd, text, size / 2), (ssize_t)(size / 2));
+    close(fd);
+    assert_int_equal(sched_topology_open_file(path, &t, why), CORE_ERR_TRUNCATED);
+    snprintf(expected, sizeof expected, "%s: the topology file is cut short: it does not end with </topology>", path);
+    assert_string_equal(why, expected);
+    unlink(path);
+    free(text);
+}
+
 // ---- this machine ----
 
 static void this_machine_within_its_affinity(void **state)
@@ -271,6 +297,7 @@ int main(void)
         cmocka_unit_test(the_others),
         cmocka_unit_test(broken_files_say_what_is_wrong),
         cmocka_unit_test(a_file_cut_short_anywhere),
+        cmocka_unit_test(files),
         cmocka_unit_test(this_machine_within_its_affinity),
         cmocka_unit_test(sets_of_cpus),
         cmocka_unit_test_setup_teardown(version_2, make_root, drop_root),
