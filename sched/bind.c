@@ -7,13 +7,17 @@
 
 #include "sched/placement.h"
 
-static enum core_err run_on(const struct sched_cpus *cpus)
+// An empty set is every cpu of the machine: what an earlier binding took away is given back.
+static enum core_err run_on(const struct sched_topology *t, int thread, const struct sched_cpus *cpus)
 {
+    bool everywhere = sched_cpus_count(cpus) == 0;
     cpu_set_t set;
     CPU_ZERO(&set);
-    for (uint32_t i = 0; i < SCHED_MAX_CPUS && i < CPU_SETSIZE; i++)
-        if (sched_cpus_has(cpus, i)) CPU_SET(i, &set);
-    return sched_setaffinity(0, sizeof set, &set) ? CORE_ERR_REFUSED : CORE_ERR_OK;
+    for (uint32_t i = 0; i < t->cpus_count; i++) {
+        uint32_t cpu = t->cpus[i].os_index;
+        if (cpu < CPU_SETSIZE && (everywhere || sched_cpus_has(cpus, cpu))) CPU_SET(cpu, &set);
+    }
+    return sched_setaffinity(thread, sizeof set, &set) ? CORE_ERR_REFUSED : CORE_ERR_OK;
 }
 
 // The kernel's policy is the thread's own; a machine without memory nodes (or a container that forbids the call) has
@@ -34,21 +38,16 @@ static enum core_err take_memory_from(const struct sched_topology *t, uint64_t n
 enum core_err sched_lane_bind(const struct sched_topology *t, const struct sched_lane *lane, uint32_t thread)
 {
     uint32_t count = sched_cpus_count(&lane->cpus);
-    enum core_err err = CORE_ERR_OK;
-    if (count && lane->each_to_one) {
-        struct sched_cpus one = {{0}};
-        sched_cpus_add(&one, sched_cpus_at(&lane->cpus, thread % count));
-        err = run_on(&one);
-    } else if (count) {
-        err = run_on(&lane->cpus);
-    }
+    struct sched_cpus one = {{0}};
+    if (count && lane->each_to_one) sched_cpus_add(&one, sched_cpus_at(&lane->cpus, thread % count));
+    enum core_err err = run_on(t, 0, lane->each_to_one ? &one : &lane->cpus);
     enum core_err memory = t->nodes_count > 1 ? take_memory_from(t, lane->nodes) : CORE_ERR_OK;
     return err ? err : memory;
 }
 
-enum core_err sched_services_bind(const struct sched_placement *p)
+enum core_err sched_services_bind(const struct sched_topology *t, const struct sched_placement *p, int thread)
 {
-    return sched_cpus_count(&p->services) ? run_on(&p->services) : CORE_ERR_OK;
+    return run_on(t, thread, &p->services);
 }
 
 void sched_lane_bind_callback(void *binding, uint32_t thread)

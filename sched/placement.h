@@ -100,13 +100,16 @@ void sched_placement_plan(const struct sched_request *r, struct sched_placement 
 
 bool sched_lane_equal(const struct sched_lane *a, const struct sched_lane *b);
 
-// ---- binding: the calling thread, at run time ----
+// ---- binding, at run time ----
 
-// The thread runs on its cpus and takes its memory from the lane's nodes from now on (pages touched before stay where
-// they are): preferred with one node, interleaved with several. REFUSED when the kernel won't: slower, not wrong.
+// The calling thread runs on its cpus (on all of the machine where the lane isn't bound) and takes its memory from the
+// lane's nodes from now on (pages touched before stay where they are): preferred with one node, interleaved with
+// several. Threads that it starts inherit both. REFUSED when the kernel won't: slower, not wrong.
 CORE_MUST_USE enum core_err sched_lane_bind(const struct sched_topology *t, const struct sched_lane *lane,
                                             uint32_t thread);
-CORE_MUST_USE enum core_err sched_services_bind(const struct sched_placement *p);
+// The same of a service's thread: the kernel's number (gettid), 0 for the calling one.
+CORE_MUST_USE enum core_err sched_services_bind(const struct sched_topology *t, const struct sched_placement *p,
+                                                int thread);
 
 // As hip_options.bind wants it: context is a struct sched_lane_binding. A refusal is ignored.
 struct sched_lane_binding {
