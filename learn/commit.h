@@ -9,7 +9,7 @@
 #include "learn/work.h"
 
 enum { COMMIT_LIMIT = 800 };  // bytes; 64 of them fit a cut
-#define COMMIT_LOSS_MAX 1e9     // what means of it are made of stays finite
+#define COMMIT_LOSS_MAX 1e9   // what means of it are made of stays finite
 
 enum commit_phase { COMMIT_ANNOUNCED = 1, COMMIT_ACKNOWLEDGED = 2 };
 

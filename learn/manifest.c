@@ -1,8 +1,10 @@
 #include "learn/manifest.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "core/check.h"
+#include "learn/commit.h"
 #include "learn/signed.h"
 
 enum { MANIFEST_VERSION = 2 };
@@ -67,6 +69,7 @@ enum core_err manifest_decode(struct slice bytes, struct manifest *m)
     uint8_t state = read_u8(&r);
     if (r.failed || state < RUN_RUNNING || state > RUN_CANCELLED) return CORE_ERR_MALFORMED;
     m->state = (enum run_state)state;
+    if (fabs(m->loss) > COMMIT_LOSS_MAX || fabs(m->val_loss) > COMMIT_LOSS_MAX) return CORE_ERR_MALFORMED;
     enum core_err err = run_members_read(&r, m->members, &m->member_count);
     if (err) return err;
     m->tensors = read_u32(&r);

@@ -143,7 +143,7 @@ void peer_start(struct peer *p, uint64_t now_ms, struct outbox *out)
     struct outbox *box = peer_step_begin(p, now_ms);
     p->started = true;
     peer_runs_queue(p, now_ms);
-    for (uint32_t i = 0; i < p->run_count; i++) round_start(p->runs[i], true, now_ms, box);
+    for (uint32_t i = 0; i < p->run_count; i++) round_start(p->runs[i], ROUND_RESTORED, now_ms, box);
     peer_step_finish(p, now_ms, out);
 }
 
@@ -282,11 +282,16 @@ void peer_work_done(struct peer *p, const struct work_result *result, uint64_t n
 
 // ---- a full disk ----
 
-void peer_persist_failed(struct peer *p, uint32_t kind, struct slice payload, uint64_t now_ms)
+void peer_disk_full(struct peer *p, uint64_t now_ms)
 {
     p->now_ms = now_ms;
     p->halted = true;
     for (uint32_t i = 0; i < p->run_count; i++) round_freeze(p->runs[i]);
+}
+
+void peer_persist_failed(struct peer *p, uint32_t kind, struct slice payload, uint64_t now_ms)
+{
+    peer_disk_full(p, now_ms);
     if (payload.size < CORE_HASH_SIZE + 8) return;
     if (kind == RUN_PERSIST_VOTE) {  // never sent: taken back
         struct reader in = reader_over(payload.data, payload.size);

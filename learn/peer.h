@@ -8,8 +8,8 @@
 //   EFFECT_DIAL, EFFECT_HANGUP, EFFECT_MEMBER   as gossip.h says
 //   EFFECT_DELIVER  a broadcast whose topic isn't this module's (TOPIC_REVOCATION)
 //   EFFECT_PERSIST  append (kind_of, payload) to the journal of the run named by the payload's first 32 bytes. A kind
-//                   for which peer_persist_lazy is true need not be synced by itself, but never overtakes another record of
-//                   that journal: whatever is synced later covers it
+//                   for which peer_persist_lazy is true need not be synced by itself, but never overtakes another
+//                   record of that journal: whatever is synced later covers it
 //   EFFECT_WORK     learn/work.h
 //
 // A run has one journal, replayed in order on restart. Records of heights below the last RUN_PERSIST_DECISION other
@@ -110,6 +110,9 @@ void peer_work_done(struct peer *p, const struct work_result *result, uint64_t n
 // what was not written first.
 void peer_persist_failed(struct peer *p, uint32_t kind, struct slice payload, uint64_t now_ms);
 void peer_persist_ok(struct peer *p, uint64_t now_ms, struct outbox *out);
+// Anything else did not fit the disk (training state, fetched data): the same halt, so that the others count this peer
+// as absent and the round goes on without it, until peer_persist_ok.
+void peer_disk_full(struct peer *p, uint64_t now_ms);
 bool peer_persist_halted(const struct peer *p);
 
 // ---- requests ----
@@ -194,6 +197,7 @@ enum wait_cause {
     WAIT_ENTRY,   // the next manifest, to be counted in
     WAIT_RESUME,  // paused
     WAIT_DISK,    // this peer's disk is full
+    WAIT_RECALL,  // it has not said what this peer signed before it came back
     WAIT_LIAR,    // this peer signed two words for one place: the others leave it out
     WAIT_BROKEN,  // what a quorum decided cannot be, or was decided twice: this peer does no more for the run
 };

@@ -17,7 +17,7 @@ void peer_run_begin(struct peer *p, struct slice bytes, bool cast, uint64_t now_
     free(record);
     if (cast) outbox_cast(&p->box, TOPIC_RUN, bytes);
     peer_runs_queue(p, now_ms);  // before it starts: a queued run starts held
-    round_start(r, false, now_ms, &p->box);
+    round_start(r, cast ? ROUND_MADE : ROUND_HEARD, now_ms, &p->box);
 }
 
 static void heard(struct peer *p, const struct effect *e, uint64_t now_ms, struct outbox *out)

@@ -197,7 +197,7 @@ struct slice round_spec_bytes(const struct round *r)
 
 // ---- the start ----
 
-void round_start(struct round *r, bool again, uint64_t now_ms, struct outbox *out)
+void round_start(struct round *r, enum round_origin origin, uint64_t now_ms, struct outbox *out)
 {
     check(!r->started);
     r->now_ms = now_ms;
@@ -210,8 +210,8 @@ void round_start(struct round *r, bool again, uint64_t now_ms, struct outbox *ou
     }
     r->head_ms = r->turn->started_ms = now_ms;
     round_params_find(r);
-    if (again && r->head.member_count > 1) r->listen_until_ms = now_ms + ROUND_LISTEN_MS;
-    if (again) round_recall_start(r, now_ms, out);
+    if (origin == ROUND_RESTORED && r->head.member_count > 1) r->listen_until_ms = now_ms + ROUND_LISTEN_MS;
+    if (origin != ROUND_MADE) round_recall_start(r, origin == ROUND_HEARD, now_ms, out);
     round_send_heads(r, out);
     round_advance(r, now_ms, out);
 }
@@ -252,12 +252,16 @@ static void help(struct round *r, const struct core_id *from, const struct messa
     struct slice bytes = m->type == MESSAGE_RUN_VOTE ? m->run_vote.vote : m->run_proposal.proposal;
     struct reader in = reader_over(bytes.data, bytes.size);
     struct ledger_vote vote;
-    if (!ledger_vote_read(&in, &vote)) round_send_decision(r, from, vote.height, out);
+    if (!ledger_vote_read(&in, &vote) && round_answers(r, from, 1)) round_send_decision(r, from, vote.height, out);
 }
 
 enum core_err round_message(struct round *r, const struct core_id *from, const struct message *m, uint64_t now_ms,
                             struct outbox *out)
 {
+    if (r->broken) {
+        r->now_ms = now_ms;
+        round_broken_message(r, from, m, out);
+    }
     if (!r->started || r->frozen) return CORE_ERR_OK;
     r->now_ms = now_ms;
     enum core_err err = CORE_ERR_OK;
@@ -308,7 +312,10 @@ void round_commit_heard(struct round *r, struct slice bytes, uint64_t now_ms, st
 {
     if (!r->started || r->frozen) return;
     r->now_ms = now_ms;
-    if (turn_commit_add(r, r->turn, bytes, true)) return;
+    if (turn_commit_add(r, r->turn, bytes, COMMIT_CHECKED)) {
+        round_evidence_tell(r, out);
+        return;
+    }
     round_advance(r, now_ms, out);
 }
 
@@ -349,6 +356,8 @@ static void applied(struct round *r, const struct work_result *result, uint64_t 
     if (result->err) {
         t->apply = STEP_NONE;
         t->apply_retry_ms = now_ms + ROUND_RETRY_MS;
+        // Perhaps the inner state that the own training left is gone: it is made again.
+        if (result->err == CORE_ERR_NOT_FOUND && t->apply_kept_inner && t == r->turn) t->train = STEP_NONE;
         return;
     }
     t->apply = STEP_DONE;
@@ -358,6 +367,7 @@ static void applied(struct round *r, const struct work_result *result, uint64_t 
     t->evaluated = result->apply.evaluated;
     t->val_loss = result->apply.val_loss;
     memcpy(t->exponents, result->apply.exponents, sizeof t->exponents);
+    round_dispute_over(r, t);
     if (t != r->before || r->params_here) return;
     round_params_find(r);
     if (!r->params_here)
@@ -390,7 +400,7 @@ void round_hold(struct round *r, bool held, uint64_t now_ms, struct outbox *out)
 
 void round_tick(struct round *r, uint64_t now_ms, struct outbox *out)
 {
-    if (r->started && r->frozen && !r->broken) round_halted_tick(r, now_ms, out);
+    if (r->started && r->frozen) round_halted_tick(r, now_ms, out);
     if (!r->started || r->frozen) return;
     r->now_ms = now_ms;
     if (!round_ended(r)) {
@@ -404,8 +414,8 @@ void round_tick(struct round *r, uint64_t now_ms, struct outbox *out)
 
 uint64_t round_next_ms(const struct round *r)
 {
-    if (!r->started || r->broken) return UINT64_MAX;
-    if (r->frozen) return round_ended(r) ? UINT64_MAX : r->next_head_ms;
+    if (!r->started) return UINT64_MAX;
+    if (r->frozen) return round_ended(r) && !r->broken ? UINT64_MAX : r->next_head_ms;
     uint64_t next = r->wake_ms < r->next_head_ms ? r->wake_ms : r->next_head_ms;
     if (round_ended(r)) return next;
     uint64_t votes = consensus_next_ms(r->consensus);
@@ -495,6 +505,7 @@ void round_advance(struct round *r, uint64_t now_ms, struct outbox *out)
             clear(r, now_ms, out);
             break;
         }
+        round_claims_check(r, now_ms);
         believe(r, now_ms, out);
         round_recall(r, now_ms, out);
         if (r->height != height) continue;

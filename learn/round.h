@@ -32,8 +32,11 @@ void round_close(struct round *r);
 CORE_MUST_USE enum core_err round_restore(struct round *r, uint32_t kind, struct slice payload, uint64_t now_ms);
 void round_restore_params(struct round *r, uint64_t round, const struct core_hash *params_hash, bool inner);
 void round_restore_dataset(struct round *r);
-// Begins to act. `again`: it comes back after a restart, and hears what others know before it does anything.
-void round_start(struct round *r, bool again, uint64_t now_ms, struct outbox *out);
+// How a run got here. Who made it knows that it never signed anything in it. Who comes back, or hears of it, does not:
+// it asks the others first.
+enum round_origin { ROUND_MADE, ROUND_HEARD, ROUND_RESTORED };
+// Begins to act.
+void round_start(struct round *r, enum round_origin origin, uint64_t now_ms, struct outbox *out);
 
 void round_link_up(struct round *r, const struct core_id *other, uint64_t now_ms, struct outbox *out);
 void round_members_changed(struct round *r, uint64_t now_ms, struct outbox *out);

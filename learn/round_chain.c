@@ -40,6 +40,7 @@ static void open_round(struct round *r, uint64_t now_ms)
     memset(t, 0, sizeof *t);
     t->items = items;
     t->plan = plan;
+    t->alone = r->careful;
     t->valid = true;
     t->round = r->head.round;
     t->manifest = r->head;
@@ -102,6 +103,11 @@ static void take_cut(struct round *r, struct turn *t, const struct cut *cut, con
     t->cut_slots = cut->slots;
     t->cut_hash = *hash;
     t->cut_height = height;
+    // The cut holds another update of this peer's than it has here: its disk was older than its last word.
+    if (t->self != UINT32_MAX && cut->slots & SLOT(t->self) && t->train == STEP_DONE && t->known[t->self].holds == 0) {
+        t->train = STEP_NONE;
+        t->unfit = true;
+    }
     turn_cut(r, t, now_ms, out);
 }
 
@@ -124,6 +130,7 @@ static void take(struct round *r, struct slice value, struct slice certificate, 
     d.round = r->head.round;
     const struct core_hash hash = hash_bytes(value.data, value.size);
     const uint64_t height = r->log_count + 1;
+    r->last = hash;
     value.data = d.value;
     r->log[r->log_count++] = d;
     if (!r->mute) round_decision_persist(r, height, out);
@@ -139,7 +146,7 @@ static void take(struct round *r, struct slice value, struct slice certificate, 
         check(!err);
         struct turn *t = r->turn;
         for (uint32_t i = 0; i < cut.count; i++) {
-            err = turn_commit_add(r, t, cut.commits[i], true);
+            err = turn_commit_add(r, t, cut.commits[i], COMMIT_DECIDED);
             check(!err);
         }
         if (cut.count == 0)
@@ -157,9 +164,7 @@ void round_take(struct round *r, uint64_t now_ms, struct outbox *out)
     const struct consensus_decision *d;
     while (!r->broken && !round_ended(r) && (d = consensus_decision(r->consensus)) && d->height == r->height) {
         if (!round_value_follows(r, d->height, d->value)) {
-            r->broken = true;
-            round_freeze(r);
-            event_emit(&r->options.events, "round.broken", EV_HASH("run", &r->run), EV_U64("height", d->height));
+            round_broken(r, "a decision that does not continue the chain");
             return;
         }
         const size_t mark = out->count;
@@ -190,6 +195,7 @@ void round_genesis(struct round *r, uint64_t now_ms, struct outbox *out)
     struct manifest genesis;
     manifest_genesis(&genesis, &r->spec, &r->run);
     const struct core_hash hash = manifest_hash(&genesis);
+    r->last = hash;
     round_enter(r, &genesis, &hash, now_ms, out);
     round_height_start(r, now_ms, out);
 }

@@ -21,9 +21,17 @@ bool turn_hopeless(const struct turn *t)
     return t->unfit && !turn_committed(t);
 }
 
+// Whether a commit replaces another of its trainer: the acknowledged one what was only announced, the decided one all.
+static bool replaces(const struct turn *t, const struct known *k, const struct commit *c, enum commit_source source)
+{
+    if (source == COMMIT_DECIDED) return true;
+    const bool decided = t->cut_valid && t->cut_slots & SLOT(c->slot);
+    return !decided && c->phase == COMMIT_ACKNOWLEDGED && k->commit.phase == COMMIT_ANNOUNCED;
+}
+
 // Keeps a commit of this turn's round and attempt, announced or acknowledged. OK also when it was known; NOT_FOUND for
-// another one or a stranger; EXISTS when it contradicts a better one.
-enum core_err turn_commit_add(struct round *r, struct turn *t, struct slice bytes, bool checked)
+// another one or a stranger; EXISTS when it contradicts a better one: then its trainer lied.
+enum core_err turn_commit_add(struct round *r, struct turn *t, struct slice bytes, enum commit_source source)
 {
     struct commit c;
     enum core_err err = commit_read(bytes, &c);
@@ -35,9 +43,10 @@ enum core_err turn_commit_add(struct round *r, struct turn *t, struct slice byte
     if (c.shard_count != t->shards) return CORE_ERR_MALFORMED;
     struct known *k = &t->known[c.slot];
     if (k->here && commit_same_work(&k->commit, &c) && k->commit.phase >= c.phase) return CORE_ERR_OK;
-    if (!checked && (err = commit_decode(bytes, &c))) return err;
+    if (source == COMMIT_UNCHECKED && (err = commit_decode(bytes, &c))) return err;
     if (k->here && !commit_same_work(&k->commit, &c)) {
-        if (c.phase == COMMIT_ANNOUNCED) return CORE_ERR_EXISTS;
+        round_commits_conflict(r, (struct slice){k->bytes, k->size}, bytes);
+        if (!replaces(t, k, &c, source)) return CORE_ERR_EXISTS;
         k->holds = 0;
     }
     k->here = true;
@@ -67,8 +76,9 @@ void turn_reopen(struct turn *t, uint32_t attempt, uint64_t now_ms)
     memset(t->acked, 0, sizeof t->acked);
     t->attempt = attempt;
     t->collecting = attempt + 1;
-    t->cut_slots = t->lost = t->attempt_wanted_slots = 0;
-    t->cut_valid = t->cut_offered = t->attempt_wanted = t->unfit = t->acknowledged = false;
+    t->cut_slots = t->doubted = t->lost = t->lost_told = 0;
+    t->mismatches = 0;
+    t->cut_valid = t->cut_offered = t->unfit = t->acknowledged = false;
     t->reopened = true;
     t->train = t->apply = STEP_NONE;
     t->train_retry_ms = t->handed_ms = 0;
@@ -177,7 +187,10 @@ static struct commit commit_of(const struct round *r, const struct turn *t, cons
     r->options.place_of(r->options.context, &c.site, c.at);
     memcpy(c.shards, result->train.shards, t->shards * sizeof c.shards[0]);
     struct commit before;  // what was announced before a crash is announced again, also where this peer was then
-    if (restored(r, t, &before)) {
+    const struct known *told = &t->known[t->self];  // by others, who have heard it
+    const bool here = restored(r, t, &before);
+    if (!here && told->here) before = told->commit;
+    if (here || told->here) {
         c.bandwidth = before.bandwidth;
         c.site = before.site;
         memcpy(c.at, before.at, sizeof c.at);
@@ -209,7 +222,7 @@ void round_trained(struct round *r, const struct work_result *result, uint64_t n
     commit_encode(&w, &c, r->options.key);
     check(!w.overflowed);
     if (!written) persist_commit(r, (struct slice){bytes, w.size}, out);
-    enum core_err err = turn_commit_add(r, t, (struct slice){bytes, w.size}, true);
+    enum core_err err = turn_commit_add(r, t, (struct slice){bytes, w.size}, COMMIT_CHECKED);
     check(!err);
     k->holds = (uint16_t)((1u << t->shards) - 1);
 }
@@ -260,7 +273,7 @@ static void acknowledge(struct round *r, struct turn *t, struct outbox *out)
     struct writer w = writer_over(bytes, sizeof bytes);
     commit_encode(&w, &c, r->options.key);
     check(!w.overflowed);
-    enum core_err err = turn_commit_add(r, t, (struct slice){bytes, w.size}, true);
+    enum core_err err = turn_commit_add(r, t, (struct slice){bytes, w.size}, COMMIT_CHECKED);
     check(!err);
     outbox_cast(out, TOPIC_COMMIT, (struct slice){bytes, w.size});
     // Whoever proposes the cut gets it directly too: the round does not wait for a broadcast's repair.

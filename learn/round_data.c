@@ -160,9 +160,11 @@ static enum peer_wanted wanted_contribution(struct round *r, struct turn *t, con
     if (key->attempt != t->collecting || !turn_member(t, key->slot) || !may_hold(r, t, key->slot, key->shard))
         return PEER_UNWANTED;
     struct known *k = &t->known[key->slot];
-    enum core_err err = turn_commit_add(r, t, m->proof, false);
+    enum core_err err = turn_commit_add(r, t, m->proof, COMMIT_UNCHECKED);
     if (err && err != CORE_ERR_EXISTS && err != CORE_ERR_NOT_FOUND) return PEER_REFUSED;
-    if (!k->here) return PEER_UNWANTED;
+    // Another update of that trainer than is known here: not its holder's fault.
+    struct commit c;
+    if (!k->here || err || commit_read(m->proof, &c) || c.slot != key->slot) return PEER_UNWANTED;
     expected->bits = 8;
     expected->hash = k->commit.shards[key->shard];
     expected->size = turn_shard_bytes(r, t, key->shard, 8);
@@ -185,7 +187,7 @@ static enum peer_wanted wanted_sum(struct round *r, struct turn *t, const struct
     struct item *item = turn_item(t, key->level, key->group, key->shard);
     expected->bits = (uint32_t)m->bits;
     expected->size = turn_shard_bytes(r, t, key->shard, expected->bits);
-    if (item->state != ITEM_NONE || !may_use(t, key)) return PEER_UNWANTED;
+    if (item->state != ITEM_NONE || t->alone || !may_use(t, key)) return PEER_UNWANTED;
     if (t->cut_valid) return set == item->set && m->bits == item->bits ? PEER_WANTED : PEER_REFUSED;
     // The sender knows the cut already, this peer does not yet: keep it, and see then.
     return set && item->early_set != set ? PEER_WANTED : PEER_UNWANTED;
@@ -204,7 +206,11 @@ enum peer_wanted round_data(struct round *r, const struct core_id *from, const s
         return PEER_UNWANTED;
     }
     if (run_members_find(t->manifest.members, t->manifest.member_count, from) == UINT32_MAX) return PEER_UNWANTED;
-    if (m->kind == ROUND_CONTRIBUTION) return wanted_contribution(r, t, from, m, expected, out);
+    if (m->kind == ROUND_CONTRIBUTION) {
+        const enum peer_wanted wanted = wanted_contribution(r, t, from, m, expected, out);
+        round_evidence_tell(r, out);
+        return wanted;
+    }
     return wanted_sum(r, t, m, expected);
 }
 
@@ -224,6 +230,7 @@ void round_stored(struct round *r, const struct core_id *from, const struct mess
             !commit_same_work(&k->commit, &c))
             return;
         k->holds |= (uint16_t)(1u << key.shard);
+        t->lost &= ~SLOT(key.slot);  // it is there after all
         round_send_ack(r, &key, from, true, out);
         round_advance(r, now_ms, out);
         return;
@@ -238,7 +245,8 @@ void round_stored(struct round *r, const struct core_id *from, const struct mess
         }
         return;
     }
-    if (key.attempt != t->attempt || item->state != ITEM_NONE || set != item->set || m->bits != item->bits) return;
+    if (key.attempt != t->attempt || item->state != ITEM_NONE || t->alone || set != item->set || m->bits != item->bits)
+        return;
     turn_item_here(r, t, key.level, key.group, key.shard, false, now_ms, out);
     round_advance(r, now_ms, out);
 }

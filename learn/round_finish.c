@@ -1,5 +1,4 @@
-// From the result to the next manifest: the outer step, held-out loss, and a further attempt where a contribution of
-// the cut is lost with all its holders.
+// From the result to the next manifest: the outer step, held-out loss, the proposal.
 #include <string.h>
 
 #include "core/check.h"
@@ -75,26 +74,13 @@ static void propose_manifest(struct round *r, struct turn *t, uint64_t now_ms, s
     round_offer_manifest(r, now_ms, out);
 }
 
-// A subset of the cut whose contributions are still there; none at all: the round collects again without these slots.
-static void propose_attempt(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *out)
-{
-    const uint64_t kept = t->cut_slots & ~t->lost;
-    if (t->lost && (!t->attempt_wanted || t->attempt_wanted_slots & t->lost)) {
-        t->attempt_wanted = true;
-        t->attempt_wanted_slots = kept;
-        event_emit(&r->options.events, "round.lost", EV_HASH("run", &r->run), EV_U64("round", t->round),
-                   EV_U64("slots", t->lost));
-        for (uint32_t i = 0; i < r->head.member_count; i++) round_send_head(r, &r->head.members[i].id, out);
-    }
-    if (t->attempt_wanted) round_offer_cut(r, t->attempt_wanted_slots, t->attempt + 1, now_ms, out);
-}
-
 void round_finish(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *out)
 {
+    if (t == r->turn) round_dispute(r, t);
     ask_apply(r, t, now_ms, out);
     if (t != r->turn) return;
     if (t->apply == STEP_DONE)
         propose_manifest(r, t, now_ms, out);
     else
-        propose_attempt(r, t, now_ms, out);
+        round_lost(r, t, now_ms, out);
 }

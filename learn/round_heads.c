@@ -7,7 +7,7 @@
 
 static uint64_t told_slots(const struct turn *t)
 {
-    return t->attempt_wanted ? t->attempt_wanted_slots : turn_committed(t);
+    return t->lost ? t->cut_slots & ~t->lost : turn_committed(t);
 }
 
 static struct message head_now(const struct round *r)
@@ -18,8 +18,8 @@ static struct message head_now(const struct round *r)
         .run = r->run,
         .height = r->log_count + 1,
         .round = r->head.round,
-        .attempt = t->attempt + (t->attempt_wanted ? 1 : 0),
-        .decided = r->head_hash,
+        .attempt = t->attempt + (t->lost ? 1 : 0),
+        .decided = r->last,
         .commits = told_slots(t),
         .halted = r->frozen,
     };
@@ -75,7 +75,8 @@ void round_send_decision(struct round *r, const struct core_id *to, uint64_t hei
 static void send_decisions(struct round *r, const struct core_id *to, uint64_t from, uint64_t limit, struct outbox *out)
 {
     if (limit > ROUND_PULL_LIMIT) limit = ROUND_PULL_LIMIT;
-    for (uint64_t i = 0; i < limit && from <= r->log_count; i++, from++) round_send_decision(r, to, from, out);
+    for (uint64_t i = 0; i < limit && from <= r->log_count && round_answers(r, to, 1); i++, from++)
+        round_send_decision(r, to, from, out);
 }
 
 // Asks for what comes next here; not more often than answers can come.
@@ -99,47 +100,21 @@ static void same_height(struct round *r, const struct core_id *from, const struc
     if (!t->cut_valid) {
         const uint64_t missing = turn_committed(t) & ~head->commits;
         for (uint32_t slot = 0; slot < RUN_MEMBERS_MAX; slot++) {
-            if (!(missing & SLOT(slot))) continue;
+            if (!(missing & SLOT(slot)) || !round_answers(r, from, 1)) continue;
             struct message m = {.type = MESSAGE_RUN_COMMIT};
             m.run_commit.run = r->run;
             m.run_commit.commit = (struct slice){t->known[slot].bytes, t->known[slot].size};
             outbox_send(out, from, &m);
         }
     } else if (head->attempt == t->attempt + 1 && !(head->commits & ~t->cut_slots)) {
-        t->attempt_wanted_slots = t->attempt_wanted ? t->attempt_wanted_slots & head->commits : head->commits;
-        t->attempt_wanted = true;
+        turn_doubt(t, ~head->commits);
     }
-}
-
-bool round_halted(const struct round *r, const struct core_id *id)
-{
-    for (uint32_t i = 0; i < r->halted_count; i++)
-        if (r->halted[i].until_ms > r->now_ms && id_equal(&r->halted[i].id, id)) return true;
-    return false;
-}
-
-// Remembers, or forgets, that a member's disk is full.
-static void note_halted(struct round *r, const struct core_id *from, bool halted, uint64_t now_ms)
-{
-    uint32_t at = r->halted_count;
-    for (uint32_t i = 0; i < r->halted_count; i++)
-        if (id_equal(&r->halted[i].id, from)) at = i;
-    if (!halted) {
-        if (at < r->halted_count) r->halted[at] = r->halted[--r->halted_count];
-        return;
-    }
-    for (uint32_t i = 0; at == RUN_MEMBERS_MAX && i < r->halted_count; i++)
-        if (r->halted[i].until_ms <= now_ms) at = i;
-    if (at == RUN_MEMBERS_MAX) return;
-    if (at == r->halted_count) r->halted_count++;
-    r->halted[at].id = *from;
-    r->halted[at].until_ms = now_ms + ROUND_HALTED_MS;
 }
 
 void round_halted_tick(struct round *r, uint64_t now_ms, struct outbox *out)
 {
     r->now_ms = now_ms;
-    if (round_ended(r) || now_ms < r->next_head_ms) return;
+    if ((round_ended(r) && !r->broken) || now_ms < r->next_head_ms) return;
     r->next_head_ms = now_ms + ROUND_HALTED_SAY_MS;
     for (uint32_t i = 0; i < r->head.member_count; i++) round_send_head(r, &r->head.members[i].id, out);
 }
@@ -148,10 +123,10 @@ static void heard_head(struct round *r, const struct core_id *from, const struct
                        uint64_t now_ms, struct outbox *out)
 {
     const uint64_t height = r->log_count + 1;
-    if (head->asks) round_recall_asked(r, from, out);
+    if (head->asks && round_answers(r, from, 2)) round_recall_asked(r, from, now_ms, out);
     if (head->answers) round_recall_answered(r, from, head, now_ms, out);
-    if (run_members_find(r->head.members, r->head.member_count, from) != UINT32_MAX)
-        note_halted(r, from, head->halted, now_ms);
+    round_note_halted(r, from, head->halted, now_ms);
+    round_fork_look(r, from, head, out);
     if (head->height < height) {
         send_decisions(r, from, head->height, ROUND_PULL_LIMIT, out);
         return;
@@ -162,17 +137,17 @@ static void heard_head(struct round *r, const struct core_id *from, const struct
         return;
     }
     if (round_ended(r)) return;
-    if (run_members_find(r->head.members, r->head.member_count, from) != UINT32_MAX) {
-        if (head->height > r->ahead) r->ahead = head->height;
-        r->ahead_ms = now_ms;
-    }
+    round_claimed(r, from, head->height, now_ms);
     round_pull(r, from, now_ms, out);
 }
 
 static enum core_err heard_decision(struct round *r, const struct core_id *from, const struct message_run_decision *m,
                                     uint64_t now_ms, struct outbox *out)
 {
-    if (round_ended(r) || m->height < r->height) return CORE_ERR_OK;
+    if (round_ended(r) || m->height < r->height) {
+        round_fork_check(r, from, m);
+        return CORE_ERR_OK;
+    }
     if (m->height > r->height) {
         round_pull(r, from, now_ms, out);
         return CORE_ERR_OK;
@@ -222,6 +197,14 @@ void round_enter_heard(struct round *r, const struct run_enter *enter, uint64_t 
     r->enters[at].used = true;
 }
 
+// A split run's proof is with whoever saw it, also after it stopped.
+void round_broken_message(struct round *r, const struct core_id *from, const struct message *m, struct outbox *out)
+{
+    if (m->type == MESSAGE_RUN_PULL) send_decisions(r, from, m->run_pull.from_height, m->run_pull.limit, out);
+    if (m->type == MESSAGE_RUN_HEAD && m->run_head.height <= r->log_count)
+        send_decisions(r, from, m->run_head.height, ROUND_PULL_LIMIT, out);
+}
+
 static void say_enter(struct round *r, bool leaving, uint64_t now_ms, struct outbox *out)
 {
     struct run_enter enter = {
@@ -252,7 +235,8 @@ void round_leave(struct round *r, uint64_t now_ms, struct outbox *out)
 static void wish(struct round *r, uint64_t now_ms, struct outbox *out)
 {
     const bool member = r->turn->self != UINT32_MAX;
-    const bool enter = !member && !r->leaving && !r->options.observe && !r->held && r->dataset_here && !round_behind(r);
+    const bool enter = !member && !round_liar(r, &r->options.key->id) && !r->leaving && !r->options.observe &&
+                       !r->held && r->dataset_here && !round_behind(r);
     const bool leave = member && r->leaving;
     if (!enter && !leave) return;
     if (now_ms >= r->next_enter_ms) {

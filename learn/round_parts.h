@@ -30,7 +30,14 @@ enum {
     ROUND_RATE_MS = 5,
     ROUND_HALTED_MS = 5000,  // a member that said that its disk is full counts as absent for so long
     ROUND_HALTED_SAY_MS = 1500,
-    ROUND_RATE_UNIT = 64,  // bytes a millisecond that make class 1; twice the rate, twice the class
+    ROUND_OTHERS = RUN_MEMBERS_MAX,
+    ROUND_DOUBT_MS = 30000,   // who spoke of heights that nobody could show is not believed for so long,
+    ROUND_DOUBTS = 6,         // doubled so many times at most
+    ROUND_ANSWERS = 512,      // decisions, commits and votes a second that one member is sent, and in reserve
+    ROUND_CHECKS = 32,        // of them a certificate costs that is checked for one member's sake
+    ROUND_STRICT_MS = 10000,  // how long a peer without a journal waits for all that may know what it signed
+    ROUND_CLAIM_MS = 5000,    // after a restart: for so long a later height is waited for that somebody spoke of
+    ROUND_RATE_UNIT = 64,     // bytes a millisecond that make class 1; twice the rate, twice the class
     ROUND_LIARS = 2 * RUN_MEMBERS_MAX,
 };
 
@@ -54,6 +61,7 @@ struct item {
     uint8_t early_bits;
     uint8_t state;  // enum item_state
     bool duty;      // somebody pulled it from this peer: it computes it
+    bool computed;  // here, by this peer
     uint8_t candidates;
     uint8_t candidate[TREE_CANDIDATE_MAX];  // slots
     struct retry pull;
@@ -105,11 +113,15 @@ struct turn {
     uint32_t weights[RUN_MEMBERS_MAX];  // by slot, after sum_weights
     uint64_t weight;                    // total
     struct item *items;                 // [group's place in the plan * TREE_SHARD_MAX + shard]
-    uint64_t lost;                      // slots of the cut that nobody can supply
-    bool attempt_wanted;                // and what attempt + 1 should keep, perhaps nothing:
-    uint64_t attempt_wanted_slots;
+    uint64_t doubted;                   // slots of the cut that somebody says are lost: looked for here too
+    uint64_t lost;                      // of them, what nobody could supply to this peer
+    uint64_t lost_told;                 // so far
 
     // the outer step
+    bool alone;           // no sum of others is taken: this peer sums everything itself from what hashes prove
+    bool disputed;        // it does so since its parameters were not the others'
+    uint64_t mismatches;  // indices of proposers whose manifest had other parameters
+    struct core_hash disputed_params;
     enum work_step apply;
     bool apply_kept_inner, rechecked;
     uint64_t applied_ms;
@@ -125,6 +137,17 @@ struct decided {
     uint32_t value_size, certificate_size;
     uint64_t round;
     enum value_kind kind;
+};
+
+// What this peer knows of one member (round_others.c).
+struct other {
+    struct core_id id;
+    uint64_t heard_ms;
+    uint64_t halted_until_ms;   // it said that its disk is full
+    uint64_t doubted_until_ms;  // its word of later heights does not count
+    uint32_t doubts;
+    uint32_t answers;  // that it may still have
+    uint64_t answers_ms;
 };
 
 struct round {
@@ -146,6 +169,7 @@ struct round {
     uint32_t vote_count, vote_capacity;
 
     struct manifest head;
+    struct core_hash last;  // hash of the value decided last, the genesis at first
     struct core_hash head_hash;
     uint64_t head_ms;            // when it was learned
     struct turn *turn, *before;  // of head.round, and of the round before
@@ -170,12 +194,18 @@ struct round {
 
     // after a restart: what it signed before is asked for
     bool recalling;
+    bool recall_known;       // enough have answered once to know up to which height to ask
     uint64_t recall_height;  // nothing is signed up to this one without having asked at it
     uint64_t recalled;       // indices of the head's members that have answered at this height
     uint64_t recall_ms, recall_until_ms;
+    uint64_t recall_since_ms;  // answered at this height; a later one is waited for
+    uint64_t recall_again_ms;
+    uint64_t recall_strict_ms;  // until then more answers are waited for: nothing on the disk tells what it signed
 
     // others
-    uint64_t ahead, ahead_ms;  // the latest height heard of
+    uint64_t ahead, ahead_ms;   // the latest height heard of; since when, or since it came nearer
+    struct core_id ahead_from;  // who said so
+    struct other others[ROUND_OTHERS], stranger;
     uint64_t pull_until, pull_ms;
     uint64_t next_head_ms;
     uint32_t head_turn;
@@ -185,14 +215,10 @@ struct round {
         bool used;
     } enters[RUN_MEMBERS_MAX];
     uint64_t next_enter_ms;
-    struct {
-        struct core_id id;
-        uint64_t until_ms;      // 0: not in use
-    } halted[RUN_MEMBERS_MAX];  // members that said that their disk is full
-    uint32_t halted_count;
     struct run_liar liars[ROUND_LIARS];  // their evidence is malloc'd
     uint32_t liar_count, liars_untold;   // the last ones, found here, are not cast yet
     uint32_t disputes;
+    bool careful;  // sums of others were false once: none is taken any more
     struct run_command wanted;
     bool wanted_valid, wanted_mine;
     uint64_t next_command_ms;
@@ -247,7 +273,13 @@ bool round_command_state(const struct round *r, enum run_state *state);
 // ---- round_collect.c: training, handing over, commits ----
 void turn_reopen(struct turn *t, uint32_t attempt, uint64_t now_ms);
 struct blob_key turn_contribution_key(const struct round *r, const struct turn *t, uint32_t slot, uint32_t shard);
-enum core_err turn_commit_add(struct round *r, struct turn *t, struct slice bytes, bool checked);
+// How a commit got here, and what is known of it by that.
+enum commit_source {
+    COMMIT_UNCHECKED,  // its signature was not checked
+    COMMIT_CHECKED,
+    COMMIT_DECIDED,  // it stands in the decided cut
+};
+enum core_err turn_commit_add(struct round *r, struct turn *t, struct slice bytes, enum commit_source source);
 uint64_t turn_committed(const struct turn *t);
 bool turn_hopeless(const struct turn *t);  // as far as this peer sees, nobody commits for this attempt any more
 void round_trained(struct round *r, const struct work_result *result, uint64_t now_ms, struct outbox *out);
@@ -279,6 +311,31 @@ void round_pull_contribution(struct round *r, struct turn *t, uint32_t slot, uin
 void round_pull_sum(struct round *r, struct turn *t, uint32_t level, uint32_t group, uint32_t shard, uint64_t now_ms,
                     struct outbox *out);
 
+// ---- round_lost.c: contributions that nobody has any more ----
+// Somebody, perhaps in a proposal, says so of `slots`.
+void turn_doubt(struct turn *t, uint64_t slots);
+void round_lost(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *out);
+
+// ---- round_dispute.c: parameters that differ ----
+void turn_mismatch(struct round *r, struct turn *t);
+void round_dispute(struct round *r, struct turn *t);
+void round_dispute_over(struct round *r, struct turn *t);
+// Sums that this peer was sent cannot be: proof enough.
+void round_sums_false(struct round *r, struct turn *t);
+
+// ---- round_fork.c: two decisions for one height ----
+void round_broken(struct round *r, const char *why);
+void round_fork_look(struct round *r, const struct core_id *from, const struct message_run_head *head,
+                     struct outbox *out);
+void round_fork_check(struct round *r, const struct core_id *from, const struct message_run_decision *m);
+
+// ---- round_others.c: what is held against each member ----
+bool round_halted(const struct round *r, const struct core_id *id);
+void round_note_halted(struct round *r, const struct core_id *from, bool halted, uint64_t now_ms);
+void round_claimed(struct round *r, const struct core_id *from, uint64_t height, uint64_t now_ms);
+void round_claims_check(struct round *r, uint64_t now_ms);
+bool round_answers(struct round *r, const struct core_id *from, uint32_t count);
+
 // ---- round_finish.c ----
 void round_finish(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *out);
 
@@ -292,10 +349,13 @@ void round_pulled(struct round *r, const struct core_id *from, const struct blob
                   struct outbox *out);
 
 // ---- round_recall.c: what this peer signed before it came back ----
-void round_recall_start(struct round *r, uint64_t now_ms, struct outbox *out);
+// `empty`: nothing on the disk says what it signed.
+void round_recall_start(struct round *r, bool empty, uint64_t now_ms, struct outbox *out);
 void round_recall_height(struct round *r, uint64_t now_ms, struct outbox *out);
 void round_recall(struct round *r, uint64_t now_ms, struct outbox *out);
-void round_recall_asked(struct round *r, const struct core_id *from, struct outbox *out);
+void round_recall_asked(struct round *r, const struct core_id *from, uint64_t now_ms, struct outbox *out);
+// Whether the member with that index has answered, or need not.
+bool round_recall_heard(const struct round *r, uint32_t index);
 void round_recall_answered(struct round *r, const struct core_id *from, const struct message_run_head *head,
                            uint64_t now_ms, struct outbox *out);
 
@@ -317,10 +377,10 @@ void round_send_decision(struct round *r, const struct core_id *to, uint64_t hei
 void round_pull(struct round *r, const struct core_id *from, uint64_t now_ms, struct outbox *out);
 enum core_err round_heads_message(struct round *r, const struct core_id *from, const struct message *m, uint64_t now_ms,
                                   struct outbox *out);
+void round_broken_message(struct round *r, const struct core_id *from, const struct message *m, struct outbox *out);
 void round_heads_tick(struct round *r, uint64_t now_ms, struct outbox *out);
 // While this peer's disk is full it tells the members.
 void round_halted_tick(struct round *r, uint64_t now_ms, struct outbox *out);
-bool round_halted(const struct round *r, const struct core_id *id);
 
 // ---- round_status.c ----
 enum round_stage round_stage_now(const struct round *r);

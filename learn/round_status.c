@@ -29,6 +29,7 @@ const char *wait_cause_text(enum wait_cause cause)
     case WAIT_ENTRY: return "waits to be counted in by the next manifest";
     case WAIT_RESUME: return "has the run paused";
     case WAIT_DISK: return "cannot write to its disk";
+    case WAIT_RECALL: return "has not said what this peer signed before it came back or lost its disk";
     case WAIT_LIAR: return "signed two different words for one place, and is left out of the run for it";
     case WAIT_BROKEN: return "was shown two decisions for one height, or one that cannot be: the run stops here";
     }
@@ -50,6 +51,7 @@ const char *wait_remedy_text(enum wait_cause cause)
     case WAIT_ENTRY: return "wait for the end of the round";
     case WAIT_RESUME: return "mycel runs resume";
     case WAIT_DISK: return "free some space; the peer goes on by itself";
+    case WAIT_RECALL: return "make it reachable: until a quorum has answered, this peer cannot sign";
     case WAIT_LIAR: return "was an old copy of its home put back, or does a second peer use its key?";
     case WAIT_BROKEN: return "too many members lied: see who under liars, and start the run again without them";
     }
@@ -220,6 +222,8 @@ uint32_t round_waiting(const struct round *r, struct wait_entry *entries, uint32
             if (round_gone(r, &r->head.members[i].id))
                 add(&list, &r->head.members[i].id, round_halted(r, &r->head.members[i].id) ? WAIT_DISK : WAIT_QUORUM,
                     r->stage_ms);
+    for (uint32_t i = 0; i < r->head.member_count; i++)
+        if (!round_recall_heard(r, i)) add(&list, &r->head.members[i].id, WAIT_RECALL, r->stage_ms);
     switch (round_stage_now(r)) {
     case ROUND_QUEUED: add(&list, self, WAIT_QUEUE, r->stage_ms); break;
     case ROUND_CATCHING:

@@ -123,8 +123,9 @@ void turn_cut(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *o
     t->cut_ms = now_ms;
     t->apply = STEP_NONE;
     t->rechecked = false;
-    t->lost = t->attempt_wanted_slots = 0;
-    t->attempt_wanted = false;
+    t->doubted = t->lost = t->lost_told = t->mismatches = 0;
+    t->alone = r->careful;
+    t->disputed = false;
     for (uint32_t slot = 0; slot < RUN_MEMBERS_MAX; slot++) {
         memset(t->known[slot].pull, 0, sizeof t->known[slot].pull);
         memset(t->known[slot].negative, 0, sizeof t->known[slot].negative);
@@ -142,7 +143,7 @@ void turn_cut(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *o
             }
         }
     }
-    if (r->mute || t->attempt > 0) return;
+    if (r->mute || t->attempt > 0 || t->alone) return;
     for (uint32_t level = 0; level < t->plan.levels; level++) {
         for (uint32_t group = 0; group < t->plan.group_count[level]; group++) {
             for (uint32_t shard = 0; shard < t->shards; shard++) {
@@ -217,6 +218,7 @@ void turn_item_here(struct round *r, struct turn *t, uint32_t level, uint32_t gr
     struct item *item = turn_item(t, level, group, shard);
     if (item->state == ITEM_HERE) return;
     item->state = ITEM_HERE;
+    item->computed = computed;
     uint64_t targets = item->waiters;
     item->waiters = 0;
     if (level == turn_top_level(t)) {
@@ -251,7 +253,7 @@ static bool inputs_here(struct round *r, struct turn *t, uint32_t level, uint32_
         const struct item *input = turn_item(t, level - 1, child, shard);
         if (!input->set || input->state == ITEM_HERE) continue;
         all = false;
-        if (input->state == ITEM_NONE && turn_acting(r, t, input) != t->self && !input->duty)
+        if (input->state == ITEM_NONE && !t->alone && turn_acting(r, t, input) != t->self && !input->duty)
             round_pull_sum(r, t, level - 1, child, shard, now_ms, out);
     }
     return all;
@@ -294,7 +296,7 @@ static void compute(struct round *r, struct turn *t, uint32_t level, uint32_t gr
 {
     struct item *item = turn_item(t, level, group, shard);
     if (!item->set || item->state != ITEM_NONE || turn_shard_elements(r, t, shard) == 0) return;
-    if (!item->duty && turn_acting(r, t, item) != t->self) return;
+    if (!item->duty && !t->alone && turn_acting(r, t, item) != t->self) return;
     if (inputs_here(r, t, level, group, shard, now_ms, out)) ask_reduce(r, t, level, group, shard, out);
 }
 
@@ -309,6 +311,11 @@ void round_reduced(struct round *r, const struct work_result *result, uint64_t n
     if (item->state != ITEM_BUSY) return;
     if (!result->err) {
         turn_item_here(r, t, key->level, key->group, key->shard, true, now_ms, out);
+        return;
+    }
+    if (result->err == CORE_ERR_TOO_LARGE && key->level > 0) {
+        item->state = ITEM_NONE;
+        round_sums_false(r, t);
         return;
     }
     item->state = ITEM_NONE;  // an input is not where it was thought to be: ask for all of them again
@@ -338,7 +345,8 @@ void round_sum(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *
             for (uint32_t shard = 0; shard < t->shards; shard++) compute(r, t, level, group, shard, now_ms, out);
     for (uint32_t shard = 0; shard < t->shards; shard++) {
         const struct item *item = turn_item(t, turn_top_level(t), 0, shard);
-        if (item->state == ITEM_NONE && turn_shard_elements(r, t, shard) && turn_acting(r, t, item) != t->self)
+        if (item->state == ITEM_NONE && !t->alone && turn_shard_elements(r, t, shard) &&
+            turn_acting(r, t, item) != t->self)
             round_pull_sum(r, t, turn_top_level(t), 0, shard, now_ms, out);
     }
     round_finish(r, t, now_ms, out);

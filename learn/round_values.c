@@ -32,16 +32,20 @@ static enum consensus_validity judge_cut(struct round *r, uint64_t height, struc
         !hash_equal(&cut.manifest, &r->head_hash))
         return CONSENSUS_INVALID;
     if (!cut_continues(t, &cut)) return CONSENSUS_INVALID;
-    if (cut.count == 0 && (t->cut_valid ? t->apply == STEP_DONE : !turn_hopeless(t))) return CONSENSUS_INVALID;
+    if (!t->cut_valid && cut.count == 0 && !turn_hopeless(t)) return CONSENSUS_INVALID;
+    if (t->cut_valid && t->apply == STEP_DONE) return CONSENSUS_INVALID;
     for (uint32_t i = 0; i < cut.count; i++) {
         struct commit c;
         if (commit_read(cut.commits[i], &c) || !commit_fits(t, &c, &r->run)) return CONSENSUS_INVALID;
         const struct known *k = &t->known[c.slot];
         if (k->here && k->size == cut.commits[i].size && memcmp(k->bytes, cut.commits[i].data, k->size) == 0) continue;
         if (commit_decode(cut.commits[i], &c)) return CONSENSUS_INVALID;
-        (void)turn_commit_add(r, t, cut.commits[i], true);
+        (void)turn_commit_add(r, t, cut.commits[i], COMMIT_CHECKED);
     }
-    return CONSENSUS_VALID;
+    if (!t->cut_valid) return CONSENSUS_VALID;
+    const uint64_t without = t->cut_slots & ~cut.slots;  // lost, as far as this peer can see?
+    turn_doubt(t, without & ~t->lost);
+    return without & ~t->lost ? CONSENSUS_UNKNOWN : CONSENSUS_VALID;
 }
 
 void round_offer_cut(struct round *r, uint64_t slots, uint32_t attempt, uint64_t now_ms, struct outbox *out)
@@ -155,6 +159,33 @@ static bool same_member(const struct run_member *a, const struct run_member *b)
            memcmp(a->at, b->at, sizeof a->at) == 0;
 }
 
+// What this peer has heard of a peer's wish; NULL: nothing.
+static const struct run_enter *wish_of(const struct round *r, const struct core_id *id)
+{
+    for (uint32_t i = 0; i < RUN_MEMBERS_MAX; i++)
+        if (r->enters[i].used && id_equal(&r->enters[i].enter.id, id)) return &r->enters[i].enter;
+    return NULL;
+}
+
+// Who comes in has asked to, and who is left out has asked to or has lied, as far as this peer knows. Others may know
+// more; but no proposer makes up members, or gets rid of them, alone.
+static bool members_known(const struct round *r, const struct manifest *expected, const struct manifest *m)
+{
+    for (uint32_t i = 0; i < m->member_count; i++) {
+        const struct core_id *id = &m->members[i].id;
+        if (run_members_find(expected->members, expected->member_count, id) != UINT32_MAX) continue;
+        const struct run_enter *e = wish_of(r, id);
+        if (!e || e->leaving || round_liar(r, id) || round_gone(r, id)) return false;
+    }
+    for (uint32_t i = 0; i < expected->member_count; i++) {
+        const struct core_id *id = &expected->members[i].id;
+        if (run_members_find(m->members, m->member_count, id) != UINT32_MAX) continue;
+        const struct run_enter *e = wish_of(r, id);
+        if (!round_liar(r, id) && !(e && e->leaving)) return false;
+    }
+    return true;
+}
+
 // Members of the next manifest: those expected, less who leaves, and newcomers on slots that nobody had.
 static bool members_follow(const struct manifest *head, const struct manifest *expected, const struct manifest *m)
 {
@@ -209,13 +240,18 @@ static enum consensus_validity judge_manifest(struct round *r, struct slice valu
     if (t->apply != STEP_DONE) return CONSENSUS_UNKNOWN;
     next_manifest(r, &expected);
     if (!members_follow(&r->head, &expected, &m)) return CONSENSUS_INVALID;
+    const bool known = members_known(r, &expected, &m);
     memcpy(expected.members, m.members, sizeof m.members);
     expected.member_count = m.member_count;
     if (m.val_round == m.round) {
         expected.val_round = m.val_round;
         expected.val_loss = m.val_loss;
     }
-    return encodes_to(&expected, value) ? CONSENSUS_VALID : CONSENSUS_INVALID;
+    if (!encodes_to(&expected, value)) {
+        if (!hash_equal(&expected.params, &m.params)) turn_mismatch(r, r->turn);
+        return CONSENSUS_INVALID;
+    }
+    return known ? CONSENSUS_VALID : CONSENSUS_DOUBTED;
 }
 
 enum consensus_validity round_judge(void *context, uint64_t height, struct slice value)
@@ -245,21 +281,33 @@ static void insert_member(struct manifest *m, const struct run_member *member)
     m->members[at] = *member;
 }
 
-// Who asked to enter or to leave, as far as this peer has heard.
+static void leave_out(struct manifest *m, uint32_t at)
+{
+    m->member_count--;
+    memmove(&m->members[at], &m->members[at + 1], (m->member_count - at) * sizeof m->members[0]);
+}
+
+// Who asked to enter or to leave, as far as this peer has heard, and who lied.
 static void add_wishes(const struct round *r, struct manifest *m)
 {
+    for (uint32_t i = 0; i < m->member_count;) {
+        if (m->member_count > 1 && round_liar(r, &m->members[i].id))
+            leave_out(m, i);
+        else
+            i++;
+    }
     for (uint32_t i = 0; i < RUN_MEMBERS_MAX; i++) {
         const struct run_enter *e = &r->enters[i].enter;
         if (!r->enters[i].used || r->now_ms > r->enters[i].heard_ms + ROUND_ENTER_OLD_MS) continue;
         const uint32_t at = run_members_find(m->members, m->member_count, &e->id);
         if (e->leaving) {
             if (at == UINT32_MAX || m->member_count == 1) continue;
-            m->member_count--;
-            memmove(&m->members[at], &m->members[at + 1], (m->member_count - at) * sizeof m->members[0]);
+            leave_out(m, at);
             continue;
         }
         const uint32_t slot = free_slot(&r->head, m);
-        if (at != UINT32_MAX || slot == UINT32_MAX || round_gone(r, &e->id) ||
+        if (at != UINT32_MAX || slot == UINT32_MAX || round_gone(r, &e->id) || round_liar(r, &e->id) ||
+            r->options.state_of(r->options.context, &e->id) != GOSSIP_ALIVE ||  // made up, perhaps
             run_members_find(r->head.members, r->head.member_count, &e->id) != UINT32_MAX)
             continue;
         insert_member(m, &(struct run_member){
@@ -287,7 +335,7 @@ static void offer_bytes(struct round *r, const struct manifest *m, uint64_t now_
 void round_offer_manifest(struct round *r, uint64_t now_ms, struct outbox *out)
 {
     const struct turn *t = r->turn;
-    if (!hash_is_zero(&r->offered) && !r->turn->attempt_wanted) return;  // once is enough
+    if (!hash_is_zero(&r->offered) && !r->turn->lost_told) return;  // once is enough
     struct manifest m;
     next_manifest(r, &m);
     add_wishes(r, &m);

@@ -115,7 +115,8 @@ void consensus_start(struct consensus *c, uint64_t height, const struct core_id 
     c->signed_slot = -1;
     c->has_own_proposal = false;
     c->journal_size = c->unsent_count = 0;
-    c->resend_at = UINT64_MAX;
+    c->resend_at = c->skip_at = UINT64_MAX;
+    c->skipped_ms = 0;
     c->resend_wait = c->options.resend_ms;
     consensus_round_start(c, 0, now_ms, out);  // lines 10 and 54
     if (next)
@@ -183,7 +184,7 @@ void consensus_tick(struct consensus *c, uint64_t now_ms, struct outbox *out)
 uint64_t consensus_next_ms(const struct consensus *c)
 {
     if (idle(c)) return UINT64_MAX;
-    uint64_t next = c->resend_at;
+    uint64_t next = c->resend_at < c->skip_at ? c->resend_at : c->skip_at;
     if (c->propose_at < next) next = c->propose_at;
     if (c->prevote_at < next) next = c->prevote_at;
     return c->precommit_at < next ? c->precommit_at : next;
@@ -241,7 +242,7 @@ void consensus_halt(struct consensus *c)
     // Votes of its own that are not on disk must not count towards a decision.
     for (uint32_t i = 0; i < TALLY_ROUNDS; i++) c->tally.rounds[i].used = false;
     c->journal_size = c->unsent_count = 0;
-    c->resend_at = UINT64_MAX;
+    c->resend_at = c->skip_at = UINT64_MAX;
     early_clear(c->early);
 }
 

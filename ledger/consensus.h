@@ -24,6 +24,7 @@ enum consensus_validity {
     CONSENSUS_INVALID,
     CONSENSUS_VALID,
     CONSENSUS_UNKNOWN,  // this member cannot tell yet: it is asked again on consensus_recheck
+    CONSENSUS_DOUBTED,  // it votes against, but follows a quorum's prevotes: others may know what it does not
 };
 
 struct consensus_options {

@@ -27,7 +27,8 @@ static bool votes_here(const struct consensus *c)
 
 static uint64_t timeout_of(const struct consensus *c)
 {
-    return (uint64_t)c->options.timeout_ms + (uint64_t)c->options.timeout_growth_ms * c->round;
+    const uint64_t ms = (uint64_t)c->options.timeout_ms + (uint64_t)c->options.timeout_growth_ms * c->round;
+    return ms < CONSENSUS_TIMEOUT_MAX_MS ? ms : CONSENSUS_TIMEOUT_MAX_MS;
 }
 
 // valid(v) of the paper, asked once; UNKNOWN is asked again after a recheck (which clears `judged`). Where this member
@@ -38,7 +39,8 @@ static enum consensus_validity validity(struct consensus *c, struct tally_round 
     if (!r->judged) {
         r->validity = c->options.judge(c->options.context, c->height, (struct slice){r->value, r->value_size});
         r->judged = true;
-        if (r->validity == CONSENSUS_UNKNOWN && r->proposal.valid_round >= 0) r->validity = CONSENSUS_VALID;
+        const bool unsure = r->validity == CONSENSUS_UNKNOWN || r->validity == CONSENSUS_DOUBTED;
+        if (unsure && r->proposal.valid_round >= 0) r->validity = CONSENSUS_VALID;
     }
     return r->validity;
 }
@@ -109,7 +111,9 @@ static bool rule_lock(struct consensus *c, struct outbox *out)
     struct tally_round *r = tally_find(&c->tally, c->round);
     if (c->step < LEDGER_PREVOTE || !r || !r->proposed || c->valid_round >= (int32_t)c->round) return false;
     uint64_t yes = tally_for(&r->prevotes, &r->proposal.value);
-    if (tally_count(yes) < c->quorum || validity(c, r) != CONSENSUS_VALID) return false;
+    if (tally_count(yes) < c->quorum) return false;
+    const enum consensus_validity valid = validity(c, r);
+    if (valid != CONSENSUS_VALID && valid != CONSENSUS_DOUBTED) return false;
     consensus_value_set(&c->valid, (struct slice){r->value, r->value_size}, &r->proposal.value);
     c->valid_round = (int32_t)c->round;
     struct writer w = writer_over(c->valid_certificate, LEDGER_CERTIFICATE_LIMIT);
@@ -210,14 +214,35 @@ static bool rule_decide(struct consensus *c)
     return false;
 }
 
-// Lines 55-56: enough members are in a later round that one of them is honest.
-static bool rule_skip(struct consensus *c, uint64_t now_ms, struct outbox *out)
+// The latest round that more than `liars` members are in or beyond.
+static uint32_t claimed_round(const struct consensus *c, uint32_t liars)
 {
     uint32_t target = c->round;
     for (uint32_t i = 0; i < c->count; i++) {
         uint32_t above = 0;
         for (uint32_t k = 0; k < c->count; k++) above += c->peer_round[k] >= c->peer_round[i];
-        if (above > c->liars && c->peer_round[i] > target) target = c->peer_round[i];
+        if (above > liars && c->peer_round[i] > target) target = c->peer_round[i];
+    }
+    return target;
+}
+
+// Lines 55-56: enough members are in a later round that one of them is honest. Where none is thought to lie, one
+// member's word is enough, but no further than SKIP_ROUNDS on, and but once in a timeout: one that lies after all can
+// then disturb some rounds, never all of them.
+static bool rule_skip(struct consensus *c, uint64_t now_ms, struct outbox *out)
+{
+    uint32_t target = claimed_round(c, c->liars ? c->liars : 1);
+    c->skip_at = UINT64_MAX;
+    if (target == c->round && !c->liars) {
+        const uint64_t free_at = c->skipped_ms ? c->skipped_ms + timeout_of(c) : 0;
+        const uint32_t lone = claimed_round(c, 0);
+        if (lone == c->round) return false;
+        if (now_ms < free_at) {
+            c->skip_at = free_at;
+            return false;
+        }
+        target = lone - c->round > CONSENSUS_SKIP_ROUNDS ? c->round + CONSENSUS_SKIP_ROUNDS : lone;
+        c->skipped_ms = now_ms;
     }
     if (target == c->round) return false;
     consensus_round_start(c, target, now_ms, out);

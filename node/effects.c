@@ -16,6 +16,7 @@ void node_disk_failed(struct node *n, enum core_err err, const char *what)
     if (!n->disk_full)
         event_emit(&n->events, "disk.failed", EV_TEXT("what", what), EV_TEXT("why", core_error_text(err)));
     n->disk_full = true;
+    if (n->peer) peer_disk_full(n->peer, n->now_ms);
     n->disk_err = err;
     n->disk_retry_ms = n->now_ms + DISK_RETRY_MS;
 }

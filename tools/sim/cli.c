@@ -12,7 +12,8 @@
 
 // In the order of enum sim_fault's bits.
 static const char *const fault_names[FAULT_COUNT] = {
-    "drop", "delay", "reorder", "duplicate", "partition", "crash", "restart", "disk", "pause", "clock", "loss", "stale",
+    "drop", "delay", "reorder", "duplicate", "partition", "crash", "restart",
+    "disk", "pause", "clock",   "loss",      "stale",     "empty", "hostile",
 };
 
 struct arguments {
@@ -36,7 +37,7 @@ static int usage(const char *what, const char *value)
         "mycel sim: %s%s%s\n"
         "usage: mycel sim [--nodes 7] [--hosts 0] [--seed 1] [--seeds 1] [--jobs 1] [--rounds 20] [--vary]\n"
         "                 [--faults none|all|drop,delay,reorder,duplicate,partition,crash,restart,disk,pause,clock,\n"
-        "                           loss,stale] [--hostile] [--json] [-v]\n"
+        "                           loss,stale,empty,hostile] [--stranger] [--byzantine] [--json] [-v]\n"
         "       mycel sim mesh ...   (mycel sim mesh --help)\n",
         what, value ? ": " : "", value ? value : "");
     return core_error_exit(CORE_ERR_USAGE);
@@ -59,8 +60,12 @@ static int parse(struct arguments *a, int argc, char **argv)
             a->vary = true;
             continue;
         }
-        if (strcmp(flag, "--hostile") == 0) {
+        if (strcmp(flag, "--stranger") == 0) {
             a->options.hostile = true;
+            continue;
+        }
+        if (strcmp(flag, "--byzantine") == 0) {
+            a->options.byzantine = true;
             continue;
         }
         if (strcmp(flag, "-v") == 0) {
@@ -99,9 +104,10 @@ static void print_replay(const struct arguments *a, uint64_t seed, const struct 
     if (a->vary)
         fprintf(to, "replay: mycel sim --vary --seed %llu -v\n", (unsigned long long)seed);
     else
-        fprintf(to, "replay: mycel sim --nodes %u --hosts %u --rounds %u --faults %s%s --seed %llu -v\n",
+        fprintf(to, "replay: mycel sim --nodes %u --hosts %u --rounds %u --faults %s%s%s --seed %llu -v\n",
                 a->options.nodes, a->options.hosts, a->options.rounds, a->faults,
-                a->options.hostile ? " --hostile" : "", (unsigned long long)seed);
+                a->options.hostile ? " --stranger" : "", a->options.byzantine ? " --byzantine" : "",
+                (unsigned long long)seed);
 }
 
 static void add(struct totals *t, const struct sim_report *r)
@@ -123,6 +129,10 @@ static void add(struct totals *t, const struct sim_report *r)
     t->sum.fetches += r->fetches;
     t->sum.unfit += r->unfit;
     t->sum.refused += r->refused;
+    t->sum.lies += r->lies;
+    t->sum.convicted += r->convicted;
+    t->sum.disputes += r->disputes;
+    t->sum.forks += r->forks;
 }
 
 static void print_text(const struct totals *t, const struct core_hash *trace)
@@ -138,10 +148,11 @@ static void print_text(const struct totals *t, const struct core_hash *trace)
     printf("faults:");
     for (int i = 0; i < FAULT_COUNT; i++) printf(" %s %llu", fault_names[i], (unsigned long long)s->faults[i]);
     printf("\nseen: attempts %llu, commands %llu, joins %llu, leaves %llu, fetches %llu, unfit %llu, refused "
-           "%llu\ntransitions:\n",
+           "%llu, lies %llu, convictions %llu, disputes %llu, forks %llu\ntransitions:\n",
            (unsigned long long)s->attempts, (unsigned long long)s->commands, (unsigned long long)s->joins,
            (unsigned long long)s->leaves, (unsigned long long)s->fetches, (unsigned long long)s->unfit,
-           (unsigned long long)s->refused);
+           (unsigned long long)s->refused, (unsigned long long)s->lies, (unsigned long long)s->convicted,
+           (unsigned long long)s->disputes, (unsigned long long)s->forks);
     for (int i = 0; i < SIM_STAGES; i++) {
         bool any = false;
         for (int k = 0; k < SIM_STAGES; k++) {

@@ -22,6 +22,7 @@ static void done(struct node *n, struct work_result *result)
 {
     struct world *w = n->world;
     result->run = w->run;
+    if (result->err == CORE_ERR_NO_SPACE) peer_disk_full(n->peer, node_ms(n));
     peer_work_done(n->peer, result, node_ms(n), &w->out);
     node_finish(n);
 }
@@ -118,7 +119,9 @@ static void reduce(struct node *n, const struct work_reduce *work)
     result.err = sum_reduce(out, work->bits, inputs, count, work->elements);
     if (result.err && w->options.broken == BREAK_SUM)
         result.err = sum_reduce(out, work->bits, inputs, work->count, work->elements);
-    if (result.err)
+    if (result.err == CORE_ERR_TOO_LARGE && w->traitor)
+        w->report->disputes++;
+    else if (result.err)
         world_fail(w, "peer %u cannot sum: %s", n->index, core_error_text(result.err));
     else
         disk_put(&n->disk, &work->key, out, size);

@@ -68,6 +68,13 @@ void disk_forget(struct disk *d, uint32_t records)
         free((void *)(uintptr_t)d->records[--d->record_count].payload.data);
 }
 
+void disk_wipe(struct disk *d)
+{
+    const bool full = d->full;
+    disk_close(d);
+    d->full = full;
+}
+
 static uint32_t bucket(const struct blob_key *key)
 {
     uint64_t h = key->round * 31 + key->kind;

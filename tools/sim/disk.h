@@ -46,6 +46,8 @@ void disk_crash(struct disk *d, struct rng *rng);
 
 // An older disk comes back: the journal's last records are gone, all but its first.
 void disk_forget(struct disk *d, uint32_t records);
+// A new disk.
+void disk_wipe(struct disk *d);
 
 void disk_put(struct disk *d, const struct blob_key *key, const void *data, size_t size);
 const struct blob *disk_get(const struct disk *d, const struct blob_key *key);

@@ -89,6 +89,7 @@ void faults_at_crash(struct node *n)
         for (uint32_t i = 0; i < n->disk.param_count; i++) n->disk.params[i].inner = false;
     }
     n->stale = on(w, FAULT_STALE) && world_chance(w, 3) == 0;
+    n->empty = on(w, FAULT_EMPTY) && world_chance(w, 3) == 0;
 }
 
 // The others that will answer when `n` asks what it has signed; 0 where one of them may not.
@@ -114,13 +115,27 @@ static bool may_forget(const struct node *n, const struct record *r, uint64_t wh
     return r->kind != RUN_PERSIST_VOTE || watch_told(n->world->watch, n, r->payload, who);
 }
 
+// A new disk, under the same key. Its commit of the round can't be made again, so that must not have been sent.
+static bool empty_disk(struct node *n, uint64_t who)
+{
+    struct world *w = n->world;
+    if (!watch_height(w->watch) || watch_committed(w->watch, n)) return false;
+    for (uint32_t i = 0; i < n->disk.record_count; i++)
+        if (n->disk.records[i].kind == RUN_PERSIST_VOTE && !may_forget(n, &n->disk.records[i], who)) return false;
+    disk_wipe(&n->disk);
+    w->report->faults[12]++;
+    w->spared_us = w->now_us + FAULTS_SPARED_US;
+    return true;
+}
+
 // An older copy of its disk was put back while the others are up, and they are left alone until they have told it.
 void faults_at_boot(struct node *n)
 {
     struct world *w = n->world;
-    const uint64_t who = n->stale && !w->calm ? who_can_tell(n) : 0;
-    n->stale = false;
-    if (!who) return;
+    const uint64_t who = (n->stale || n->empty) && !w->calm ? who_can_tell(n) : 0;
+    const bool empty = n->empty;
+    n->stale = n->empty = false;
+    if (!who || (empty && empty_disk(n, who))) return;
     uint32_t count = 0;
     for (uint32_t most = world_chance(w, 12); count < most && count + 1 < n->disk.record_count; count++)
         if (!may_forget(n, &n->disk.records[n->disk.record_count - 1 - count], who)) break;

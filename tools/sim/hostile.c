@@ -7,7 +7,7 @@
 #include "core/check.h"
 #include "tools/sim/world.h"
 
-enum { ACT_US = 100000, EACH = 8, BODY_MAX = 16384 };
+enum { ACT_US = 100000, EACH = 8 };
 
 void hostile_begin(struct world *w)
 {
@@ -25,14 +25,14 @@ void hostile_end(struct world *w)
 
 void hostile_hears(struct world *w, const struct message *m)
 {
-    if (w->hostile == UINT32_MAX || w->calm || (m->type < MESSAGE_DATA && m->type != MESSAGE_CAST)) return;
+    const bool wanted = w->traitor ? true : w->hostile != UINT32_MAX && !w->calm;
+    if (!wanted || (m->type < MESSAGE_DATA && m->type != MESSAGE_CAST)) return;
     struct message **place = &w->heard[w->heard_count++ % WORLD_HEARD];
     free(*place);
     *place = message_clone(m);
 }
 
-// The numbers and bytes of a message, some of them others.
-static void change(struct world *w, struct message *m, uint8_t *body)
+void hostile_change(struct world *w, struct message *m, uint8_t *body)
 {
     const struct message_info *info = message_info(m->type);
     size_t used = 0;
@@ -51,7 +51,7 @@ static void change(struct world *w, struct message *m, uint8_t *body)
         case MESSAGE_SIG: at[world_chance(w, 32)] ^= (uint8_t)(1 + world_chance(w, 255)); break;
         case MESSAGE_BYTES: {
             struct slice *s = (struct slice *)(void *)at;
-            if (s->size == 0 || s->size > BODY_MAX - used) break;
+            if (s->size == 0 || s->size > HOSTILE_BODY - used) break;
             memcpy(body + used, s->data, s->size);
             for (uint32_t k = 1 + world_chance(w, 4); k > 0; k--)
                 body[used + world_chance(w, (uint32_t)s->size)] = (uint8_t)world_chance(w, 256);
@@ -74,8 +74,8 @@ void hostile_act(struct world *w)
         const uint32_t to = world_chance(w, w->options.nodes);
         if (!old || to == w->hostile) continue;
         struct message m = *old;
-        uint8_t body[BODY_MAX];
-        if (world_chance(w, 4)) change(w, &m, body);
+        uint8_t body[HOSTILE_BODY];
+        if (world_chance(w, 4)) hostile_change(w, &m, body);
         struct message *copy = message_clone(&m);  // what was heard may be replaced while it is sent
         world_send(w, w->hostile, to, copy);
         free(copy);

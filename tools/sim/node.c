@@ -17,6 +17,8 @@ static void emit(void *context, const struct event *event)
         fprintf(stderr, "%8.3f s  peer %u  %s\n", (double)w->now_us / 1e6, n->index, line);
     }
     if (strcmp(event->name, "round.unfit") == 0) w->report->unfit++;
+    if (strcmp(event->name, "round.liar") == 0) w->report->convicted += !n->hostile;
+    if (strcmp(event->name, "round.disputed") == 0) w->report->disputes++;
     if (strcmp(event->name, "round.stage") != 0) return;
     for (uint32_t stage = 0; stage < SIM_STAGES; stage++) {
         if (strcmp(event->fields[2].text, round_stage_name((enum round_stage)stage)) != 0) continue;
@@ -115,7 +117,7 @@ void node_boot(struct node *n)
                 .events = {emit, n},
             },
         .spec_valid = any_spec,
-        .observe = n->hostile,
+        .observe = n->index == w->hostile,
         .runs_max = 4,
     };
     enum core_err err = peer_open(&n->peer, &options, node_ms(n));
@@ -158,8 +160,12 @@ static void send(struct node *n, struct effect *e)
     }
     const bool untold = w->options.broken == BREAK_TRAINING || w->options.broken == BREAK_COMMIT;
     if (untold && e->message.type == MESSAGE_RUN_COMMIT) return;  // others would tell it its own
-    if (w->options.broken == BREAK_RECALL && e->message.type == MESSAGE_RUN_HEAD)
-        e->message.run_head.votes = (struct slice){0};
+    const bool untold_votes = w->options.broken == BREAK_RECALL || w->options.broken == BREAK_FORGET;
+    if (untold_votes && e->message.type == MESSAGE_RUN_HEAD) e->message.run_head.votes = (struct slice){0};
+    if (n->index == traitor_node(w)) {
+        traitor_send(n, to, &e->message);
+        return;
+    }
     if (!n->hostile) watch_send(w->watch, n, &e->message);
     world_send(w, n->index, to, &e->message);
 }
@@ -184,7 +190,7 @@ void node_finish(struct node *n)
     struct world *w = n->world;
     check(w->out.dropped == 0);
     n->persist_broken = false;
-    watch_decisions(w->watch, n);
+    if (!n->hostile) watch_decisions(w->watch, n);
     for (size_t i = 0; i < w->out.count && n->up; i++) {
         struct effect *e = &w->out.effects[i];
         if (n->crash_in && --n->crash_in == 0) {

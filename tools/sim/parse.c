@@ -7,13 +7,10 @@ bool sim_parse_set(const char *text, const char *const *names, uint32_t count, u
 {
     *set = 0;
     if (strcmp(text, "none") == 0) return true;
-    if (strcmp(text, "all") == 0) {
-        *set = all;
-        return true;
-    }
     while (*text) {
         const size_t size = strcspn(text, ",");
         uint32_t found = 0;
+        if (size == 3 && strncmp(text, "all", 3) == 0) found = all;
         for (uint32_t i = 0; i < count; i++)
             if (strlen(names[i]) == size && strncmp(names[i], text, size) == 0) found = 1u << i;
         if (!found) return false;

@@ -25,7 +25,7 @@ static void make_spec(struct world *w)
     s->rounds = w->options.rounds;
     s->deadline_ms = 20000;
     s->val_every = 4;
-    s->fault_model = LEDGER_TRUSTED;
+    s->fault_model = w->options.byzantine ? LEDGER_BYZANTINE : LEDGER_TRUSTED;
     uint32_t *params = malloc(s->elements * sizeof *params);
     check(params);
     toy_first_params(s->seed, params, s->elements);
@@ -59,7 +59,8 @@ static struct world *open_world(const struct sim_options *options, struct sim_re
     w->joiner = options->nodes > 3 && options->seed % 3 == 1 ? options->nodes - 1 : UINT32_MAX;
     w->leaver = options->nodes > 4 && options->seed % 5 == 2 ? 1 : UINT32_MAX;
     const bool dies = (options->faults & FAULT_CRASH) && options->nodes > 4 && options->seed % 7 == 6;
-    w->victim = dies ? 2 : UINT32_MAX;
+    const bool spare = !(options->faults & FAULT_HOSTILE) || !options->byzantine;  // a quorum is left
+    w->victim = dies && spare ? 2 : UINT32_MAX;
     w->hostile = options->hostile && options->nodes > 2 ? options->nodes - 1 : UINT32_MAX;
     if (w->hostile != UINT32_MAX) w->joiner = UINT32_MAX;
     hash_begin(&w->trace);
@@ -79,6 +80,8 @@ static struct world *open_world(const struct sim_options *options, struct sim_re
     }
     make_spec(w);
     w->watch = watch_open(w);
+    if (options->faults & FAULT_HOSTILE && options->nodes > 3)
+        traitor_begin(w, 1 + world_chance(w, options->nodes - 2));
     return w;
 }
 
@@ -94,6 +97,7 @@ static void close_world(struct world *w)
             for (uint32_t m = 0; m < w->sides[i][k].pending_count; m++) free(w->sides[i][k].pending[m]);
     }
     hostile_end(w);
+    traitor_end(w);
     watch_close(w->watch);
     outbox_close(&w->out);
     free(w->heap);
@@ -183,17 +187,34 @@ static void handle(struct world *w, struct world_event *e)
         break;
     case WORLD_START: start(w); break;
     case WORLD_COMMAND: faults_command(w, e->number); break;
-    case WORLD_MISCHIEF: hostile_act(w); break;
+    case WORLD_MISCHIEF:
+        if (e->node == w->hostile)
+            hostile_act(w);
+        else
+            traitor_act(w);
+        break;
     }
     free(e->data);
 }
 
+// Everybody honest has seen that the run was split.
+static bool all_saw(const struct world *w)
+{
+    for (uint32_t i = 0; i < w->options.nodes; i++) {
+        struct run_status status;
+        if (w->nodes[i].hostile || (!w->nodes[i].up && w->nodes[i].down_ms == WORLD_FOR_EVER)) continue;
+        if (!w->nodes[i].up || !peer_run_find(w->nodes[i].peer, &w->run, &status) || !status.broken) return false;
+    }
+    return true;
+}
+
 static bool finished(const struct world *w)
 {
+    if (w->forked) return all_saw(w);
     if (watch_state(w->watch) != RUN_DONE) return false;
     for (uint32_t i = 0; i < w->options.nodes; i++) {
         struct run_status status;
-        if (i == w->hostile || (!w->nodes[i].up && w->nodes[i].down_ms == WORLD_FOR_EVER)) continue;
+        if (w->nodes[i].hostile || (!w->nodes[i].up && w->nodes[i].down_ms == WORLD_FOR_EVER)) continue;
         if (!w->nodes[i].up || !peer_run_find(w->nodes[i].peer, &w->run, &status)) return false;
         if (status.head->state != RUN_DONE) return false;
     }
@@ -260,7 +281,7 @@ bool sim_run(const struct sim_options *options, struct sim_report *report)
         if (w->calm && finished(w)) break;
         if (w->calm && w->now_us > w->calm_us + RUN_LIMIT_MS * UINT64_C(1000)) describe_stall(w);
     }
-    if (!report->failed) watch_end(w->watch);
+    if (!report->failed && !w->forked) watch_end(w->watch);
     sum_up(w, round_ms, seen);
     close_world(w);
     free(round_ms);
@@ -276,5 +297,8 @@ void sim_vary(struct sim_options *o, uint64_t seed)
     o->hosts = rng_below(&rng, 3) == 0 ? 1 + (uint32_t)rng_below(&rng, o->nodes) : 0;
     o->rounds = 2 + (uint32_t)rng_below(&rng, 4);
     o->hostile = rng_below(&rng, 4) == 0;
-    for (uint32_t i = 0; i < 5; i++) o->faults |= 1u << rng_below(&rng, FAULT_COUNT);
+    for (uint32_t i = 0; i < 5; i++) o->faults |= 1u << rng_below(&rng, FAULT_DRAWN);
+    if (rng_below(&rng, 4) == 0) o->faults |= FAULT_EMPTY;
+    if (rng_below(&rng, 3) == 0) o->faults |= FAULT_HOSTILE;
+    o->byzantine = rng_below(&rng, 2) == 0 && o->faults & FAULT_HOSTILE;
 }

@@ -23,9 +23,11 @@ enum sim_fault {
     // The end of the journal is gone when a crashed peer comes back, votes that were sent among it: as much of it as
     // the others can tell it again (learn/round_recall.c), who are all there and left alone meanwhile.
     FAULT_STALE = 1 << 11,
-    FAULT_ALL = (1 << 12) - 1,
+    FAULT_EMPTY = 1 << 12,  // the same with the whole disk: it comes back with its key and nothing else
+    FAULT_ALL = (1 << 13) - 1,
+    FAULT_HOSTILE = 1 << 13,  // a member of the run lies to the others, to each something else (traitor.c)
 };
-enum { FAULT_COUNT = 12 };
+enum { FAULT_COUNT = 14, FAULT_DRAWN = 12 };
 
 // Each breaks one invariant on purpose, so that a test sees its checker find it.
 enum sim_break {
@@ -33,7 +35,7 @@ enum sim_break {
     BREAK_SUM,       // one contribution is added twice
     BREAK_APPLY,     // one peer's outer step differs
     BREAK_PERSIST,   // votes are said to be durable and are not
-    BREAK_FORGET,    // they are durable, but not given back after a restart
+    BREAK_FORGET,    // they are durable, but not given back after a restart, nor told by others
     BREAK_TRAINING,  // training after a restart differs, and what was announced before is forgotten
     BREAK_PROGRESS,  // after the faults most messages are still lost
     BREAK_RECORD,    // a peer's decisions change on its disk
@@ -49,6 +51,7 @@ struct sim_options {
     uint64_t seed;
     uint32_t faults;  // set of enum sim_fault
     bool hostile;     // a member that is not in the run sends garbage, forged votes and shards
+    bool byzantine;   // the run's fault model, else trusted
     enum sim_break broken;
     bool verbose;  // events of every peer on stderr
 };
@@ -64,7 +67,8 @@ struct sim_report {
     uint64_t faults[FAULT_COUNT];
     uint64_t stages[SIM_STAGES][SIM_STAGES];  // transitions seen
     uint64_t attempts, commands, joins, fetches, unfit, leaves, refused;
-    uint64_t round_ms_median;  // virtual time a round took
+    uint64_t lies, convicted, disputes, forks;  // of a hostile member; honest peers that named it; runs that it split
+    uint64_t round_ms_median;                   // virtual time a round took
 };
 
 // Runs one seed. False when an invariant broke (report->what).

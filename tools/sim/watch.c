@@ -135,17 +135,28 @@ static void first_decision(struct watch *watch, const struct node *n, struct sli
     watch->heights[watch->count++] = h;
 }
 
+// Two quorums of the electorate need share nobody but who lies: then it can split the run, and all that is promised is
+// that everyone sees it.
+static bool may_fork(const struct watch *watch)
+{
+    const uint32_t count = watch->head.member_count;
+    return watch->w->traitor && 2 * ledger_quorum(watch->w->spec.fault_model, count) <= count + 1;
+}
+
 void watch_decisions(struct watch *watch, struct node *n)
 {
     struct world *w = watch->w;
+    if (w->forked) return;
     struct slice value, certificate;
     while (peer_run_decision(n->peer, &w->run, watch->seen[n->index] + 1, &value, &certificate)) {
         const uint64_t height = ++watch->seen[n->index];
         if (height > watch->count) first_decision(watch, n, value, certificate);
         const struct core_hash hash = hash_bytes(value.data, value.size);
-        if (!hash_equal(&hash, &watch->heights[height - 1].hash))
-            world_fail(w, "agreement: peer %u decided another value at height %llu", n->index,
-                       (unsigned long long)height);
+        if (hash_equal(&hash, &watch->heights[height - 1].hash)) continue;
+        w->forked = may_fork(watch);
+        w->report->forks += w->forked;
+        world_fail(w, "agreement: peer %u decided another value at height %llu", n->index, (unsigned long long)height);
+        return;
     }
 }
 
@@ -268,6 +279,7 @@ bool watch_told(const struct watch *watch, const struct node *n, struct slice re
 static void check_acknowledged(struct watch *watch, const struct node *n, const struct commit *c, uint32_t at)
 {
     struct world *w = watch->w;
+    if (w->traitor) return;  // it may say that it keeps what it doesn't
     for (uint32_t shard = 0; shard < c->shard_count; shard++) {
         uint64_t first;
         if (!tree_shard_range(w->spec.elements, c->shard_count, shard, &first)) continue;
@@ -294,6 +306,14 @@ static void check_commit(struct watch *watch, const struct node *n, struct slice
     watch->commits[at][c.slot] = c;
     watch->commit_here[at][c.slot] = true;
     if (cast && c.phase == COMMIT_ACKNOWLEDGED && c.shard_count > 1) check_acknowledged(watch, n, &c, at);
+}
+
+bool watch_committed(const struct watch *watch, const struct node *n)
+{
+    const uint32_t at = (uint32_t)(watch->head.round % WATCH_ROUNDS);
+    for (uint32_t slot = 0; slot < RUN_MEMBERS_MAX && watch->kept_round[at] == watch->head.round; slot++)
+        if (watch->commit_here[at][slot] && id_equal(&watch->commits[at][slot].trainer, &n->key.id)) return true;
+    return false;
 }
 
 void watch_send(struct watch *watch, struct node *n, const struct message *m)
@@ -373,6 +393,7 @@ void watch_applied(struct watch *watch, const struct node *n, const struct work_
                    (unsigned long long)work->round);
         return;
     }
+    if (w->traitor) return;  // they may differ until they are disputed
     if (h->applied && !hash_equal(&h->params, params))
         world_fail(w, "agreement: peer %u applied other parameters for round %llu", n->index,
                    (unsigned long long)work->round);

@@ -17,6 +17,8 @@ void watch_heard(struct watch *watch, const struct node *n, const struct message
 void watch_unheard(struct watch *watch, const struct node *n);  // it has forgotten whatever it heard
 // Whether `who` (a set of nodes) can tell node `n` all its votes in a journal's record, or that their height is over.
 bool watch_told(const struct watch *watch, const struct node *n, struct slice record, uint64_t who);
+// Whether it has sent a commit for a round that isn't over.
+bool watch_committed(const struct watch *watch, const struct node *n);
 void watch_stored(struct watch *watch, const struct node *n, const struct blob_key *key);
 void watch_trained(struct watch *watch, const struct node *n, const struct work_train *work, const int8_t *update);
 void watch_applied(struct watch *watch, const struct node *n, const struct work_apply *work, const int64_t *sums,

@@ -23,7 +23,7 @@ enum world_event_kind {
     WORLD_SPACE,     // a disk is free again
     WORLD_START,     // the run starts
     WORLD_COMMAND,   // somebody pauses, resumes or leaves
-    WORLD_MISCHIEF,  // of the hostile one
+    WORLD_MISCHIEF,  // of the hostile ones
 };
 
 struct world_event {
@@ -47,6 +47,7 @@ struct side {
 
 struct world;
 struct watch;
+struct traitor;
 
 struct node {
     struct world *world;
@@ -57,13 +58,13 @@ struct node {
     bool up;
     uint64_t life;
     uint64_t tick_us;
-    uint32_t slowness;   // of its training
-    uint32_t crash_in;   // effects until it crashes; 0: never
-    uint32_t down_ms;    // then it stays down for so long
-    uint64_t paused_us;  // stopped until then
-    uint64_t ahead_ms;   // its clock, of the world's
-    bool hostile;
-    bool stale;           // its disk comes back older, if the others can tell what it loses
+    uint32_t slowness;    // of its training
+    uint32_t crash_in;    // effects until it crashes; 0: never
+    uint32_t down_ms;     // then it stays down for so long
+    uint64_t paused_us;   // stopped until then
+    uint64_t ahead_ms;    // its clock, of the world's
+    bool hostile;         // nothing that it says is checked: the stranger, or the member that lies
+    bool stale, empty;    // its disk comes back older, or empty, if the others can tell what it loses
     bool persist_broken;  // of this outbox
     struct disk disk;
     struct {
@@ -97,7 +98,9 @@ struct world {
     uint64_t spared_us;                        // until then nothing else goes wrong
     uint32_t drop, duplicate, delay, reorder;  // of 1000 messages
     uint32_t joiner, leaver, victim, hostile;  // node, or UINT32_MAX
-    struct message *heard[WORLD_HEARD];        // some that anybody sent, for the hostile one
+    struct traitor *traitor;                   // NULL: nobody lies
+    bool forked;  // it has split the run where the quorum cannot bear it: every honest peer must see that and stop
+    struct message *heard[WORLD_HEARD];  // some that anybody sent, for the hostile one
     uint32_t heard_count;
 };
 
@@ -138,10 +141,34 @@ void faults_command(struct world *w, uint32_t which);
 void faults_at_crash(struct node *n);
 void faults_at_boot(struct node *n);
 
+// ---- traitor.c: a member of the run that lies ----
+enum traitor_lie {
+    LIE_VOTES = 1 << 0,      // one vote to some, another to others
+    LIE_PROPOSALS = 1 << 1,  // two proposals, each with votes for it; manifests that leave out or make up members
+    LIE_COMMITS = 1 << 2,    // two commits, absurd numbers in them
+    LIE_SUMS = 1 << 3,       // partial sums with other bytes
+    LIE_BLOBS = 1 << 4,      // contributions with other bytes
+    LIE_SILENCE = 1 << 5,    // some kinds of messages are not sent
+    LIE_HEADS = 1 << 6,      // heights that nobody reached, lost contributions that aren't
+    LIE_ROUNDS = 1 << 7,     // votes for consensus rounds that nobody is in
+    LIE_REPLAYS = 1 << 8,    // what anybody said before, altered or not
+    LIE_FLOODS = 1 << 9,     // by the hundred
+    LIE_NAMES = 1 << 10,     // made-up peers ask to train
+    LIE_KINDS = 11,
+};
+void traitor_begin(struct world *w, uint32_t node);
+void traitor_end(struct world *w);
+uint32_t traitor_node(const struct world *w);  // UINT32_MAX: none
+void traitor_send(struct node *n, uint32_t to, const struct message *m);
+void traitor_act(struct world *w);
+
 // ---- hostile.c: a member outside the run ----
 void hostile_begin(struct world *w);
 void hostile_hears(struct world *w, const struct message *m);
 void hostile_act(struct world *w);
+// The numbers and bytes of a message, some of them others; `body` has HOSTILE_BODY bytes for them.
+enum { HOSTILE_BODY = 16384 };
+void hostile_change(struct world *w, struct message *m, uint8_t *body);
 void hostile_end(struct world *w);
 
 #endif

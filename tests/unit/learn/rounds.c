@@ -462,7 +462,7 @@ static void a_cut_that_is_lost_reopens_its_round(void **state)
     uint64_t slots;
     cut_of(2, 1, &m, &slots);
     assert_true(slots && (slots & ~UINT64_C(28)) == 0);  // whoever was ready at that deadline
-    assert_int_equal(m.attempt, 3);                      // 1: one of the two; 2: nobody
+    assert_int_equal(m.attempt, 2);                      // 1: nobody
     const struct core_hash expected = params_of(slots);
     assert_true(hash_equal(&m.params, &expected));
     (void)run_to(3, 3, 120000);
