@@ -1,6 +1,7 @@
 #include "sched/topology.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <hwloc.h>
 #include <stdio.h>
@@ -16,8 +17,35 @@
 // over libpciaccess, which leaks and reads what the kernel shows in its files too.
 static const char *const unwanted[] = {"pci", "cuda", "nvml", "rsmi", "levelzero", "opencl", "gl"};
 
-static enum core_err prepare(hwloc_topology_t tree)
+static bool read_hex(const char *device, const char *what, unsigned *out)
 {
+    char path[300];
+    snprintf(path, sizeof path, "/sys/bus/pci/devices/%.200s/%s", device, what);
+    FILE *f = fopen(path, "re");
+    if (!f) return false;
+    int got = fscanf(f, "%x", out);
+    fclose(f);
+    return got == 1;
+}
+
+// Does the kernel list a GPU? hwloc reads every device's configuration space, milliseconds each on a virtual machine,
+// so it is asked for the bus only where that is worth it.
+static bool gpu_on_bus(void)
+{
+    DIR *bus = opendir("/sys/bus/pci/devices");
+    bool found = false;
+    for (struct dirent *d; bus && !found && (d = readdir(bus)) != NULL;) {
+        unsigned vendor, class_id;
+        found = read_hex(d->d_name, "vendor", &vendor) && read_hex(d->d_name, "class", &class_id) &&
+                topology_is_gpu(vendor, class_id >> 8);
+    }
+    if (bus) closedir(bus);
+    return found;
+}
+
+static enum core_err prepare(hwloc_topology_t tree, bool bus)
+{
+    if (!bus) return CORE_ERR_OK;
     for (size_t i = 0; i < sizeof unwanted / sizeof *unwanted; i++) {
         int absent = hwloc_topology_set_components(tree, HWLOC_TOPOLOGY_COMPONENTS_FLAG_BLACKLIST, unwanted[i]);
         (void)absent;  // one that isn't there needs no keeping out
@@ -36,7 +64,7 @@ static enum core_err open_tree(struct sched_topology **out, const char *syntheti
     }
     bool given = synthetic || xml;
     int bad = 0;
-    enum core_err err = prepare(tree);
+    enum core_err err = prepare(tree, given || gpu_on_bus());
     if (synthetic) bad = hwloc_topology_set_synthetic(tree, synthetic);
     if (xml) bad = hwloc_topology_set_xmlbuffer(tree, xml, (int)size);
     if (!err && (bad || hwloc_topology_load(tree))) err = given ? CORE_ERR_MALFORMED : CORE_ERR_IO;

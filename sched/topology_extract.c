@@ -5,7 +5,7 @@
 #include "core/check.h"
 #include "sched/topology_parts.h"
 
-enum { NEAR = 10, SAME_PACKAGE = 12, FAR = 21, NVIDIA = 0x10de, AMD = 0x1002 };
+enum { NEAR = 10, SAME_PACKAGE = 12, FAR = 21, NVIDIA = 0x10de, AMD = 0x1002, DISPLAY = 0x03, ACCELERATOR = 0x12 };
 
 struct extract {
     hwloc_topology_t tree;
@@ -236,10 +236,14 @@ static enum core_err extract_cpus(const struct extract *x)
 
 // ---- the PCI bus ----
 
+bool topology_is_gpu(unsigned vendor, unsigned class_id)
+{
+    return (vendor == NVIDIA || vendor == AMD) && (class_id >> 8 == DISPLAY || class_id >> 8 == ACCELERATOR);
+}
+
 static bool is_gpu(hwloc_obj_t o)
 {
-    uint16_t vendor = o->attr->pcidev.vendor_id, class_id = o->attr->pcidev.class_id;
-    return (vendor == NVIDIA || vendor == AMD) && (class_id >> 8 == 0x03 || class_id >> 8 == 0x12);
+    return topology_is_gpu(o->attr->pcidev.vendor_id, o->attr->pcidev.class_id);
 }
 
 static void extract_pci_one(const struct extract *x, hwloc_obj_t o, struct sched_pci *p)
