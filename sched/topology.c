@@ -115,7 +115,7 @@ static enum core_err check_version(const char *at, const char *end, char *why)
     size_t size = (size_t)(close - at) < sizeof text - 1 ? (size_t)(close - at) : sizeof text - 1;
     memcpy(text, at, size);
     const char *version = strstr(text, "version=\"");
-    if (version && atoi(version + sizeof "version=\"" - 1) == 2) return CORE_ERR_OK;
+    if (version && strtoul(version + sizeof "version=\"" - 1, NULL, 10) == 2) return CORE_ERR_OK;
     return told(why, CORE_ERR_UNKNOWN_VERSION, "the topology file is not of hwloc's version 2: export it with hwloc 2");
 }
 

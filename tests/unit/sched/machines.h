@@ -1,6 +1,6 @@
 // Machines for the tests of sched: the fixtures' files, random small ones, and the devices that they have.
-#ifndef TESTS_SCHED_MACHINES_H
-#define TESTS_SCHED_MACHINES_H
+#ifndef TESTS_UNIT_SCHED_MACHINES_H
+#define TESTS_UNIT_SCHED_MACHINES_H
 
 #include <setjmp.h>
 #include <stdarg.h>

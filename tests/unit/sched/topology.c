@@ -224,7 +224,7 @@ static void put(const char *path, const char *text)
 static int make_root(void **state)
 {
     (void)state;
-    strcpy(root, "/tmp/mycel-cgroup-XXXXXX");
+    snprintf(root, sizeof root, "/tmp/mycel-cgroup-XXXXXX");
     return mkdtemp(root) == NULL;
 }
 
