@@ -18,6 +18,7 @@ const clang = @import("build/clang.zig");
 const device = @import("build/device.zig");
 const fake = @import("build/fake.zig");
 const gpu = @import("build/gpu.zig");
+const page = @import("build/page.zig");
 const sources = @import("build/sources.zig");
 
 const Context = struct {
@@ -30,6 +31,7 @@ const Context = struct {
     sysroot: ?[]const u8 = null,
     runner: []const []const u8 = &.{},
     images: std.Build.LazyPath,
+    page: std.Build.LazyPath,
     fake_driver: std.Build.LazyPath,
     libraries: std.StringHashMapUnmanaged(*std.Build.Step.Compile) = .empty,
 
@@ -39,6 +41,7 @@ const Context = struct {
         const root = c.moduleOf(module);
         sources.addModule(b, root, module, &layers.flags);
         if (module.images) root.addObjectFile(c.images);
+        if (module.page) root.addObjectFile(c.page);
         for (sources.cFiles(b, module.name)) |file| {
             const isa = sources.isaOf(file) orelse continue;
             if (isa.arch != c.target.result.cpu.arch) continue;
@@ -143,10 +146,11 @@ pub fn build(b: *std.Build) void {
     const images = gpu.object(b, image_files, target.result.cpu.arch);
     const place = b.addInstallDirectory(.{ .source_dir = image_files, .install_dir = .prefix, .install_subdir = "images" });
     b.step("images", "The GPUs' images into zig-out/images").dependOn(&place.step);
+    const live_page = page.object(b, target.result.cpu.arch);
     const fake_driver = fake.library(b, target);
     const place_fake = b.addInstallFile(fake_driver, "tests/libfakegpu.so");
     b.step("fake", "The library that plays a GPU's driver, into zig-out/tests").dependOn(&place_fake.step);
-    var c = Context{ .b = b, .target = target, .images = images, .fake_driver = fake_driver, .optimize = if (debug) .Debug else .ReleaseFast };
+    var c = Context{ .b = b, .target = target, .images = images, .page = live_page, .fake_driver = fake_driver, .optimize = if (debug) .Debug else .ReleaseFast };
 
     const exe = if (only == null) mycel(&c) else null;
     if (exe) |e| {
@@ -160,7 +164,7 @@ pub fn build(b: *std.Build) void {
 
     c.unitTests(b.step("test", "Unit tests"), only);
 
-    var t = Context{ .b = b, .target = target, .images = images, .fake_driver = fake_driver, .optimize = .ReleaseSafe, .tsan = true, .suite = "tsan" };
+    var t = Context{ .b = b, .target = target, .images = images, .page = live_page, .fake_driver = fake_driver, .optimize = .ReleaseSafe, .tsan = true, .suite = "tsan" };
     const tsan = b.step("tsan", "Unit tests under ThreadSanitizer");
     t.unitTests(tsan, only);
 
@@ -174,8 +178,8 @@ pub fn build(b: *std.Build) void {
     if (b.option([]const u8, "aarch64", "Folder with Debian's arm64 libraries (tools/setup.sh), for zig build aarch64")) |sysroot|
         aarch64(b, b.step("aarch64", "Kernels and training on aarch64, by qemu-user"), sysroot);
 
-    clang.asanTests(b, b.step("asan", "Unit tests under ASan and UBSan"), only, images, fake_driver);
-    clang.fuzzers(b, b.step("fuzz", "Build the fuzzers into zig-out/fuzz"), images);
+    clang.asanTests(b, b.step("asan", "Unit tests under ASan and UBSan"), only, .{ .images = images, .page = live_page }, fake_driver);
+    clang.fuzzers(b, b.step("fuzz", "Build the fuzzers into zig-out/fuzz"), .{ .images = images, .page = live_page });
 
     const tidy = b.addSystemCommand(&.{ "python3", "tools/tidy.py" });
     tidy.setCwd(b.path("."));
@@ -198,6 +202,7 @@ fn aarch64(b: *std.Build, step: *std.Build.Step, sysroot: []const u8) void {
         .sysroot = sysroot,
         .runner = &.{ "qemu-aarch64", "-L", sysroot },
         .images = gpu.object(b, gpu.folder(b), .aarch64),
+        .page = page.object(b, .aarch64),
         .fake_driver = fake.library(b, target),
     };
     c.unitTests(step, "hip");

@@ -5,10 +5,13 @@ const sources = @import("sources.zig");
 
 const compiler = "clang-14";
 
+/// Objects that modules hold beside their sources.
+pub const Held = struct { images: std.Build.LazyPath, page: std.Build.LazyPath };
+
 const Objects = struct {
     b: *std.Build,
     extra: []const []const u8,
-    images: std.Build.LazyPath,
+    held: Held,
     built: std.StringHashMapUnmanaged([]const std.Build.LazyPath) = .empty,
 
     fn compile(o: *Objects, path: []const u8, file: []const u8, headers: std.Build.LazyPath) ?std.Build.LazyPath {
@@ -38,7 +41,8 @@ const Objects = struct {
             const object = o.compile(b.fmt("{s}/{s}", .{ m.name, file }), file, headers) orelse continue;
             list.append(b.allocator, object) catch @panic("OOM");
         }
-        if (m.images) list.append(b.allocator, o.images) catch @panic("OOM");
+        if (m.images) list.append(b.allocator, o.held.images) catch @panic("OOM");
+        if (m.page) list.append(b.allocator, o.held.page) catch @panic("OOM");
         o.built.put(b.allocator, m.name, list.items) catch @panic("OOM");
         return list.items;
     }
@@ -70,8 +74,8 @@ const Objects = struct {
     }
 };
 
-pub fn asanTests(b: *std.Build, step: *std.Build.Step, only: ?[]const u8, images: std.Build.LazyPath, fake_driver: std.Build.LazyPath) void {
-    var o = Objects{ .b = b, .images = images, .extra = &.{ "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer" } };
+pub fn asanTests(b: *std.Build, step: *std.Build.Step, only: ?[]const u8, held: Held, fake_driver: std.Build.LazyPath) void {
+    var o = Objects{ .b = b, .held = held, .extra = &.{ "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer" } };
     for (layers.modules ++ layers.programs) |m| {
         if (only) |name| if (!std.mem.eql(u8, name, m.name)) continue;
         const folder = b.fmt("tests/unit/{s}", .{m.name});
@@ -87,8 +91,8 @@ pub fn asanTests(b: *std.Build, step: *std.Build.Step, only: ?[]const u8, images
 }
 
 /// tests/fuzz/MODULE_*.c: the name up to the first '_' says which module (and what it sees) is linked.
-pub fn fuzzers(b: *std.Build, step: *std.Build.Step, images: std.Build.LazyPath) void {
-    var o = Objects{ .b = b, .images = images, .extra = &.{ "-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer" } };
+pub fn fuzzers(b: *std.Build, step: *std.Build.Step, held: Held) void {
+    var o = Objects{ .b = b, .held = held, .extra = &.{ "-fsanitize=fuzzer-no-link,address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer" } };
     for (sources.cFiles(b, "tests/fuzz")) |file| {
         const end = std.mem.indexOfScalar(u8, file, '_') orelse continue;
         for (layers.modules ++ layers.programs) |m| {

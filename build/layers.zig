@@ -13,6 +13,8 @@ pub const Module = struct {
     libs: []const []const u8 = &.{},
     /// Holds the GPUs' images (build/gpu.zig).
     images: bool = false,
+    /// Holds the live page (build/page.zig).
+    page: bool = false,
 };
 
 /// In link order: a module stands after everything that it sees.
@@ -30,8 +32,9 @@ pub const modules = [_]Module{
         .name = "node",
         .sees = &.{ "core", "gossip", "mesh", "sched", "store", "ledger", "atlas", "hip", "learn" },
         .libs = &.{ "zmq", "sodium", "hwloc", "jansson", "pthread" },
+        .page = true,
     },
-    .{ .name = "tools", .sees = &.{ "core", "atlas", "node" }, .libs = &.{"jansson"} },
+    .{ .name = "tools", .sees = &.{ "core", "atlas", "node" }, .libs = &.{ "jansson", "ncursesw", "tinfo", "pthread" } },
 };
 
 /// Folders inside `tools/` and `bench/` that link modules directly and are called by the command line.

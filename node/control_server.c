@@ -39,16 +39,21 @@ enum core_err control_server_open(struct control_server *server, const char *hom
     return core_error_from_errno(number);
 }
 
-static void session_close(struct session *s)
+static void release(struct session *s)
 {
-    if (s->fd < 0) return;
-    close(s->fd);
-    s->fd = -1;
     if (s->hooks.closed) s->hooks.closed(s);
     if (s->request) json_decref(s->request);
     free(s->input);
     free(s->output);
     *s = (struct session){.fd = -1, .server = s->server};
+}
+
+static void session_close(struct session *s)
+{
+    if (s->fd < 0) return;
+    close(s->fd);
+    s->fd = -1;
+    release(s);
 }
 
 void control_server_close(struct control_server *server)
@@ -138,6 +143,11 @@ void session_send(struct session *s, json_t *object)
     json_t *line = json_pack("{s:i}", "schema", 1);
     if (line && object) json_object_update(line, object);
     json_decref(object);
+    if (s->answered) {
+        if (line) s->answered(s->context, line);
+        json_decref(line);
+        return;
+    }
     char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
     json_decref(line);
     if (!text || s->fd < 0) {
@@ -224,6 +234,32 @@ static void take_request(struct session *s, const char *line, size_t size)
         session_fail(s, CORE_ERR_USAGE, "update the command line", "the request is no JSON object with a verb");
     else
         s->server->handle(s->server->context, s, verb);
+}
+
+void session_local(struct session *s, struct control_server *server, json_t *request,
+                   void (*answered)(void *context, const json_t *line), void *context)
+{
+    *s = (struct session){.server = server,
+                          .fd = -1,
+                          .phase = SESSION_ANSWERING,
+                          .request = request,
+                          .started_ms = server->now_ms,
+                          .told_ms = server->now_ms,
+                          .answered = answered,
+                          .context = context};
+    const char *verb = session_text(s, "verb");
+    check(verb);
+    server->handle(server->context, s, verb);
+}
+
+void session_local_tick(struct session *s, uint64_t now_ms)
+{
+    if (s->phase == SESSION_ANSWERING && s->hooks.tick) s->hooks.tick(s, now_ms);
+}
+
+void session_local_close(struct session *s)
+{
+    release(s);
 }
 
 // Takes what it can from `data`; returns the bytes used. Bytes that wait for more stay.

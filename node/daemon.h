@@ -17,6 +17,7 @@
 #include "node/control_server.h"
 #include "node/events_log.h"
 #include "node/home.h"
+#include "node/http.h"
 #include "node/lanes.h"
 #include "node/node.h"
 #include "node/outbound.h"
@@ -99,6 +100,7 @@ struct node {
     struct node_link link[NODE_LINKS_MAX];
     struct outbound outbound;
     struct control_server control;
+    struct http *http;  // the live page; NULL for none
     struct node_ping pings[NODE_PINGS_MAX];
     struct map_state *maps;  // that are being gathered
     uint64_t refused;        // by this node and its protocols: lying data, malformed messages, joiners; ..

@@ -24,12 +24,17 @@ static bool listed(const char *name, const char *const *list, size_t count)
     return false;
 }
 
+bool events_log_told(const char *name)
+{
+    return listed(name, told, sizeof told / sizeof *told);
+}
+
 static void print(void *context, const struct event *event)
 {
     struct events_log *log = context;
     bool wanted = log->quiet     ? listed(event->name, told_quietly, sizeof told_quietly / sizeof *told_quietly)
                   : log->verbose ? true
-                                 : listed(event->name, told, sizeof told / sizeof *told);
+                                 : events_log_told(event->name);
     if (!wanted) return;
     struct timespec now;
     struct tm parts;

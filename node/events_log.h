@@ -13,6 +13,8 @@ struct events_log {
     uint64_t lines;
 };
 
+// Whether a person who runs a peer wants to know of events of this name.
+bool events_log_told(const char *name);
 // The sink that prints into `log`. Without `verbose`, only what a person running a peer wants: starts, ends, problems.
 struct event_sink events_log_sink(struct events_log *log);
 

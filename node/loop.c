@@ -130,6 +130,7 @@ static int wait_ms(struct node *n)
     wait = until(n->now_ms, peer_next_ms(n->peer), wait);
     wait = until(n->now_ms, transfers_next_ms(&n->transfers), wait);
     wait = until(n->now_ms, n->second_ms, wait);
+    wait = until(n->now_ms, n->now_ms + http_wait_ms(n->http), wait);
     int links = links_timeout_ms(n->links);
     if (links >= 0 && links < wait) wait = links;
     if (wait > BUSY_MS && (control_server_busy(&n->control) || n->state == NODE_LEAVING)) wait = BUSY_MS;
@@ -174,7 +175,7 @@ static void take_signal(struct node *n, int fd)
 enum core_err node_loop(struct node *n, int signals)
 {
     size_t links_max = links_pollitems_max(n->links);
-    size_t capacity = links_max + CONTROL_SESSIONS_MAX + 1 + 2;
+    size_t capacity = links_max + CONTROL_SESSIONS_MAX + 1 + 3;
     zmq_pollitem_t *items = calloc(capacity, sizeof *items);
     struct pollfd *fds = calloc(capacity, sizeof *fds);
     enum core_err err = items && fds ? CORE_ERR_OK : CORE_ERR_NO_MEMORY;
@@ -185,6 +186,8 @@ enum core_err node_loop(struct node *n, int signals)
         items[count++] = (zmq_pollitem_t){.fd = signals, .events = ZMQ_POLLIN};
         links_bulk_hold(n->links, worker_load(&n->sums_worker) + worker_load(&n->io_worker) > BEHIND_JOBS);
         count += links_pollitems(n->links, items + count, links_max);
+        size_t page = count;
+        count += http_pollitems(n->http, items + count);
         size_t control = count;
         count += control_server_pollitems(&n->control, items + count, capacity - count);
         if (wait_for(items, count, fds, wait_ms(n)) < 0 && errno != EINTR) err = CORE_ERR_IO;
@@ -199,6 +202,7 @@ enum core_err node_loop(struct node *n, int signals)
         node_perform(n);
         if (any_ready(fds + control, count - control) || control_server_serving(&n->control))
             control_server_process(&n->control, n->now_ms);
+        http_process(n->http, any_ready(fds + page, control - page));
         node_perform(n);
         bool busy = control_server_busy(&n->control) || n->state == NODE_LEAVING;
         if (busy && n->now_ms >= busy_ms) {

@@ -7,6 +7,7 @@
 #include "atlas/json.h"
 #include "core/bytes.h"
 #include "node/daemon.h"
+#include "node/http_layout.h"
 #include "node/verbs.h"
 
 enum { MAP_ASKS_MAX = 32, MAP_ANSWER_MS = 1000, MAP_MS = 6000, RATE_LEAST_MS = 1000, DEVICES_SIZE = 1024 };
@@ -211,6 +212,7 @@ static void closed(struct session *s)
 static void finish(struct map_state *m)
 {
     json_t *json = atlas_snapshot_settle(&m->s) ? NULL : atlas_json_make(&m->s);
+    if (json && session_flag(m->session, "layout")) json_object_set_new(json, "layout", http_layout_json(&m->s));
     if (json)
         session_end(m->session, 0, json);
     else

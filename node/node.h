@@ -31,6 +31,8 @@ struct node_options {
     uint64_t memory_bytes;   // 0: this peer's fair share of half of the machine's
     const char *gpus;        // "all" (as NULL), "none", how many, or names: "nvidia:0,nvidia:1"
     uint32_t share_percent;  // of what it may have, processors' time and memory; 0: all
+    bool http;               // a live page on 127.0.0.1, ..
+    uint16_t http_port;      // .. here; 0: any that is free
     bool log_json;
     bool quiet;    // warnings and errors only
     bool verbose;  // every event

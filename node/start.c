@@ -299,6 +299,7 @@ static void close_all(struct node *n)
     store_close(n->store.store);
     if (n->topology) sched_topology_close(n->topology);
     inbox_close(&n->inbox);
+    http_close(n->http);  // late: what emits events does so through it
     free(n->certificate);
     identity_forget(&n->key, sizeof n->key);
     home_close(&n->home);
@@ -348,6 +349,7 @@ static enum core_err open_all(struct node *n, struct node_failure *why)
     if (!err) err = read_rest(n, why);
     if (!err) err = open_links(n, why);
     if (!err) err = open_work(n, why);
+    if (!err && n->options->http) err = http_open(&n->http, n, n->options->http_port, why);
     if (!err) err = open_peer(n, why);
     if (err) return err;
     err = control_server_open(&n->control, n->home.path, node_handle_request, n);

@@ -67,6 +67,8 @@ static void run_options(struct node_options *options, struct call *call)
         .memory_bytes = args_size(args, "memory", 0),
         .gpus = args_text(args, "gpus", NULL),
         .share_percent = (uint32_t)args_share(args, "share", 0),
+        .http = args_has(args, "http"),
+        .http_port = (uint16_t)args_number(args, "http", 0),
         .log_json = strcmp(args_text(args, "log-format", "text"), "json") == 0,
         .quiet = call->out.quiet,
         .verbose = call->out.verbose,
@@ -82,6 +84,10 @@ static int run_peer(struct call *call)
 {
     struct node_options options;
     struct node_failure why = {0};
+    if (args_number(&call->args, "http", 0) > UINT16_MAX) {
+        output_error(&call->out, "USAGE", "--http takes a port, 0 to 65535");
+        return core_error_exit(CORE_ERR_USAGE);
+    }
     run_options(&options, call);
     fflush(stdout);
     enum core_err err = node_run(&options, &why);
@@ -96,6 +102,8 @@ static int run_peer(struct call *call)
     if (!call->out.json)
         output_note(&call->out, "The peer runs; 'mycel%s status' shows it, %s/log is its log.",
                     home_words(call, home, sizeof home), call->home);
+    if (!call->out.json && options.http_port)
+        output_note(&call->out, "The live page: http://127.0.0.1:%u/", options.http_port);
     return 0;
 }
 

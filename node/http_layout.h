@@ -1,0 +1,13 @@
+// Where the page draws what (docs/json.md, "map", `layout`): the picture that `map --as svg` makes, as numbers. Any
+// thread; pure.
+#ifndef NODE_HTTP_LAYOUT_H
+#define NODE_HTTP_LAYOUT_H
+
+#include <jansson.h>
+
+#include "atlas/snapshot.h"
+
+// Of a settled snapshot, by the metrics of the SVG; null without memory. The caller's reference.
+json_t *http_layout_json(const struct atlas_snapshot *s);
+
+#endif
