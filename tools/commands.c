@@ -62,6 +62,10 @@ static const struct flag ping_flags[] = {
     {"count", 'c', FLAG_COUNT, "N", "how many (4)", false},
 };
 
+static const struct flag top_flags[] = {
+    {"once", 0, FLAG_SWITCH, NULL, "print plain text, once", false},
+};
+
 static const struct flag map_flags[] = {
     {"as", 0, FLAG_CHOICE, "ascii|svg|png|dot|json", "what it becomes (as FILE's name ends, else ascii)", false},
     {"output", 'o', FLAG_TEXT, "FILE", "write it there", false},
@@ -209,6 +213,10 @@ static const struct command commands[] = {
     {"peers", NULL, "", 0, 0, false, NULL, 0, "the peers this one knows", NULL, command_peers},
     {"ping", NULL, "PEER", 1, 1, false, FLAGS(ping_flags), "round-trip time to a peer, by name or id",
      "Exit 0 when every one is answered, 7 when some are, 5 when none is.", command_ping},
+    {"top", NULL, "", 0, 0, false, FLAGS(top_flags), "peers, links, devices, runs and events, live",
+     "Keys: 1 to 5 and Tab change the view, arrows scroll, ? helps, q ends. Where stdout is no terminal it prints "
+     "once.",
+     command_top},
     {"map", NULL, "", 0, 0, false, FLAGS(map_flags), "the mesh as a picture",
      "Members are asked for their links; who does not answer within a second is drawn paler. Peers stand in "
      "their hosts and sites, and these at distances that tell round trips. The same snapshot gives the same picture.",

@@ -17,6 +17,7 @@ int command_peers(struct call *call);
 int command_hw(struct call *call);
 int command_ping(struct call *call);
 int command_map(struct call *call);
+int command_top(struct call *call);
 int command_train(struct call *call);
 int command_runs(struct call *call);
 int command_runs_show(struct call *call);

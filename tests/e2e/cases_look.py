@@ -1,7 +1,13 @@
 """Pictures of a mesh: what they show is what the peers say, and a kept snapshot gives the same bytes."""
+import fcntl
 import json
 import os
+import pty
+import re
+import select
 import signal
+import struct
+import termios
 import time
 import xml.dom.minidom
 
@@ -71,3 +77,88 @@ def bad_snapshots(world):
     expect("cannot write" in peer.run("map", "--from", good, "-o", world.path("no/such/folder.svg"), status=4).err, "no folder")
     peer.run("map", "--from", good, "--as", "jpeg", status=2)
     equal(peer.run("map", status=None).status, 3, "a map without a daemon")
+
+
+class Terminal:
+    """A command on a terminal of a size; `text` is all it has written, without escapes."""
+
+    def __init__(self, peer, *words, rows=24, columns=80, env=None):
+        self.text, self.status = "", None
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.chdir(peer.world.folder)
+            os.execve(peer.world.binary, [peer.world.binary, "--home", peer.home, *words],
+                      {**peer.world.env, "TERM": "xterm", "LC_ALL": "C.UTF-8", **(env or {})})
+        self.resize(rows, columns)
+
+    def resize(self, rows, columns):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def read(self):
+        while select.select([self.fd], [], [], 0)[0]:
+            try:
+                piece = os.read(self.fd, 65536)
+            except OSError:
+                return self.text
+            self.text += re.sub(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\([0-9A-Za-z]|[=>78])", "", piece.decode(errors="replace"))
+        return self.text
+
+    def shows(self, what):
+        until(lambda: what in self.read(), lambda: f"{what!r} is shown: {self.text[-400:]!r}")
+
+    def press(self, keys):
+        self.text = ""
+        os.write(self.fd, keys.encode())
+
+    def ended(self):
+        self.read()
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        if pid:
+            self.status = os.waitstatus_to_exitcode(status)
+        return pid != 0
+
+
+@case
+def top_on_a_terminal(world):
+    """Tabs, help, resizes, a terminal of 20 columns, a stopped daemon; q ends it, and nothing is left on the screen."""
+    first = world.founder()
+    world.member("p2", first)
+    until(lambda: len(first.states()) == 2, "both are known")
+    top = Terminal(first, "top")
+    top.shows("healthy")
+    top.shows("p2")
+    for key, what in (("2", "ADDRESS"), ("3", "BUSY"), ("4", "no runs yet"), ("5", "looking at p1"), ("?", "the next tab")):
+        top.press(key)
+        top.shows(what)
+    top.resize(10, 20)
+    top.press("1")
+    top.shows("NAME")
+    top.resize(50, 200)
+    pid = first.pid()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        top.press("2")
+        top.shows("ADDRESS")  # at once, though nobody answers
+        top.shows("has not answered")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    top.press("q")
+    until(top.ended, "q ends it")
+    equal(top.status, 0, "its exit status")
+    nothing = Terminal(first, "top", env={"TERM": "no-such-terminal"})
+    until(nothing.ended, "it gives up")
+    equal(nothing.status, 4, "without a terminal it knows")
+    expect("--once" in nothing.text, nothing.text)
+
+
+@case
+def top_once(world):
+    """Plain text within 80 columns; exit 3 without a daemon."""
+    first = world.founder()
+    text = first.run("top", "--once").out
+    expect("healthy" in text and "NAME" in text and "DEVICE" in text, text)
+    wide = [line for line in text.splitlines() if len(line) > 80]
+    expect(not wide, f"wider than 80 columns: {wide[:1]}")
+    expect("\x1b" not in text, "no escapes in a pipe")
+    first.run("down")
+    equal(first.run("top", "--once", status=None).status, 3, "without a daemon")
