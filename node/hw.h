@@ -13,6 +13,9 @@ struct sched_topology;
 // Without a daemon: reads the topology, opens every device (slow), and, with `measure`, times each (a second or so);
 // else the rates are those that the home keeps. Blocks; CORE_ERR_IO where the machine can't be read.
 CORE_MUST_USE enum core_err node_hw(const char *home, bool measure, json_t **out, struct node_failure *why);
+// What the machine described in the file at `path` (hwloc's XML) is, and what each of `peers` on it would use; its GPUs
+// are taken to work. USAGE for a number of peers that no machine has; the file's errors (sched_topology_open_file).
+CORE_MUST_USE enum core_err node_hw_plan(const char *path, uint64_t peers, json_t **out, struct node_failure *why);
 
 // ---- within node/ ----
 json_t *hw_machine_json(const struct sched_topology *t);

@@ -97,8 +97,8 @@ static struct peer_part part_of(const struct sched_request *r, const struct divi
     const struct sched_topology *t = r->topology;
     uint32_t from = division_from(t->facts.cores_usable, peer, r->peers);
     uint32_t to = division_from(t->facts.cores_usable, peer + 1, r->peers);
-    struct peer_part p = {.cores = to - from, .first_gpu = division_from(d->gpus, peer, r->peers)};
-    p.gpus = division_from(d->gpus, peer + 1, r->peers) - p.first_gpu;
+    struct peer_part p = {.cores = to - from, .first_gpu = division_gpus_from(d->gpus, peer, r->peers)};
+    p.gpus = division_gpus_from(d->gpus, peer + 1, r->peers) - p.first_gpu;
     uint64_t near = p.gpus ? d->nodes[d->order[p.first_gpu]] : 0;
     p.home = near ? nearest_with_cores(t, c, near) : t->cpus[(from + to) / 2].node;
     if (p.gpus > p.cores) p.gpus = p.cores;

@@ -20,6 +20,12 @@ void division_gpus(const struct sched_request *r, struct division *out);
 // Distance between a core of memory node `node` and the nearest of `nodes`; 0 where those are not known.
 uint32_t division_distance(const struct sched_topology *t, uint32_t node, uint64_t nodes);
 
+// Where a peer's run of cores or of GPUs begins: cores rounded down; GPUs up, so that few GPUs go to the first peers.
+static inline uint32_t division_gpus_from(uint32_t whole, uint32_t peer, uint32_t peers)
+{
+    return (uint32_t)(((uint64_t)whole * peer + peers - 1) / peers);
+}
+
 static inline uint32_t division_from(uint32_t whole, uint32_t peer, uint32_t peers)
 {
     return (uint32_t)((uint64_t)whole * peer / peers);

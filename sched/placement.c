@@ -40,7 +40,8 @@ static bool taken(const struct part *p, uint16_t core)
 static void choose_gpus(const struct sched_request *r, const struct division *d, struct part *p)
 {
     const struct sched_limits *l = &r->limits;
-    uint32_t from = division_from(d->gpus, r->peer, r->peers), to = division_from(d->gpus, r->peer + 1, r->peers);
+    uint32_t from = division_gpus_from(d->gpus, r->peer, r->peers);
+    uint32_t to = division_gpus_from(d->gpus, r->peer + 1, r->peers);
     for (uint32_t i = 0; i < d->gpus; i++) {
         uint32_t device = d->order[i];
         bool mine = l->gpus_limited && l->gpus_named ? l->gpu_named[device] : i >= from && i < to;

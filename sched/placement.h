@@ -5,25 +5,31 @@
 // A lane is one device with the thread that drives it: each GPU of this peer, and the CPU (always the last lane).
 //
 // 1. Division. GPUs in the order of their memory nodes, then PCI addresses, are cut into equal runs, one a peer (peer p
-//    of P: GPUs n*p/P to n*(p+1)/P - 1), and each peer gets as many cores as any other, or one more. A core goes to one
-//    peer with all its threads. Of all such divisions the one is taken that costs least:
-//        sum over peers of (FAR * distance of its best cores to its GPUs, one core a GPU)
+//    of P: from n*p/P, rounded up, to before n*(p+1)/P), and each peer gets as many cores as any other, or one more
+//    (c*p/P to c*(p+1)/P - 1 of them). A core goes to one peer with all its threads. Of all such divisions that one is
+//    taken which costs least:
+//        sum over peers of (SCHED_COST_FAR * distance of its best cores to its GPUs, a core a GPU as far as it has
+//        them)
 //                        + (distance of its other cores to its home)
-//    where distance is the firmware's between memory nodes (10 to itself), and a peer's home is the node of its first
-//    GPU, or for a peer without any the node in the middle of its run of cores.
-// 2. Lanes. Each GPU's thread gets a core; of all choices of cores within the part the one that costs least is taken:
-//        sum over GPUs of (SCHED_COST_FAR * distance(core, GPU)) + SCHED_COST_SHARED for each GPU that is not the
-//        first on its core + sum over cores taken of (SCHED_COST_SPEED * its speed in percent)
+//    where distance is the firmware's between memory nodes (10 to itself, 0 to a GPU of which the machine says
+//    nothing), and a peer's home is the node nearest to its first GPU, or without one the node of the core in the
+//    middle of its run. Where a machine has several kinds of cores each peer gets its part of every kind.
+// 2. Lanes. Each GPU's thread gets a core; of all choices of cores within the part that one is taken which costs least:
+//        sum over GPUs of (SCHED_COST_FAR * distance from core to GPU)
+//        + SCHED_COST_SHARED for each GPU that is not the first on its core
+//        + sum over cores taken of (SCHED_COST_SPEED * its speed in percent)
 //    so GPUs share a core only when there are more of them than cores, and economical cores drive GPUs where they are
-//    as near.
+//    as near. The thread may use all threads of the core.
 // 3. The CPU lane computes with one thread a core, since threads that share a core share its vector units, on those of
 //    the remaining cores that compute fastest together: work is cut into equal parts, so `n` cores of which the slowest
 //    has speed s compute n*s. With no core left (as many GPUs as cores) it uses all of them: it is there for when the
 //    GPUs fail.
 // 4. The services (loop, sums, disk) get the cpus that no lane computes on: second threads of cores, economical cores
-//    that the CPU lane had no use for; where there are none and the part has at least SCHED_SERVICE_CORES cores, one
-//    core in SCHED_SERVICE_CORES that the CPU lane gives up; else all cpus of the part.
-// 5. Memory: of a GPU's thread the node nearest to the GPU, of the CPU lane the nodes of its cores.
+//    that the CPU lane had no use for; where there are none and the CPU lane has at least SCHED_SERVICE_CORES cores,
+//    one core in SCHED_SERVICE_CORES that it gives up; else all cpus of the part.
+// 5. Memory: of a GPU's thread the nodes nearest to the GPU, of the CPU lane the nodes of its cores.
+// 6. Limits cut the part after 1, which others compute too and don't know of them: share_percent keeps that part of the
+//    cores, rounded up; cpus that many cpus, one of each core first. Cores of GPUs' threads are kept before others.
 //
 // tests/unit/sched/placement_best.c compares 1 to 3 with the best of all by exhaustive search.
 #ifndef SCHED_PLACEMENT_H

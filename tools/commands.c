@@ -56,6 +56,8 @@ static const struct flag invite_flags[] = {
 
 static const struct flag hw_flags[] = {
     {"measure", 0, FLAG_SWITCH, NULL, "time the devices now, and try lost ones again", false},
+    {"topology", 0, FLAG_TEXT, "FILE", "a machine described by `lstopo --of xml` instead of this one", false},
+    {"peers", 0, FLAG_COUNT, "N", "with --topology: what each of N peers would use (1)", false},
 };
 
 static const struct flag ping_flags[] = {
@@ -142,9 +144,11 @@ static const struct flag sim_flags[] = {
     {"seeds", 0, FLAG_COUNT, "N", "this many histories, from --seed on (1)", false},
     {"jobs", 0, FLAG_COUNT, "N", "so many processes side by side (1)", false},
     {"vary", 0, FLAG_SWITCH, NULL, "the seed draws everything else too", false},
-    {"faults", 0, FLAG_TEXT, "LIST", "all, none, or names with commas (all)", false},
+    {"faults", 0, FLAG_TEXT, "LIST", "all, none, or names with commas (all; hostile, a member that lies, comes on top)",
+     false},
     {"rounds", 0, FLAG_COUNT, "N", "rounds to reach (20)", false},
-    {"hostile", 0, FLAG_SWITCH, NULL, "a hostile stranger takes part", false},
+    {"stranger", 0, FLAG_SWITCH, NULL, "a hostile stranger takes part", false},
+    {"byzantine", 0, FLAG_SWITCH, NULL, "the run's fault model (trusted)", false},
 };
 
 static const struct flag sim_mesh_flags[] = {
@@ -210,6 +214,10 @@ static const struct command commands[] = {
      command_down},
     {"status", NULL, "", 0, 0, false, NULL, 0, "is this peer healthy, and what does it do",
      "Health first: each problem names its cause and what to do. Exit 0 when healthy, else 1.", command_status},
+    {"hw", NULL, "", 0, 0, false, FLAGS(hw_flags), "this machine: cpus, memory, GPUs, and who uses what",
+     "Devices that cannot be used are listed with the reason. While the peer runs it also says what lies where. "
+     "Rates are of matrix products in repro-fp32 and of memory; they are kept in the home.",
+     command_hw},
     {"peers", NULL, "", 0, 0, false, NULL, 0, "the peers this one knows", NULL, command_peers},
     {"ping", NULL, "PEER", 1, 1, false, FLAGS(ping_flags), "round-trip time to a peer, by name or id",
      "Exit 0 when every one is answered, 7 when some are, 5 when none is.", command_ping},
@@ -220,10 +228,6 @@ static const struct command commands[] = {
     {"map", NULL, "", 0, 0, false, FLAGS(map_flags), "the mesh as a picture",
      "Members are asked for their links; who does not answer within a second is drawn paler. Peers stand in "
      "their hosts and sites, and these at distances that tell round trips. The same snapshot gives the same picture.",
-    {"hw", NULL, "", 0, 0, false, FLAGS(hw_flags), "this machine: cpus, memory, GPUs, and who uses what",
-     "Devices that cannot be used are listed with the reason. While the peer runs it also says what lies where. "
-     "Rates are of matrix products in repro-fp32 and of memory; they are kept in the home.",
-     command_hw},
      command_map},
     {"train", NULL, "", 0, 0, false, FLAGS(train_flags), "train a language model with the whole mesh",
      "Prints the plan, then a line a round. Ctrl-C leaves the run going (exit 130). "

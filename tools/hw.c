@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "tools/client.h"
-#include "tools/verbs.h"
+#include "tools/hw.h"
 
-enum { WHY_INDENT = 10 };
+enum { WHY_INDENT = 10, TEXT_INDENT = 9 };
 
 // A cache's size: "48 KiB", "1.5 MiB".
 static char *text_cache(char *out, double bytes)
@@ -31,36 +31,37 @@ static const char *plural(double n)
 
 static void print_caches(const json_t *caches)
 {
-    size_t i;
+    size_t i, used = 0;
     json_t *cache;
-    char size[TEXT_SIZE];
+    char size[TEXT_SIZE], text[512] = "";
     if (json_array_size(caches) == 0) return;
-    printf("%-8s", "caches");
     json_array_foreach((json_t *)caches, i, cache)
     {
         double cpus = field_number(cache, "cpus", 1);
-        printf("%s L%.0f %s", i ? "," : "", field_number(cache, "level", 0),
-               text_cache(size, field_number(cache, "bytes", 0)));
-        if (cpus > 1) printf(" for %.0f cpus", cpus);
+        if (used > sizeof text - 64) break;
+        used += (size_t)snprintf(text + used, sizeof text - used, "%sL%.0f %s", i ? ", " : "",
+                                 field_number(cache, "level", 0), text_cache(size, field_number(cache, "bytes", 0)));
+        if (cpus > 1) used += (size_t)snprintf(text + used, sizeof text - used, " for %.0f cpus", cpus);
     }
-    printf("\n");
+    output_wrapped(stdout, TEXT_INDENT, "caches   ", text);
 }
 
 static void print_nodes(const json_t *nodes)
 {
     size_t i;
     json_t *node;
-    char size[TEXT_SIZE];
+    char size[TEXT_SIZE], text[600];
     if (json_array_size(nodes) < 2) return;
     json_array_foreach((json_t *)nodes, i, node)
     {
         const char *cpus = field_text(node, "cpus", "");
-        printf("%-8s node %.0f: %s%s%s\n", i ? "" : "nodes", field_number(node, "node", 0),
-               text_bytes(size, field_number(node, "memory_bytes", 0)), cpus[0] ? ", cpus " : ", no cpus", cpus);
+        snprintf(text, sizeof text, "node %.0f: %s%s%s", field_number(node, "node", 0),
+                 text_bytes(size, field_number(node, "memory_bytes", 0)), cpus[0] ? ", cpus " : ", no cpus", cpus);
+        output_wrapped(stdout, TEXT_INDENT, i ? "         " : "nodes    ", text);
     }
 }
 
-static void print_machine(const json_t *m)
+void hw_print_machine(const json_t *m)
 {
     char size[TEXT_SIZE];
     const char *model = field_text(m, "model", "");
@@ -187,7 +188,8 @@ static void print_lanes(const struct output *out, const json_t *lanes)
         bool here = strcmp(state, "elsewhere") != 0, up = strcmp(state, "up") == 0;
         table_add(&table, TINT_BOLD, "%s", field_text(l, "device", ""));
         table_add(&table, up ? TINT_GOOD : here ? TINT_BAD : TINT_DIM, "%s", state);
-        table_add(&table, TINT_NONE, "%s", here ? field_text(l, "cpus", "") : "-");
+        const char *cpus = field_text(l, "cpus", "");
+        table_add(&table, TINT_NONE, "%s", !here ? "-" : cpus[0] ? cpus : "any");
         table_add(&table, TINT_NONE, "%s", here ? text_bytes(size, field_number(l, "memory_bytes", 0)) : "-");
         table_add(&table, TINT_NONE, here ? "%.0f %%" : "-", field_number(l, "duty_percent", 100));
         table_add(&table, TINT_NONE, here ? "%.0f %%" : "-", 100 * field_number(l, "busy", 0));
@@ -220,6 +222,11 @@ static void print_peer(const struct output *out, const json_t *p)
 
 int command_hw(struct call *call)
 {
+    if (args_has(&call->args, "topology")) return command_hw_plan(call);
+    if (args_has(&call->args, "peers")) {
+        output_error(&call->out, core_error_name(CORE_ERR_USAGE), "--peers is for a described machine; add --topology");
+        return core_error_exit(CORE_ERR_USAGE);
+    }
     json_t *hw = NULL;
     bool measure = args_has(&call->args, "measure");
     int status = 0;
@@ -238,7 +245,7 @@ int command_hw(struct call *call)
     }
     const json_t *machine = json_object_get(hw, "machine"), *devices = json_object_get(hw, "devices"),
                  *peer = json_object_get(hw, "peer");
-    print_machine(machine);
+    hw_print_machine(machine);
     print_devices(&call->out, devices);
     print_idle_cards(&call->out, json_object_get(machine, "pci"), devices);
     if (json_is_object(peer))

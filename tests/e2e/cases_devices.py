@@ -202,3 +202,34 @@ def hardware_as_told(world):
     first.run("down")
     kept = world.run("--home", first.home, "hw", "--json", env=env).good().json
     equal([d["gflops"] > 0 for d in kept["devices"]], [True] * 3, "rates kept in the home")
+
+
+@case
+def hardware_as_described(world):
+    """hw of a machine's file: each of eight peers gets one GPU and the cores of its socket; a bad file says what and where."""
+    peer = world.peer("nobody")
+    fixtures = os.path.join(ROOT, "tests", "fixtures", "topology")
+    server = os.path.join(fixtures, "server-2x64-8gpu.xml")
+    told = peer.json("hw", "--topology", server, "--peers", "8")
+    equal((told["machine"]["cores"], len(told["machine"]["pci"]), len(told["peers"])), (128, 8, 8), "machine")
+    devices = [lane["device"] for plan in told["peers"] for lane in plan["lanes"]]
+    equal(sorted(set(devices)), sorted([card["pci"] for card in told["machine"]["pci"]] + ["cpu"]), "devices")
+    for plan in told["peers"]:
+        socket = [0] if plan["index"] <= 4 else [1]
+        equal([lane["nodes"] for lane in plan["lanes"]], [socket, socket], f"memory of peer {plan['index']}")
+    for name in sorted(os.listdir(fixtures)):
+        if name.endswith(".xml"):
+            text = peer.run("hw", "--topology", os.path.join(fixtures, name), "--peers", "2").out
+            expect(all(len(line) <= 80 for line in text.splitlines()), f"{name}: wider than 80 columns:\n{text}")
+    with open(server) as file:
+        text = file.read()
+    for name, content, said in (("cut", text[: len(text) // 2], "cut short"), ("empty", "", "is empty"),
+                                ("garbage", "what?", "not hwloc's XML"),
+                                ("old", text.replace('version="2.0"', ""), "version 2")):
+        path = world.file(name, content)
+        err = peer.run("hw", "--topology", path, status=4).err
+        expect(said in err and path in err, f"{name}: {err}")
+    expect("not found" in peer.run("hw", "--topology", world.path("missing"), status=4).err, "a missing file")
+    peer.run("hw", "--topology", server, "--peers", "0", status=2)
+    peer.run("hw", "--topology", server, "--peers", "1025", status=2)
+    peer.run("hw", "--peers", "2", status=2)

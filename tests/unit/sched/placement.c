@@ -244,6 +244,18 @@ static void kinds_are_divided(void **state)
     sched_topology_close(m.t);
 }
 
+// Peers come in the order of their ids; a single GPU goes to the first.
+static void few_gpus_go_to_the_first_peers(void **state)
+{
+    (void)state;
+    struct machine m = open_fixture("apu-ryzen");
+    for (m.r.peers = 3; m.r.peer < 3; m.r.peer++) {
+        plan(&m);
+        assert_int_equal(m.p.lanes_count, m.r.peer == 0 ? 2 : 1);
+    }
+    sched_topology_close(m.t);
+}
+
 static void more_peers_than_cores_stay_unbound(void **state)
 {
     (void)state;
@@ -367,6 +379,7 @@ int main(void)
         cmocka_unit_test(limits_of_gpus),
         cmocka_unit_test(parts_cover_the_machine),
         cmocka_unit_test(kinds_are_divided),
+        cmocka_unit_test(few_gpus_go_to_the_first_peers),
         cmocka_unit_test(more_peers_than_cores_stay_unbound),
         cmocka_unit_test(a_quota_of_time_counts_like_missing_cores),
         cmocka_unit_test(memory_of_many_peers),

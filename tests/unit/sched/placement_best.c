@@ -169,6 +169,13 @@ static uint32_t home_of(const struct sched_request *r, const struct division_of 
     return home;
 }
 
+// n*p/P, rounded up.
+static uint32_t gpus_before(const struct sched_request *r, uint32_t p)
+{
+    uint32_t whole = r->devices_count * p / r->peers;
+    return whole * r->peers == r->devices_count * p ? whole : whole + 1;
+}
+
 static void state_division(const struct sched_request *r, struct division_of *d)
 {
     uint32_t order[GPUS * 2], cores = r->topology->facts.cores_usable;
@@ -177,8 +184,7 @@ static void state_division(const struct sched_request *r, struct division_of *d)
     for (uint32_t p = 0; p < r->peers; p++) {
         uint32_t from = cores * p / r->peers, to = cores * (p + 1) / r->peers;
         d->cores[p] = to - from;
-        for (uint32_t g = r->devices_count * p / r->peers; g < r->devices_count * (p + 1) / r->peers; g++)
-            d->gpu[p][d->gpus[p]++] = order[g];
+        for (uint32_t g = gpus_before(r, p); g < gpus_before(r, p + 1); g++) d->gpu[p][d->gpus[p]++] = order[g];
         d->home[p] = home_of(r, d, p, (from + to) / 2);
     }
 }
@@ -297,7 +303,7 @@ static void price_server(struct server *s)
     sort_devices(&s->r, order);
     for (uint32_t p = 0; p < s->r.peers; p++) {
         uint32_t from = cores * p / s->r.peers, to = cores * (p + 1) / s->r.peers;
-        uint32_t first = s->r.devices_count * p / s->r.peers, gpus = s->r.devices_count * (p + 1) / s->r.peers - first;
+        uint32_t first = gpus_before(&s->r, p), gpus = gpus_before(&s->r, p + 1) - first;
         uint32_t home = gpus ? lowest_node(s->t, &s->r.devices[order[first]]) : s->t->cpus[(from + to) / 2].node;
         s->quota[p] = to - from;
         for (uint32_t a = 0; a <= 64; a++) {
