@@ -4,11 +4,13 @@
 const std = @import("std");
 const sources = @import("sources.zig");
 
-const Target = struct { name: []const u8, amd: bool };
+const Target = struct { name: []const u8, amd: bool, ptx: []const u8 = "" };
 
-/// The last that the driver takes is used. PTX is compiled by the driver for any GPU from sm_75 up.
+/// The last that the driver takes is used. PTX is compiled by the driver for any GPU from its number up; its version says
+/// how old that driver may be: 6.3 is CUDA 10.0's, 7.0 is 11.0's.
 const targets = [_]Target{
-    .{ .name = "sm_75", .amd = false },
+    .{ .name = "sm_75", .amd = false, .ptx = "+ptx63" },
+    .{ .name = "sm_80", .amd = false, .ptx = "+ptx70" },
     .{ .name = "gfx90a", .amd = true },
     .{ .name = "gfx942", .amd = true },
     .{ .name = "gfx1030", .amd = true },
@@ -26,7 +28,7 @@ fn compile(b: *std.Build, target: Target) std.Build.LazyPath {
     run.addArg(b.fmt("{s}={s}", .{ if (target.amd) "--offload-arch" else "--cuda-gpu-arch", target.name }));
     run.addArgs(&.{ "--cuda-device-only", "-nogpulib", "-nogpuinc", "-nostdinc", "-isystem", include, "-ffreestanding" });
     run.addArgs(&.{ "-std=c++20", "-fno-exceptions", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror" });
-    if (target.amd) run.addArg(code_object) else run.addArgs(&.{ "-Xclang", "-target-feature", "-Xclang", "+ptx63" });
+    if (target.amd) run.addArg(code_object) else run.addArgs(&.{ "-Xclang", "-target-feature", "-Xclang", target.ptx });
     run.addPrefixedDirectoryArg("-I", b.path("."));
     run.addArg("-S");
     run.addFileArg(b.path("hip/gpu/kernels.hip"));

@@ -86,6 +86,7 @@ struct gpu_nonfinite {
 #define GPU_KERNELS(X)                  \
     X(product_large, gpu_product)       \
     X(product_small, gpu_product)       \
+    X(product_any, gpu_product)         \
     X(softmax, gpu_softmax)             \
     X(softmax_grad, gpu_softmax_grad)   \
     X(embed, hip_embed)                 \

@@ -17,17 +17,39 @@ static uint32_t blocks(size_t count, size_t each)
     return (uint32_t)n;
 }
 
-// Large tiles where they fill the device, else small ones.
+// Four neighbours of this operand at once: aligned, and together inside or outside.
+static bool by_fours(const float *p, size_t step, size_t k_step, uint32_t length, uint32_t k)
+{
+    const bool along_k = k_step == 1;
+    return (uintptr_t)p % 16 == 0 && (along_k ? step : k_step) % 4 == 0 && (along_k ? k : length) % 4 == 0 &&
+           (along_k || step == 1);
+}
+
+static bool strides_by_fours(const struct gpu_product *p)
+{
+    return (p->a_outer | p->a_inner | p->b_outer | p->b_inner | p->c_outer | p->c_inner) % 4 == 0;
+}
+
+// Large tiles where they fill the device, else small ones; elements one by one where they don't come in fours.
+static enum gpu_kernel product_kernel(const struct gpu_device *d, const struct gpu_product *p, uint32_t layers)
+{
+    const bool fours = by_fours(p->a, p->a_row, p->a_k, p->m, p->k) && by_fours(p->b, p->b_column, p->b_k, p->n, p->k);
+    if (!fours || !strides_by_fours(p) || p->n % 4 || p->ldc % 4 || ((uintptr_t)p->c | (uintptr_t)p->add) % 16)
+        return GPU_product_any;
+    const bool limited = p->limit == GPU_LOWER || p->limit == GPU_UPPER;
+    const uint64_t large = (uint64_t)blocks(p->m, 128) * blocks(p->n, 128) * layers;
+    return limited || large < 2 * (uint64_t)d->units ? GPU_product_small : GPU_product_large;
+}
+
 static void run_product(struct gpu_stream *s, struct gpu_product *p, uint32_t layers)
 {
-    const struct gpu_device *d = (const struct gpu_device *)s->stream.device;
-    const uint64_t large = (uint64_t)blocks(p->m, 128) * blocks(p->n, 128) * layers;
-    const bool small = large < 2 * (uint64_t)d->units;
-    const uint32_t tile = small ? 64 : 128;
+    if (!p->m || !p->n) return;
+    const enum gpu_kernel kernel = product_kernel((const struct gpu_device *)s->stream.device, p, layers);
+    const uint32_t tile = kernel == GPU_product_large ? 128 : 64;
     for (uint32_t first = 0; first < layers; first += GRID_MAX) {
         const uint32_t now = layers - first < GRID_MAX ? layers - first : GRID_MAX;
         p->first = first;
-        gpu_run(s, small ? GPU_product_small : GPU_product_large, blocks(p->n, tile), blocks(p->m, tile), now, p);
+        gpu_run(s, kernel, blocks(p->n, tile), blocks(p->m, tile), now, p);
     }
 }
 
@@ -50,138 +72,112 @@ static void plan_gemm(struct gpu_stream *s, const struct hip_gemm *g)
 
 // ---- attention: layers are (sequence, key head) pairs; query heads that share a key head come one after another ----
 
+// Where a head's rows lie: a matrix of `ld`, and the distances of sequences and of layers within one.
+struct place {
+    const float *p;
+    size_t ld, outer, inner;
+};
+
+// Those of query head h of each group, for what hip_attention and hip_attention_grad share.
+struct places {
+    struct place y, q, k, v, probs;  // y: of y or dy
+    uint32_t context, dim, layers, kv_heads;
+    size_t group, square;
+};
+
+static struct places places_of(const struct hip_attention *a, size_t h)
+{
+    struct places w = {.context = a->context, .dim = a->head_dim, .kv_heads = a->kv_heads};
+    const size_t ldy = (size_t)a->heads * w.dim, context = a->context;
+    w.layers = a->batch * a->kv_heads;
+    w.group = a->heads / a->kv_heads;
+    w.square = context * context;
+    w.y = (struct place){a->y + h * w.dim, ldy, context * ldy, w.group * w.dim};
+    w.q = (struct place){a->q + h * w.dim, a->ldq, context * a->ldq, w.group * w.dim};
+    w.k = (struct place){a->k, a->ldk, context * a->ldk, w.dim};
+    w.v = (struct place){a->v, a->ldk, context * a->ldk, w.dim};
+    w.probs = (struct place){a->probs + h * w.square, context, a->heads * w.square, w.group * w.square};
+    return w;
+}
+
+// c = a b, or a b^T (the scores' two products), or a^T b; each layer's.
+enum attention_product { A_B, A_BT, AT_B };
+
+static void attention_product(struct gpu_stream *s, const struct places *w, enum attention_product form, struct place a,
+                              struct place b, struct place c, float *out, const float *add)
+{
+    struct gpu_product p = {.a = a.p, .b = b.p, .c = out, .add = add, .m = w->context, .inner = w->kv_heads};
+    p.n = form == A_BT ? w->context : w->dim;
+    p.k = form == A_BT ? w->dim : w->context;
+    p.limit = form == A_BT ? GPU_SCORES : form == A_B ? GPU_LOWER : GPU_UPPER;
+    p.a_row = form == AT_B ? 1 : a.ld;
+    p.a_k = form == AT_B ? a.ld : 1;
+    p.b_k = form == A_BT ? 1 : b.ld;
+    p.b_column = form == A_BT ? b.ld : 1;
+    p.ldc = c.ld;
+    p.a_outer = a.outer, p.a_inner = a.inner;
+    p.b_outer = b.outer, p.b_inner = b.inner;
+    p.c_outer = c.outer, p.c_inner = c.inner;
+    run_product(s, &p, w->layers);
+}
+
+static void check_attention(uint32_t context, uint32_t head_dim, uint32_t heads, uint32_t kv_heads)
+{
+    check(context <= HIP_MAX_CONTEXT && head_dim <= HIP_MAX_HEAD_DIM && kv_heads && heads % kv_heads == 0);
+}
+
 static void plan_attention(struct gpu_stream *s, const struct hip_attention *a)
 {
-    check(a->context <= HIP_MAX_CONTEXT && a->head_dim <= HIP_MAX_HEAD_DIM && a->kv_heads &&
-          a->heads % a->kv_heads == 0);
-    const size_t dim = a->head_dim, group = a->heads / a->kv_heads, square = (size_t)a->context * a->context;
-    const size_t ldy = (size_t)a->heads * dim;
-    const uint32_t layers = a->batch * a->kv_heads;
-    for (size_t h = 0; h < group; h++) {
-        float *probs = a->probs + h * square;
-        struct gpu_product scores = {.a = a->q + h * dim, .b = a->k, .c = probs, .limit = GPU_SCORES};
-        scores.m = scores.n = a->context;
-        scores.k = a->head_dim;
-        scores.a_row = a->ldq;
-        scores.a_k = scores.b_k = 1;
-        scores.b_column = a->ldk;
-        scores.ldc = a->context;
-        scores.inner = a->kv_heads;
-        scores.a_outer = a->context * a->ldq;
-        scores.a_inner = group * dim;
-        scores.b_outer = a->context * a->ldk;
-        scores.b_inner = dim;
-        scores.c_outer = a->heads * square;
-        scores.c_inner = group * square;
-        run_product(s, &scores, layers);
+    check_attention(a->context, a->head_dim, a->heads, a->kv_heads);
+    for (size_t h = 0; h < a->heads / a->kv_heads; h++) {
+        const struct places w = places_of(a, h);
+        float *probs = a->probs + h * w.square;
+        attention_product(s, &w, A_BT, w.q, w.k, w.probs, probs, NULL);
         struct gpu_softmax rows = {.scores = probs, .context = a->context, .scale = a->scale, .inner = a->kv_heads};
-        rows.rows = (size_t)layers * a->context;
+        rows.rows = (size_t)w.layers * a->context;
         rows.outer = (size_t)a->heads * a->context;
-        rows.layer = group * a->context;
+        rows.layer = w.group * a->context;
         gpu_run(s, GPU_softmax, blocks(rows.rows, ROWS_A_BLOCK), 1, 1, &rows);
-        struct gpu_product y = {.a = probs, .b = a->v, .c = a->y + h * dim, .limit = GPU_LOWER};
-        y.m = y.k = a->context;
-        y.n = a->head_dim;
-        y.a_row = a->context;
-        y.a_k = y.b_column = 1;
-        y.b_k = a->ldk;
-        y.ldc = ldy;
-        y.inner = a->kv_heads;
-        y.a_outer = scores.c_outer;
-        y.a_inner = scores.c_inner;
-        y.b_outer = scores.b_outer;
-        y.b_inner = dim;
-        y.c_outer = a->context * ldy;
-        y.c_inner = group * dim;
-        run_product(s, &y, layers);
+        attention_product(s, &w, A_B, w.probs, w.v, w.y, a->y + h * w.dim, NULL);
     }
 }
 
 // The sequences of `a`, few enough that their score gradients `g` fit the scratch.
 static void attention_grad_part(struct gpu_stream *s, const struct hip_attention_grad *a, float *g)
 {
-    const size_t dim = a->head_dim, group = a->heads / a->kv_heads, square = (size_t)a->context * a->context;
-    const size_t ldy = (size_t)a->heads * dim;
-    const uint32_t layers = a->batch * a->kv_heads;
-    for (size_t h = 0; h < group; h++) {
-        float *probs = a->probs + h * square;
-        // Where a head's rows lie: of dy, of q (and dq), of k and v (and dk, dv), of probs.
-        const size_t of_y[2] = {a->context * ldy, group * dim}, of_q[2] = {a->context * a->ldq, group * dim};
-        const size_t of_k[2] = {a->context * a->ldk, dim}, of_p[2] = {a->heads * square, group * square};
-        struct gpu_product p = {.m = a->context, .inner = a->kv_heads};
-        // dv = P^T dy, with the probabilities that ds will overwrite.
-        p.a = probs;
-        p.a_row = 1;
-        p.a_k = a->context;
-        p.a_outer = of_p[0];
-        p.a_inner = of_p[1];
-        p.b = a->dy + h * dim;
-        p.b_k = ldy;
-        p.b_column = 1;
-        p.b_outer = of_y[0];
-        p.b_inner = of_y[1];
-        p.c = a->dv;
-        p.add = h ? a->dv : NULL;
-        p.ldc = a->ldk;
-        p.c_outer = of_k[0];
-        p.c_inner = of_k[1];
-        p.n = a->head_dim;
-        p.k = a->context;
-        p.limit = GPU_UPPER;
-        run_product(s, &p, layers);
-        // g = dy V^T.
-        struct gpu_product scores = {.m = a->context, .n = a->context, .k = a->head_dim, .inner = a->kv_heads};
-        scores.limit = GPU_SCORES;
-        scores.a = a->dy + h * dim;
-        scores.a_row = ldy;
-        scores.a_k = 1;
-        scores.a_outer = of_y[0];
-        scores.a_inner = of_y[1];
-        scores.b = a->v;
-        scores.b_k = 1;
-        scores.b_column = a->ldk;
-        scores.b_outer = of_k[0];
-        scores.b_inner = of_k[1];
-        scores.c = g;
-        scores.ldc = a->context;
-        scores.c_outer = a->kv_heads * square;
-        scores.c_inner = square;
-        run_product(s, &scores, layers);
-        struct gpu_softmax_grad rows = {.probs = probs, .g = g, .context = a->context, .scale = a->scale};
-        rows.rows = (size_t)layers * a->context;
+    const struct hip_attention forward = {.q = a->q,
+                                          .k = a->k,
+                                          .v = a->v,
+                                          .ldq = a->ldq,
+                                          .ldk = a->ldk,
+                                          .probs = a->probs,
+                                          .y = (float *)(uintptr_t)a->dy,
+                                          .batch = a->batch,
+                                          .context = a->context,
+                                          .heads = a->heads,
+                                          .kv_heads = a->kv_heads,
+                                          .head_dim = a->head_dim};
+    for (size_t h = 0; h < a->heads / a->kv_heads; h++) {
+        const struct places w = places_of(&forward, h);
+        const struct place scores = {g, a->context, a->kv_heads * w.square, w.square};
+        // dv with the probabilities, which ds overwrites; then g = dy V^T and ds from it; dk and dq with ds.
+        attention_product(s, &w, AT_B, w.probs, w.y, w.v, a->dv, h ? a->dv : NULL);
+        attention_product(s, &w, A_BT, w.y, w.v, scores, g, NULL);
+        struct gpu_softmax_grad rows = {.probs = a->probs + h * w.square, .g = g, .context = a->context};
+        rows.scale = a->scale;
+        rows.rows = (size_t)w.layers * a->context;
         rows.outer = (size_t)a->heads * a->context;
-        rows.layer = group * a->context;
+        rows.layer = w.group * a->context;
         rows.inner = a->kv_heads;
         gpu_run(s, GPU_softmax_grad, blocks(rows.rows, ROWS_A_BLOCK), 1, 1, &rows);
-        // dk = dS^T q, as dv.
-        p.b = a->q + h * dim;
-        p.b_k = a->ldq;
-        p.b_outer = of_q[0];
-        p.b_inner = of_q[1];
-        p.c = a->dk;
-        p.add = h ? a->dk : NULL;
-        run_product(s, &p, layers);
-        // dq = dS k.
-        p.a_row = a->context;
-        p.a_k = 1;
-        p.b = a->k;
-        p.b_k = a->ldk;
-        p.b_outer = of_k[0];
-        p.b_inner = of_k[1];
-        p.c = a->dq + h * dim;
-        p.add = NULL;
-        p.ldc = a->ldq;
-        p.c_outer = of_q[0];
-        p.c_inner = of_q[1];
-        p.limit = GPU_LOWER;
-        run_product(s, &p, layers);
+        attention_product(s, &w, AT_B, w.probs, w.q, w.k, a->dk, h ? a->dk : NULL);
+        attention_product(s, &w, A_B, w.probs, w.k, w.q, a->dq + h * w.dim, NULL);
     }
 }
 
 static void plan_attention_grad(struct gpu_stream *s, const struct hip_attention_grad *a)
 {
-    check(a->context <= HIP_MAX_CONTEXT && a->head_dim <= HIP_MAX_HEAD_DIM && a->kv_heads &&
-          a->heads % a->kv_heads == 0);
+    check_attention(a->context, a->head_dim, a->heads, a->kv_heads);
     const size_t square = (size_t)a->context * a->context, each = square * a->kv_heads * sizeof(float);
     if (!each) return;
     const uint32_t fit = each >= SCORES_MAX ? 1 : (uint32_t)(SCORES_MAX / each);

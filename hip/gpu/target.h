@@ -10,12 +10,20 @@
 #include "hip/gpu_args.h"
 
 #if defined(__HIP__) || defined(__CUDA__)
+// GPU_KERNEL_TWICE: with so few registers that two blocks run beside each other.
 #define GPU_DEVICE static inline __attribute__((device, always_inline))
-#define GPU_SHARED __attribute__((shared))
+#define GPU_SHARED __attribute__((shared, aligned(16)))
 #if defined(__HIP__)
 #define GPU_KERNEL extern "C" __attribute__((global, amdgpu_flat_work_group_size(GPU_BLOCK, GPU_BLOCK)))
+#define GPU_KERNEL_TWICE \
+    extern "C" __attribute__((global, amdgpu_flat_work_group_size(GPU_BLOCK, GPU_BLOCK), amdgpu_waves_per_eu(2)))
 #else
 #define GPU_KERNEL extern "C" __attribute__((global, launch_bounds(GPU_BLOCK)))
+#if __CUDA_ARCH__ >= 800
+#define GPU_KERNEL_TWICE extern "C" __attribute__((global, launch_bounds(GPU_BLOCK, 2)))
+#else
+#define GPU_KERNEL_TWICE GPU_KERNEL  // sm_75 would spill
+#endif
 #endif
 #else
 #include "tests/fake/emulator.h"
@@ -67,6 +75,17 @@ GPU_DEVICE void gpu_barrier(void)
     __syncthreads();
 }
 #endif
+
+// The same number, of which the compiler knows nothing.
+GPU_DEVICE uint32_t gpu_opaque(uint32_t x)
+{
+#if defined(__HIP__)
+    __asm__ volatile("" : "+v"(x));
+#else
+    __asm__ volatile("" : "+r"(x));
+#endif
+    return x;
+}
 
 // Each is one IEEE operation, rounded to nearest even; `a * b + c` is never fused (-ffp-contract=off).
 GPU_DEVICE float gpu_fma(float a, float b, float c)

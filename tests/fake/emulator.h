@@ -21,9 +21,10 @@ extern const uint32_t emulated_args_size[];
 #ifdef __cplusplus
 }
 
-#define GPU_DEVICE static inline __attribute__((always_inline, unused))
-#define GPU_SHARED static
-#define GPU_KERNEL static inline
+#define GPU_DEVICE       static inline __attribute__((always_inline, unused))
+#define GPU_SHARED       static __attribute__((aligned(16)))
+#define GPU_KERNEL       static inline
+#define GPU_KERNEL_TWICE GPU_KERNEL
 
 GPU_DEVICE uint32_t gpu_thread(void)
 {
