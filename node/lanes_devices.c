@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "node/daemon.h"
 
@@ -126,6 +127,15 @@ static void take_devices(const struct lanes *lanes, struct sched_device *devices
     }
 }
 
+// The loop, the sums and the disk keep off the cpus that lanes compute on. Threads that any of them starts inherit that,
+// libzmq's among them; a lane's thread is bound anew with its device. What the kernel refuses is slower, not wrong.
+static void place_services(struct node *n)
+{
+    const int threads[] = {gettid(), atomic_load(&n->sums_worker.tid), atomic_load(&n->io_worker.tid)};
+    for (size_t i = 0; i < sizeof threads / sizeof *threads; i++)
+        if (threads[i] && sched_services_bind(n->topology, &n->lanes.placement, threads[i])) return;
+}
+
 static void place(struct node *n)
 {
     struct lanes *lanes = &n->lanes;
@@ -161,6 +171,7 @@ static void place(struct node *n)
     compute_place_set(&lanes->aside.compute, &fresh->lanes[lanes->lane[LANE_CPU].number]);
     n->memory_bytes = fresh->memory_bytes;
     free(fresh);
+    place_services(n);
 }
 
 // Where there is a choice, what the devices reach decides it. One after the other, so that none slows another down.

@@ -71,6 +71,7 @@ static struct job *take(struct worker *w)
 static void *work(void *argument)
 {
     struct worker *w = argument;
+    atomic_store(&w->tid, gettid());
     if (w->begin) w->begin(w);
     pthread_mutex_lock(&w->mutex);
     for (;;) {

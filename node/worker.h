@@ -51,6 +51,7 @@ struct worker {
     struct job *current;
     uint32_t waiting;
     bool stopping, started;
+    _Atomic int tid;  // the kernel's number of the thread, once it runs
     struct inbox *inbox;
     const char *name;
     void (*begin)(struct worker *worker);  // on the worker's thread, first; may be NULL
