@@ -173,12 +173,18 @@ static void pool_drop(struct buffer_pool *pool)
     free(pool);
 }
 
+void buffer_pool_keep(struct buffer_pool *pool, size_t bytes)
+{
+    pthread_mutex_lock(&pool->mutex);
+    pool->keep_bytes = bytes;
+    pthread_mutex_unlock(&pool->mutex);
+    if (bytes == 0) buffer_pool_trim(pool);
+}
+
 void buffer_pool_close(struct buffer_pool *pool)
 {
     if (!pool) return;
-    pthread_mutex_lock(&pool->mutex);
-    pool->keep_bytes = 0;
-    pthread_mutex_unlock(&pool->mutex);
+    buffer_pool_keep(pool, 0);
     pool_drop(pool);
 }
 

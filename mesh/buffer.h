@@ -62,5 +62,7 @@ bool buffer_is_slab(const struct buffer *b);
 void buffer_spoil(struct buffer *b);
 // Gives free memory back to the system: for an idle peer.
 void buffer_pool_trim(struct buffer_pool *pool);
+// From now on at most `bytes` are kept; with 0 what is free goes at once, and what becomes free.
+void buffer_pool_keep(struct buffer_pool *pool, size_t bytes);
 
 #endif

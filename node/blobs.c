@@ -4,7 +4,7 @@
 
 #include "core/check.h"
 
-enum { SHARED_LEAST = 256 << 10, SHARED_MAX = 256 };
+enum { SHARED_LEAST = 256 << 10, SHARED_MAX = 256, SLABS_KEPT = 128 << 20 };
 
 static struct blob *blob_over(struct buffer *buffer)
 {
@@ -20,9 +20,9 @@ static struct blob *blob_over(struct buffer *buffer)
     return b;
 }
 
-struct blob *blob_new(size_t size, bool shared)
+struct blob *blob_new(size_t size, struct buffer_pool *slabs)
 {
-    struct buffer *buffer = shared && size >= SHARED_LEAST ? buffer_new_shared(size) : NULL;
+    struct buffer *buffer = slabs && size >= SHARED_LEAST ? buffer_pool_new_slab(slabs, size) : NULL;
     return blob_over(buffer ? buffer : buffer_new(size));
 }
 
@@ -48,13 +48,17 @@ enum core_err blobs_open(struct blobs *table, uint32_t capacity, uint64_t limit)
 {
     *table = (struct blobs){.capacity = capacity, .limit = limit};
     table->entries = calloc(capacity, sizeof *table->entries);
-    return table->entries ? CORE_ERR_OK : CORE_ERR_NO_MEMORY;
+    table->slabs = buffer_pool_open(0);
+    if (table->entries && table->slabs) return CORE_ERR_OK;
+    blobs_close(table);
+    return CORE_ERR_NO_MEMORY;
 }
 
 void blobs_close(struct blobs *table)
 {
     for (uint32_t i = 0; i < table->count; i++) blob_release(table->entries[i].blob);
     free(table->entries);
+    buffer_pool_close(table->slabs);
     *table = (struct blobs){0};
 }
 
@@ -65,9 +69,9 @@ struct blob *blobs_find(const struct blobs *table, const struct blob_key *key)
     return NULL;
 }
 
-bool blobs_may_share(const struct blobs *table)
+struct buffer_pool *blobs_slabs(const struct blobs *table)
 {
-    return table->shared < SHARED_MAX;
+    return table->shared < SHARED_MAX ? table->slabs : NULL;
 }
 
 enum core_err blobs_put(struct blobs *table, const struct blob_key *key, struct blob *blob)
@@ -80,7 +84,8 @@ enum core_err blobs_put(struct blobs *table, const struct blob_key *key, struct 
         blob_release(blob);
         return CORE_ERR_LIMIT;
     }
-    // From here on nobody writes: others of this host may map it.
+    if (table->count == 0) buffer_pool_keep(table->slabs, SLABS_KEPT);
+    // From here on nobody writes: others of this host may read it.
     if (buffer_seal(blob->buffer) == CORE_ERR_OK) table->shared++;
     table->entries[table->count++] = (struct blobs_entry){*key, blob};
     table->bytes += blob->size;
@@ -100,5 +105,6 @@ void blobs_drop(struct blobs *table, const struct core_hash *run, uint64_t befor
             table->entries[kept++] = *e;
         }
     }
+    if (kept == 0 && table->count > 0) buffer_pool_keep(table->slabs, 0);  // rounds are over: nothing stays behind
     table->count = kept;
 }

@@ -18,6 +18,7 @@
 #include "node/events_log.h"
 #include "node/home.h"
 #include "node/http.h"
+#include "node/incoming.h"
 #include "node/lanes.h"
 #include "node/node.h"
 #include "node/outbound.h"
@@ -106,6 +107,7 @@ struct node {
     uint64_t refused;        // by this node and its protocols: lying data, malformed messages, joiners; ..
     uint64_t refused_by[NODE_TYPES][CORE_ERR_COUNT];  // .. by type of message and error
     struct node_dropped dropped;
+    struct incoming incoming;
     uint64_t started_ms, started_s, now_ms;
 
     // ---- work and data ----

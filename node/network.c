@@ -94,31 +94,6 @@ static void admit(struct node *n, const struct link_event *e)
     free(answer);
 }
 
-static void take_data(struct node *n, const struct core_id *from, const struct message *m, struct buffer *bulk)
-{
-    struct peer_expected expected;
-    enum peer_wanted wanted = peer_data(n->peer, from, &m->data, &expected, n->now_ms, &n->out);
-    if (wanted == PEER_REFUSED) node_strike(n, from, MESSAGE_DATA, CORE_ERR_VERIFY_FAILED);
-    if (wanted != PEER_WANTED) return;
-    bool right = bulk && m->bulk.size == expected.size;
-    if (right && !hash_is_zero(&expected.hash)) {
-        struct core_hash hash = hash_bytes(m->bulk.data, m->bulk.size);
-        right = hash_equal(&hash, &expected.hash);
-    }
-    if (!right) {
-        node_strike(n, from, MESSAGE_DATA, CORE_ERR_VERIFY_FAILED);
-        return;
-    }
-    struct blob *blob = blob_of(bulk);
-    if (!blob) return;
-    if (blobs_put(&n->blobs, &expected.key, blob)) {
-        n->dropped.blobs++;
-        event_emit(&n->events, "problem.blobs_full", EV_U64("bytes", n->blobs.bytes));
-        return;
-    }
-    peer_stored(n->peer, from, &m->data, n->now_ms, &n->out);
-}
-
 // The round trip of gossip's ping that this PONG answers, in microseconds; 0 where it answers none.
 static uint64_t round_trip_us(struct node *n, const struct core_id *from, uint64_t nonce)
 {
@@ -147,7 +122,7 @@ static void take_message(struct node *n, const struct core_id *from, const struc
         struct node_link *link = node_link_find(n, from);
         if (link) node_link_works(n, link);
         peer_heard(n->peer, from, n->now_ms);
-        take_data(n, from, m, bulk);
+        incoming_data(n, from, m, bulk);
         return;
     }
     case MESSAGE_BYE: return;  // LINK_EVENT_DOWN follows

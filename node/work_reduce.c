@@ -10,7 +10,7 @@ struct reduce_job {
     struct work_reduce work;
     struct blob *inputs[WORK_INPUTS_MAX];  // held
     struct blob *out;
-    bool shared;  // peers of this host will want it
+    struct buffer_pool *slabs;  // where peers of this host can read it; NULL: none will
 };
 
 static enum core_err reduce(struct reduce_job *j)
@@ -21,7 +21,7 @@ static enum core_err reduce(struct reduce_job *j)
         if (j->inputs[i]->size != sum_bytes(in->bits, j->work.elements)) return CORE_ERR_MALFORMED;
         inputs[i] = (struct sum_input){.data = j->inputs[i]->data, .bits = in->bits, .weight = in->weight};
     }
-    j->out = blob_new(sum_bytes(j->work.bits, j->work.elements), j->shared);
+    j->out = blob_new(sum_bytes(j->work.bits, j->work.elements), j->slabs);
     if (!j->out) return CORE_ERR_NO_MEMORY;
     return sum_reduce(j->out->data, j->work.bits, inputs, j->work.count, j->work.elements);
 }
@@ -67,7 +67,7 @@ void work_reduce_start(struct node *n, const struct work_reduce *w)
     }
     j->job = (struct job){.name = "reduce", .priority = JOB_URGENT, .run = reduce_run, .done = reduce_done};
     j->work = *w;
-    j->shared = n->lanes.peers > 1 && blobs_may_share(&n->blobs);
+    j->slabs = n->lanes.peers > 1 ? blobs_slabs(&n->blobs) : NULL;
     bool missing = w->count > WORK_INPUTS_MAX;
     for (uint32_t i = 0; i < w->count && !missing; i++) {
         struct blob *blob = blobs_find(&n->blobs, &w->inputs[i].key);

@@ -18,7 +18,7 @@ struct train_job {
     struct run_inner *inner;  // out
     int8_t *update;           // out
     struct blob *shards[TREE_SHARD_MAX];
-    bool shared;              // peers of this host will want them
+    struct buffer_pool *slabs;  // where peers of this host can read the shards; NULL: none will
     struct compute *compute;  // while it runs
     struct work_result result;
 };
@@ -52,7 +52,7 @@ static enum core_err cut_shards(struct train_job *j)
 {
     for (uint32_t s = 0; s < j->work.shards; s++) {
         uint64_t first, count = tree_shard_range(j->work.elements, j->work.shards, s, &first);
-        j->shards[s] = blob_new(count, j->shared);
+        j->shards[s] = blob_new(count, j->slabs);
         if (!j->shards[s]) return CORE_ERR_NO_MEMORY;
         memcpy(j->shards[s]->data, j->update + first, count);
         j->result.train.shards[s] = hash_bytes(j->shards[s]->data, count);
@@ -311,7 +311,7 @@ void work_train_start(struct node *n, struct run_data *run, const struct work_tr
                                     .finished = train_done};
     j->node = n;
     j->work = *w;
-    j->shared = n->lanes.peers > 1 && blobs_may_share(&n->blobs);
+    j->slabs = n->lanes.peers > 1 ? blobs_slabs(&n->blobs) : NULL;
     j->spec = run->spec;
     j->data = run->text.data;
     j->result = (struct work_result){.kind = WORK_TRAIN, .run = w->run, .round = w->round, .attempt = w->attempt};

@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -127,6 +128,7 @@ __attribute__((noreturn)) static void child(const char *tag, struct hosts_state 
     setsid();
     prctl(PR_SET_NAME, "mycel-relay");
     prctl(PR_SET_TIMERSLACK, 1000);
+    (void)setpriority(PRIO_PROCESS, 0, -20);  // a wire does not wait for the processor, as far as that can be had
     signal(SIGINT, SIG_IGN);
     int network = hosts_open(tag, 0), lock = lock_file(tag, O_RDWR | O_CREAT);
     if (lock < 0 || flock(lock, LOCK_EX | LOCK_NB) != 0)

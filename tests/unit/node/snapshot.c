@@ -147,14 +147,14 @@ static void blobs_live_as_long_as_they_are_held(void **state)
     struct blobs table;
     assert_int_equal(blobs_open(&table, 3, 100), CORE_ERR_OK);
     struct blob_key key = {.run = run, .round = 1, .kind = ROUND_CONTRIBUTION, .shard = 2};
-    struct blob *blob = blob_new(40, false);
+    struct blob *blob = blob_new(40, NULL);
     memset(blob->data, 9, 40);
     assert_int_equal(blobs_put(&table, &key, blob), CORE_ERR_OK);
     struct blob *held = blob_hold(blobs_find(&table, &key));
     key.round = 2;
-    assert_int_equal(blobs_put(&table, &key, blob_new(40, false)), CORE_ERR_OK);
+    assert_int_equal(blobs_put(&table, &key, blob_new(40, NULL)), CORE_ERR_OK);
     key.shard = 3;
-    assert_int_equal(blobs_put(&table, &key, blob_new(40, false)), CORE_ERR_LIMIT);  // bytes
+    assert_int_equal(blobs_put(&table, &key, blob_new(40, NULL)), CORE_ERR_LIMIT);  // bytes
     blobs_drop(&table, &run, 2);
     key = (struct blob_key){.run = run, .round = 1, .kind = ROUND_CONTRIBUTION, .shard = 2};
     assert_null(blobs_find(&table, &key));
@@ -172,13 +172,13 @@ static void shared_blobs_are_sealed_and_counted(void **state)
 {
     (void)state;
     const struct blob_key key = {.run = run, .round = 1, .kind = ROUND_CONTRIBUTION, .shard = 2};
-    struct blob *shared = blob_new(512 << 10, true);
-    memset(shared->data, 7, shared->size);
     struct blobs large;
     assert_int_equal(blobs_open(&large, 3, 1 << 20), CORE_ERR_OK);
+    struct blob *shared = blob_new(512 << 10, blobs_slabs(&large));
+    memset(shared->data, 7, shared->size);
     assert_int_equal(blobs_put(&large, &key, shared), CORE_ERR_OK);
     assert_int_equal(large.shared, 1);
-    assert_true(buffer_descriptor(shared->buffer) >= 0);
+    assert_true(buffer_is_slab(shared->buffer) && buffer_descriptor(shared->buffer) >= 0);
     assert_int_equal(shared->data[shared->size - 1], 7);
     struct blob *same = blob_of(shared->buffer);
     blobs_drop(&large, &run, 2);
