@@ -68,11 +68,45 @@ enum core_err lane_start(struct node *n, struct lane *l)
     return worker_start(&l->worker, l->name, &n->inbox, aside ? aside_begin : NULL, NULL, l);
 }
 
+static struct sched_work work_of(const struct lane_job *j)
+{
+    return (struct sched_work){.gflop = j->gflop,
+                               .gbytes = j->near ? (double)j->memory_bytes * 1e-9 : 0,
+                               .at = j->near ? j->near->number : SCHED_NO_LANE,
+                               .not_on = j->not_on};
+}
+
+static bool fits(const struct node *n, uint32_t number, const struct lane_job *j)
+{
+    const struct sched_lane *place = &n->lanes.placement.lanes[number];
+    return !place->gpu || place->memory_bytes >= j->memory_bytes;
+}
+
+// Rates are learned, so what waits on another lane may end earlier on this one, which has nothing to do.
+static struct lane_job *take_over(struct node *n, struct lane *to)
+{
+    for (uint32_t i = 0; i < n->lanes.count; i++) {
+        struct lane *from = &n->lanes.lane[i];
+        if (from == to || from->number == SCHED_NO_LANE) continue;
+        for (int kind = 0; kind < SCHED_CLASSES; kind++) {
+            struct lane_job *j = from->first[kind];
+            if (!j || !j->undo || j->stay || j->aside || !fits(n, to->number, j)) continue;
+            struct sched_work work = work_of(j);
+            if (!sched_lanes_better(&n->lanes.load, from->number, to->number, &work)) continue;
+            sched_lanes_cancel(&n->lanes.load, from->number, j->gflop);
+            sched_lanes_begin(&n->lanes.load, to->number, j->gflop);
+            j->lane = to;
+            return pop(from, (enum sched_class)kind);
+        }
+    }
+    return NULL;
+}
+
 static void dispatch(struct node *n, struct lane *l)
 {
     if (l->current || n->lanes.closing) return;
     enum sched_class kind = sched_fair_next(&l->fair);
-    struct lane_job *j = kind < SCHED_CLASSES ? pop(l, kind) : NULL;
+    struct lane_job *j = kind < SCHED_CLASSES ? pop(l, kind) : l->number == SCHED_NO_LANE ? NULL : take_over(n, l);
     if (!j) return;
     if (lane_start(n, l)) {
         j->job.err = CORE_ERR_NO_MEMORY;
@@ -120,12 +154,8 @@ static struct lane *choose(struct node *n, const struct lane_job *j)
     // itself.
     struct sched_lanes fit = lanes->load;
     for (uint32_t i = 0; i < fit.count; i++)
-        if (lanes->placement.lanes[i].gpu && lanes->placement.lanes[i].memory_bytes < j->memory_bytes)
-            fit.lanes[i].state = SCHED_LANE_LOST;
-    struct sched_work work = {.gflop = j->gflop,
-                              .gbytes = j->near ? (double)j->memory_bytes * 1e-9 : 0,
-                              .at = j->near ? j->near->number : SCHED_NO_LANE,
-                              .not_on = j->not_on};
+        if (!fits(n, i, j)) fit.lanes[i].state = SCHED_LANE_LOST;
+    struct sched_work work = work_of(j);
     uint32_t number = sched_lanes_choose(&fit, &work);
     struct lane *l = number == SCHED_NO_LANE ? &lanes->lane[LANE_CPU] : lane_numbered(n, number);
     return l == &lanes->lane[LANE_CPU] && j->aside ? &lanes->aside : l;
