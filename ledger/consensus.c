@@ -116,7 +116,7 @@ void consensus_start(struct consensus *c, uint64_t height, const struct core_id 
     c->has_own_proposal = false;
     c->journal_size = c->unsent_count = 0;
     c->resend_at = c->skip_at = UINT64_MAX;
-    c->skipped_ms = 0;
+    c->skipped = false;
     c->resend_wait = c->options.resend_ms;
     consensus_round_start(c, 0, now_ms, out);  // lines 10 and 54
     if (next)

@@ -226,25 +226,31 @@ static uint32_t claimed_round(const struct consensus *c, uint32_t liars)
     return target;
 }
 
-// Lines 55-56: enough members are in a later round that one of them is honest. Where none is thought to lie, one
-// member's word is enough, but no further than SKIP_ROUNDS on, and but once in a timeout: one that lies after all can
-// then disturb some rounds, never all of them.
+// Where nobody is thought to lie one member's word for a later round is enough, but only SKIP_ROUNDS on, and after any
+// skip everybody has a turn first (or the time for it). So one that lies after all disturbs one round in so many as
+// there are members, and makes no timeout long.
+static uint32_t lone_round(struct consensus *c, uint64_t now_ms)
+{
+    const uint32_t lone = claimed_round(c, 0);
+    if (lone == c->round) return lone;
+    const uint64_t turns_ms = c->count * timeout_of(c);
+    if (c->skipped && c->round < c->skipped_round + c->count && now_ms < c->skipped_ms + turns_ms) {
+        c->skip_at = c->skipped_ms + turns_ms;
+        return c->round;
+    }
+    return lone - c->round > CONSENSUS_SKIP_ROUNDS ? c->round + CONSENSUS_SKIP_ROUNDS : lone;
+}
+
+// Lines 55-56: enough members are in a later round that one of them is honest.
 static bool rule_skip(struct consensus *c, uint64_t now_ms, struct outbox *out)
 {
     uint32_t target = claimed_round(c, c->liars ? c->liars : 1);
     c->skip_at = UINT64_MAX;
-    if (target == c->round && !c->liars) {
-        const uint64_t free_at = c->skipped_ms ? c->skipped_ms + timeout_of(c) : 0;
-        const uint32_t lone = claimed_round(c, 0);
-        if (lone == c->round) return false;
-        if (now_ms < free_at) {
-            c->skip_at = free_at;
-            return false;
-        }
-        target = lone - c->round > CONSENSUS_SKIP_ROUNDS ? c->round + CONSENSUS_SKIP_ROUNDS : lone;
-        c->skipped_ms = now_ms;
-    }
+    if (target == c->round && !c->liars) target = lone_round(c, now_ms);
     if (target == c->round) return false;
+    c->skipped = true;
+    c->skipped_round = target;
+    c->skipped_ms = now_ms;
     consensus_round_start(c, target, now_ms, out);
     return true;
 }

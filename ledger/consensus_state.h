@@ -9,8 +9,8 @@
 
 enum {
     CONSENSUS_UNSENT_MAX = 32,
-    CONSENSUS_TIMEOUT_MAX_MS = 20000,
-    CONSENSUS_SKIP_ROUNDS = 1 << 16,  // that one member's word can take another on
+    CONSENSUS_TIMEOUT_MAX_MS = 10000,
+    CONSENSUS_SKIP_ROUNDS = 16,  // that one member's word can take another on
 };
 
 // A value with its hash, in memory of the machine's own.
@@ -60,7 +60,10 @@ struct consensus {
 
     // deadlines in ms; UINT64_MAX: not set. `prevote_armed` and `precommit_armed`: "for the first time" of lines 34, 47
     uint64_t propose_at, prevote_at, precommit_at, resend_at, skip_at;
-    uint64_t skipped_ms;  // one member's word was followed to a later round; 0: not at this height
+    // the last skip at this height: where to and when
+    bool skipped;
+    uint32_t skipped_round;
+    uint64_t skipped_ms;
     uint32_t resend_wait;
     bool prevote_armed, precommit_armed;
 
