@@ -22,9 +22,9 @@ def join(world, name, token):
 @case
 def usage_errors(world):
     """Unknown verbs and flags, missing and wrong values: exit 2 with a suggestion, before anything is done."""
-    for words, text in ((["statsu"], "did you mean 'mycel status'"), (["map"], "there is no command"), ([], "mycel help"),
+    for words, text in ((["statsu"], "did you mean 'mycel status'"), (["vote"], "there is no command"), ([], "mycel help"),
                         (["train", "--dtaa", "x"], "--data"), (["train"], "--data file"), (["lab", "up", "0"], "number of peers"),
-                        (["up", "--http", "8080"], "takes no flag"), (["init", "m", "--listen", "6173"], "host:port"),
+                        (["up", "--credits", "8"], "takes no flag"), (["init", "m", "--listen", "6173"], "host:port"),
                         (["join"], "token"), (["runs", "shwo", "x"], "runs show")):
         refused(world.run("--home", world.path("none"), *words), 2, text)
     expect(not os.path.exists(world.path("none")), "a wrong call makes a home")
