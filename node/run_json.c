@@ -119,6 +119,9 @@ json_t *run_json(struct node *n, const struct run_data *run, const struct run_st
     put(o, "bytes_sent",
         json_integer((json_int_t)(run->note_count ? node_sent_bytes(n) - run->notes[0].sent_bytes : 0)));
     put(o, "model", json_string(spec->model.name));
+    enum hip_profile profile;
+    put(o, "profile",
+        hip_profile_of(&spec->kernel_spec, &profile) ? json_string(hip_profile_name(profile)) : json_null());
     put(o, "parameters", json_integer((json_int_t)tensors_parameters(&spec->model)));
     put(o, "data", json_hash(&spec->dataset));
     put(o, "creator", json_id(&spec->creator));

@@ -218,7 +218,6 @@ static void prepare_run(struct job *job, struct worker *w)
     memset(params, 0, spec->elements * sizeof *params);
     spec->outer = outer_hash(&spec->model, spec->hyper.outer_momentum, spec->hyper.outer_momentum > 0 ? params : NULL);
     free(params);
-    spec->kernel_spec = hip_spec_hash(HIP_PROFILE_REPRO_FP32);
     compress_first_exponents(&spec->model, &spec->hyper, (uint64_t)spec->rounds * spec->hyper.inner_steps,
                              spec->exponents);
 }
@@ -360,6 +359,13 @@ static bool read_spec(struct node *n, struct session *s, struct run_spec *spec)
     spec->rounds = (uint32_t)rounds;
     spec->deadline_ms = (uint32_t)(deadline_s * 1000);
     spec->val_every = (uint32_t)session_number(s, "val_every", VAL_EVERY_DEFAULT);
+    const char *named = session_text(s, "profile");
+    enum hip_profile profile = HIP_PROFILE_REPRO_FP32;
+    if (named && !hip_profile_named(named, &profile)) {
+        session_fail(s, CORE_ERR_USAGE, "repro-fp32 or fast-bf16", "there is no profile '%s'", named);
+        return false;
+    }
+    spec->kernel_spec = hip_spec_hash(profile);
     const json_t *seed = json_object_get(s->request, "seed");
     spec->seed = json_is_integer(seed) ? (uint64_t)json_integer_value(seed) : 1;
     return true;

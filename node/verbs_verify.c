@@ -379,11 +379,26 @@ static bool choose(struct node *n, struct session *s, const struct cut *cut, str
     return found;
 }
 
+// Only repro-fp32 fixes the bits that a replay compares.
+static bool replayable(struct session *s, const struct run_data *run)
+{
+    enum hip_profile profile;
+    if (!hip_profile_of(&run->spec.kernel_spec, &profile)) {
+        session_fail(s, CORE_ERR_UNKNOWN_VERSION, "run the same version as the peers that trained",
+                     "the run computes by rules that this program does not know");
+        return false;
+    }
+    if (profile == HIP_PROFILE_REPRO_FP32) return true;
+    session_fail(s, CORE_ERR_UNSUPPORTED, "train with --profile repro-fp32 to verify bit by bit",
+                 "a run of profile %s cannot be replayed: its bits depend on the device", hip_profile_name(profile));
+    return false;
+}
+
 void verb_runs_verify(struct node *n, struct session *s)
 {
     struct run_data *run;
     struct run_status status;
-    if (!run_resolve(n, s, &run, &status)) return;
+    if (!run_resolve(n, s, &run, &status) || !replayable(s, run)) return;
     struct verify_state *v = calloc(1, sizeof *v);
     struct cut *cut = malloc(sizeof *cut);
     if (!v || !cut) {

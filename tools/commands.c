@@ -83,7 +83,7 @@ static const struct flag train_flags[] = {
     {"inner-steps", 0, FLAG_COUNT, "N", "steps a peer takes in a round (10)", false},
     {"seed", 0, FLAG_NUMBER, "N", "first weights and order of the data (1)", false},
     {"deadline", 0, FLAG_DURATION, "TIME", "a first round waits so long for a trainer (60s)", false},
-    {"profile", 0, FLAG_CHOICE, "repro-fp32", "arithmetic: the same bits on every machine", false},
+    {"profile", 0, FLAG_CHOICE, "repro-fp32|fast-bf16", "the same bits everywhere, or fast on GPUs", false},
     {"detach", 0, FLAG_SWITCH, NULL, "start it, print its id, and return", false},
 };
 
@@ -232,7 +232,7 @@ static const struct command commands[] = {
     {"train", NULL, "", 0, 0, false, FLAGS(train_flags), "train a language model with the whole mesh",
      "Prints the plan, then a line a round. Ctrl-C leaves the run going (exit 130). "
      "With the same --seed and the same number of peers the parameters come out the same, "
-     "bit for bit.",
+     "bit for bit, in the profile repro-fp32 (the usual one); fast-bf16 lets GPUs use bfloat16 and cannot be verified.",
      command_train},
     {"runs", NULL, "", 0, 0, false, NULL, 0, "runs of this mesh, the newest last", NULL, command_runs},
     {"runs", "list", "", 0, 0, false, NULL, 0, "the same", NULL, command_runs},

@@ -144,6 +144,7 @@ static int prepare(struct call *call, struct order *order)
         }
         put(order->request, numbers[i].field, json_integer((json_int_t)value));
     }
+    if (args_has(args, "profile")) put(order->request, "profile", json_string(args_text(args, "profile", "")));
     put(order->request, "detach", json_boolean(args_has(args, "detach")));
     return 0;
 }

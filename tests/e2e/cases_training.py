@@ -132,3 +132,20 @@ def a_wrong_update_is_named(world):
     honest = peers[1].json("status")["id"]
     equal(peers[0].json("runs", "verify", run, "--round", "4", "--slot", str(slots[honest]))["equal"], True,
           "replay of an honest update")
+
+
+@case
+def a_fast_run_is_not_verified(world):
+    """A run of profile fast-bf16 trains, is another run than the same in repro-fp32, and verify refuses it with the reason."""
+    peers = world.lab(2)
+    run = tiny_run(world, peers[0], 3, "--profile", "fast-bf16")
+    wait_for_round(peers, run, 3)
+    same = tiny_run(world, peers[0], 3)
+    wait_for_round(peers, same, 3)
+    equal([peers[1].show(r)["profile"] for r in (run, same)], ["fast-bf16", "repro-fp32"], "profiles")
+    expect(peers[1].show(run)["spec"]["kernel_spec"] != peers[1].show(same)["spec"]["kernel_spec"], "one spec for both profiles")
+    refused = peers[1].run("runs", "verify", run, status=2)
+    expect("fast-bf16 cannot be replayed" in refused.err, refused.err)
+    equal(peers[1].json("runs", "verify", same)["equal"], True, "replay of the run in repro-fp32")
+    refused = peers[0].run("train", "--data", world.path("text.txt"), "--profile", "fast", status=2)
+    expect("repro-fp32|fast-bf16" in refused.err, refused.err)
