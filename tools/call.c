@@ -74,6 +74,12 @@ int command_help(struct call *call)
         help_markdown(stdout, &command_table);
         return 0;
     }
+    if (args_has(args, "man")) {
+        const char *page = args->word_count ? args->words[0] : NULL;
+        if (help_man(stdout, &command_table, page)) return 0;
+        output_error(&call->out, "USAGE", "there is no command '%s'; 'mycel help' lists what there is", page);
+        return core_error_exit(CORE_ERR_USAGE);
+    }
     if (args->word_count == 0) {
         help_overview(stdout, &command_table);
         return 0;

@@ -185,6 +185,7 @@ static const struct flag bench_flags[] = {
 
 static const struct flag help_flags[] = {
     {"markdown", 0, FLAG_SWITCH, NULL, "the whole reference, as docs/commands.md", false},
+    {"man", 0, FLAG_SWITCH, NULL, "mycel(1), or a verb's manual page, as roff", false},
 };
 
 static const struct command commands[] = {
@@ -301,6 +302,8 @@ static const struct command commands[] = {
     {"bench", NULL, "WHAT", 0, 8, false, FLAGS(bench_flags), "measure this machine: gemm, step, learn, mesh or all",
      NULL, command_bench},
     {"version", NULL, "", 0, 0, false, NULL, 0, "version, libraries and kernels", NULL, command_version},
+    {"completion", NULL, "bash|zsh|fish", 1, 1, false, NULL, 0, "what a shell needs to complete command lines",
+     "For bash: eval \"$(mycel completion bash)\". The Debian package brings all three.", command_completion},
     {"help", NULL, "[VERB]", 0, 3, false, FLAGS(help_flags), "this list, or a command's flags", NULL, command_help},
 };
 

@@ -18,6 +18,11 @@ static const char *const exit_statuses[][2] = {
     {"130", "interrupted"},
 };
 
+const char *help_exit_status(size_t index, int part)
+{
+    return index < sizeof exit_statuses / sizeof exit_statuses[0] ? exit_statuses[index][part] : NULL;
+}
+
 static void write_form(FILE *file, const struct command *command)
 {
     fprintf(file, "mycel %s", command->verb);

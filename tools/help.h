@@ -12,5 +12,9 @@ void help_overview(FILE *file, const struct command_table *table);
 bool help_command(FILE *file, const struct command_table *table, const char *verb, const char *sub);
 // The whole as Markdown: docs/commands.md.
 void help_markdown(FILE *file, const struct command_table *table);
+// A manual page in roff: mycel(1), or a verb's. False when there is none.
+bool help_man(FILE *file, const struct command_table *table, const char *verb);
+// An exit status (`part` 0) and what it means (1), NULL past the last.
+const char *help_exit_status(size_t index, int part);
 
 #endif

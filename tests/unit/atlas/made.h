@@ -1,6 +1,6 @@
 // Snapshots that tests make up: sites of the world with round trips as they are between them, from a seed.
-#ifndef TESTS_ATLAS_MADE_H
-#define TESTS_ATLAS_MADE_H
+#ifndef TESTS_UNIT_ATLAS_MADE_H
+#define TESTS_UNIT_ATLAS_MADE_H
 
 #include <stdio.h>
 #include <stdlib.h>
