@@ -65,7 +65,8 @@ static void on_threads(struct bench *b, uint32_t threads)
                                       scale};
     struct hip_attention_grad attention_grad = {
         x[2],      x[0],      x[0] + WIDTH, x[0] + 2 * WIDTH, x[1],  x[3],  x[3] + WIDTH,  x[3] + 2 * WIDTH,
-        3 * WIDTH, 3 * WIDTH, BATCH,        CONTEXT,          HEADS, HEADS, WIDTH / HEADS, scale};
+        3 * WIDTH, 3 * WIDTH, BATCH,        CONTEXT,          HEADS, HEADS, WIDTH / HEADS, scale,
+        NULL};
     row(b, s, threads, HIP_KERNEL_EMBED, &(struct hip_embed){tokens, x[0], x[1], ROWS, WIDTH, VOCAB});
     row(b, s, threads, HIP_KERNEL_EMBED_GRAD, &(struct hip_embed_grad){tokens, x[0], x[1], ROWS, WIDTH, VOCAB});
     row(b, s, threads, HIP_KERNEL_NORM, &(struct hip_norm){x[0], x[1], x[2], x[3], ROWS, WIDTH, 1e-5f});

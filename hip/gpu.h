@@ -3,6 +3,7 @@
 #define HIP_GPU_H
 
 #include "hip/backend.h"
+#include "hip/blas.h"
 #include "hip/driver.h"
 #include "hip/gpu_args.h"
 
@@ -14,7 +15,9 @@ struct gpu_device {
     void *module;
     void *functions[GPU_KERNEL_COUNT];
     uint32_t units;
-    int version;  // of the driver; 0: not known
+    int version;        // of the driver; 0: not known
+    struct blas *blas;  // for fast-bf16, opened when first wanted; NULL: not there
+    bool blas_sought;
     struct hip_facts facts;
     char why[HIP_WHY_SIZE];  // the last thing that went wrong
 };
@@ -42,5 +45,9 @@ void gpu_run(struct gpu_stream *s, enum gpu_kernel kernel, uint32_t gx, uint32_t
 void *gpu_scratch(struct gpu_stream *s, size_t size);
 // The launches of kernel `k` (gpu_plan.c).
 void gpu_plan(struct gpu_stream *s, enum hip_kernel k, const void *args);
+// The same by profile fast-bf16 (gpu_fast.c); false where it has nothing of its own for this, and did nothing.
+bool gpu_plan_fast(struct gpu_stream *s, enum hip_kernel k, const void *args);
+// The vendor's products for this stream's device, or NULL.
+struct blas *gpu_blas(struct gpu_stream *s);
 
 #endif

@@ -83,6 +83,25 @@ struct gpu_nonfinite {
     size_t count;      // of x, or of counts
 };
 
+// Attention of profile fast-bf16, head_dim at most 64: `lse` is each row's log of its sum of exponentials, `delta` the
+// dot product of dy and y, both [batch, heads, context].
+#define GPU_FUSED_DIM 64
+struct gpu_fused {
+    const float *q, *k, *v, *dy;
+    float *y, *lse, *delta, *dq, *dk, *dv;
+    size_t ldq, ldk, ldy;
+    uint32_t context, heads, group, dim;  // group: query heads of one key head
+    float scale;
+};
+
+// y[rows, columns] = x[rows, columns at ld] in bfloat16; columns and ld are multiples of 4.
+struct gpu_to_bf16 {
+    const float *x;
+    uint16_t *y;
+    size_t rows, ld;
+    uint32_t columns;
+};
+
 #define GPU_KERNELS(X)                  \
     X(product_large, gpu_product)       \
     X(product_small, gpu_product)       \
@@ -110,7 +129,12 @@ struct gpu_nonfinite {
     X(outer_step, hip_outer_step)       \
     X(accumulate, hip_accumulate)       \
     X(widen_add, hip_widen_add)         \
-    X(narrow, hip_narrow)
+    X(narrow, hip_narrow)               \
+    X(fused, gpu_fused)                 \
+    X(fused_delta, gpu_fused)           \
+    X(fused_dq, gpu_fused)              \
+    X(fused_dkv, gpu_fused)             \
+    X(to_bf16, gpu_to_bf16)
 
 enum gpu_kernel {
 #define GPU_KERNEL_ENUM(name, args) GPU_##name,

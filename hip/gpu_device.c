@@ -58,6 +58,7 @@ static void note(struct gpu_stream *s, const char *what, int error)
 static void gpu_close(struct hip_device *device)
 {
     struct gpu_device *d = (struct gpu_device *)device;
+    if (d->blas && !make_current(d)) blas_close(d->blas);
     if (d->module) (void)d->driver.module_close(d->module);
     if (d->context) (void)d->driver.context_release(d->number);
     driver_close(&d->driver);
@@ -307,7 +308,18 @@ void gpu_run(struct gpu_stream *s, enum gpu_kernel kernel, uint32_t gx, uint32_t
 
 static void gpu_launch(struct hip_stream *stream, enum hip_kernel k, const void *args)
 {
-    gpu_plan((struct gpu_stream *)stream, k, args);
+    struct gpu_stream *s = (struct gpu_stream *)stream;
+    if (stream->profile == HIP_PROFILE_FAST_BF16 && gpu_plan_fast(s, k, args)) return;
+    gpu_plan(s, k, args);
+}
+
+struct blas *gpu_blas(struct gpu_stream *s)
+{
+    struct gpu_device *d = gpu_of(&s->stream);
+    if (d->blas_sought || !ready(s, 1)) return d->blas;
+    d->blas_sought = true;
+    if (blas_open(d->driver.amd, &d->blas)) d->blas = NULL;  // then the products are fp32's
+    return d->blas;
 }
 
 // ---- events ----

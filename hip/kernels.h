@@ -163,7 +163,7 @@ struct hip_attention {
     const float *k;   // [batch * context, kv_heads * head_dim at ldk]
     const float *v;   // at ldk
     size_t ldq, ldk;  // q, k and v may lie in one matrix: then both are its row
-    float *probs;     // [batch, heads, context, context], kept for the gradient
+    float *probs;     // [batch, heads, context, context], kept for the gradient; fast-bf16: anything of that size
     float *y;         // [batch * context, heads * head_dim]
     uint32_t batch, context, heads, kv_heads, head_dim;
     float scale;  // 1 / sqrt(head_dim), the host's
@@ -184,6 +184,7 @@ struct hip_attention_grad {
     size_t ldq, ldk;
     uint32_t batch, context, heads, kv_heads, head_dim;
     float scale;
+    const float *y;  // the forward pass's result: read by fast-bf16 only, which has no probabilities
 };
 
 // m = max_j x_j; e_j = exp(x_j - m); z = row-reduce(e_j); losses_i = log(z) - (x_target - m)  (nats);

@@ -344,6 +344,7 @@ static void attention_backward(const struct model *m, const float *params, float
                                                                .k = l->qkv + width,
                                                                .v = l->qkv + 2 * width,
                                                                .probs = l->probs,
+                                                               .y = l->attended,
                                                                .dq = m->dwide,
                                                                .dk = m->dwide + width,
                                                                .dv = m->dwide + 2 * width,

@@ -3,3 +3,4 @@
 #include "hip/gpu/product.h"
 #include "hip/gpu/rows.h"
 #include "hip/gpu/elements.h"
+#include "hip/gpu/fused.h"

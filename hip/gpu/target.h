@@ -10,15 +10,18 @@
 #include "hip/gpu_args.h"
 
 #if defined(__HIP__) || defined(__CUDA__)
-// GPU_KERNEL_TWICE: with so few registers that two blocks run beside each other.
+// GPU_KERNEL_TWICE: with so few registers that two blocks run beside each other. GPU_KERNEL_SHARED: it is its shared
+// memory that says how many.
 #define GPU_DEVICE static inline __attribute__((device, always_inline))
 #define GPU_SHARED __attribute__((shared, aligned(16)))
 #if defined(__HIP__)
 #define GPU_KERNEL extern "C" __attribute__((global, amdgpu_flat_work_group_size(GPU_BLOCK, GPU_BLOCK)))
 #define GPU_KERNEL_TWICE \
     extern "C" __attribute__((global, amdgpu_flat_work_group_size(GPU_BLOCK, GPU_BLOCK), amdgpu_waves_per_eu(2)))
+#define GPU_KERNEL_SHARED GPU_KERNEL
 #else
 #define GPU_KERNEL extern "C" __attribute__((global, launch_bounds(GPU_BLOCK)))
+#define GPU_KERNEL_SHARED GPU_KERNEL_TWICE
 #if __CUDA_ARCH__ >= 800
 #define GPU_KERNEL_TWICE extern "C" __attribute__((global, launch_bounds(GPU_BLOCK, 2)))
 #else

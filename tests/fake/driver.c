@@ -130,7 +130,7 @@ static bool addressable(const void *p, size_t size)
 
 // ---- work, done at once or when somebody waits ----
 
-enum job_kind { JOB_COPY, JOB_SET, JOB_LAUNCH };
+enum job_kind { JOB_COPY, JOB_SET, JOB_LAUNCH, JOB_PRODUCT };
 
 struct job {
     enum job_kind kind;
@@ -152,6 +152,7 @@ static void job_run(const struct job *j)
     case JOB_COPY: memmove(j->to, j->from, j->size); break;
     case JOB_SET: memset(j->to, j->value, j->size); break;
     case JOB_LAUNCH: emulator_launch(j->kernel, j->args, j->grid, j->block); break;
+    case JOB_PRODUCT: blas_product((const struct blas_call *)(const void *)j->args); break;
     }
 }
 
@@ -492,6 +493,16 @@ static int fake_device_set(int device)
     CALL("device_set");
     current.device = device;
     current.amd = true;
+    return 0;
+}
+
+int driver_product(const struct blas_call *product)
+{
+    CALL_ON("product", current.device);
+    struct job j = {.kind = JOB_PRODUCT};
+    memcpy(j.args, product, sizeof *product);
+    fake_control.products++;
+    job_add(&j);
     return 0;
 }
 

@@ -21,10 +21,11 @@ extern const uint32_t emulated_args_size[];
 #ifdef __cplusplus
 }
 
-#define GPU_DEVICE       static inline __attribute__((always_inline, unused))
-#define GPU_SHARED       static __attribute__((aligned(16)))
-#define GPU_KERNEL       static inline
-#define GPU_KERNEL_TWICE GPU_KERNEL
+#define GPU_DEVICE        static inline __attribute__((always_inline, unused))
+#define GPU_SHARED        static __attribute__((aligned(16)))
+#define GPU_KERNEL        static inline
+#define GPU_KERNEL_TWICE  GPU_KERNEL
+#define GPU_KERNEL_SHARED GPU_KERNEL
 
 GPU_DEVICE uint32_t gpu_thread(void)
 {

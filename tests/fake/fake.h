@@ -3,6 +3,7 @@
 //
 //   MYCEL_CUDA_LIBRARY=LIBRARY, MYCEL_HIP_LIBRARY=LIBRARY   the fake is that vendor's driver (zig build fake:
 //                                zig-out/tests/libfakegpu.so; unit tests find it in MYCEL_FAKE_DRIVER)
+//   MYCEL_CUBLASLT_LIBRARY=LIBRARY, MYCEL_HIPBLASLT_LIBRARY=LIBRARY   and that vendor's bfloat16 products ("" for none)
 //   MYCEL_FAKE_DEVICES=N         how many devices it shows (2)
 //   MYCEL_FAKE_MEMORY=BYTES      of each (2 GiB)
 //   MYCEL_FAKE_VERSION=NUMBER    the driver's (12040)
@@ -33,8 +34,9 @@ struct fake_control {
     bool guard;           // device memory can't be touched but by kernels and copies
     unsigned long calls;  // counted by the fake
     unsigned long launches;
-    size_t live;       // bytes of device memory in use
-    const char *last;  // the call made last
+    unsigned long products;  // of the vendor's library (blas.c)
+    size_t live;             // bytes of device memory in use
+    const char *last;        // the call made last
 };
 
 // Makes the fake both vendors' driver of this process; its control, or NULL (said aloud) where it can't be used.
@@ -47,6 +49,8 @@ static inline __attribute__((unused)) struct fake_control *fake_use(void)
     }
     setenv("MYCEL_CUDA_LIBRARY", library, 1);
     setenv("MYCEL_HIP_LIBRARY", library, 1);
+    setenv("MYCEL_CUBLASLT_LIBRARY", library, 1);
+    setenv("MYCEL_HIPBLASLT_LIBRARY", library, 1);
     void *open = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     return open ? dlsym(open, "fake_control") : NULL;
 }

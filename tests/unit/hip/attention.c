@@ -109,8 +109,8 @@ static void one_shape(struct hip_stream *stream, const struct shape *s)
     for (size_t b = 0; b < s->batch; b++) {
         for (size_t h = 0; h < s->heads; h++) naive_backward(&e, scale, b, h);
     }
-    struct hip_attention_grad g = {r.dy,  r.q,   r.k,      r.v,        r.probs,  r.dq,        r.dk,        r.dv,
-                                   r.ldq, r.ldk, s->batch, s->context, s->heads, s->kv_heads, s->head_dim, scale};
+    struct hip_attention_grad g = {r.dy,  r.q,      r.k,        r.v,      r.probs,     r.dq,        r.dk,  r.dv, r.ldq,
+                                   r.ldk, s->batch, s->context, s->heads, s->kv_heads, s->head_dim, scale, NULL};
     hip_attention_grad(stream, &g);
     naive_same("ds", e.probs, r.probs, r.np);
     naive_same("dq", e.dq, r.dq, r.rows * r.ldq);
