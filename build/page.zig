@@ -34,7 +34,7 @@ fn gzip(b: *std.Build, text: []const u8) []const u8 {
 
 pub fn object(b: *std.Build, arch: std.Target.Cpu.Arch) std.Build.LazyPath {
     const style = read(b, "page.css");
-    const script = read(b, "page.js");
+    const script = b.fmt("{s}{s}", .{ read(b, "map.js"), read(b, "page.js") });
     const html = place(b, place(b, read(b, "page.html"), "@STYLE@", style), "@SCRIPT@", script);
     const policy = b.fmt("default-src 'none'; script-src {s}; style-src {s}; connect-src 'self'; img-src data:; " ++
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'", .{ hashOf(b, script), hashOf(b, style) });
