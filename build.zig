@@ -11,6 +11,7 @@
 //!   zig build test:device          what needs a GPU: tests/device (skipped aloud where there is none)
 //!   zig build device               the same as a program to be carried, zig-out/device
 //!   zig build fake                 the library that plays a GPU's driver (tests/fake), zig-out/tests/libfakegpu.so
+//!   zig build deb                  the Debian package, zig-out/mycel_VERSION_ARCH.deb
 //!   zig build sim bench tidy fmt   simulator seeds, benchmarks, style as a test, formatting check
 const std = @import("std");
 const layers = @import("build/layers.zig");
@@ -158,6 +159,13 @@ pub fn build(b: *std.Build) void {
         const run = b.addRunArtifact(e);
         if (b.args) |args| run.addArgs(args);
         b.step("run", "Run mycel").dependOn(&run.step);
+        const package = b.addSystemCommand(&.{"tools/package/deb.sh"});
+        package.setCwd(b.path("."));
+        const stripped = b.addObjCopy(e.getEmittedBin(), .{ .strip = .debug_and_symbols, .basename = "mycel" });
+        package.addFileArg(stripped.getOutput());
+        package.addArg("zig-out");
+        package.has_side_effects = true;
+        b.step("deb", "The Debian package into zig-out").dependOn(&package.step);
         runStep(b, e, "bench", "Benchmarks beside their peers", &.{"bench"}, &.{"all"});
         runStep(b, e, "sim", "Simulator: 200 seeds with faults", &.{"sim"}, &.{ "--nodes", "7", "--rounds", "20", "--faults", "all", "--seeds", "200" });
     }
