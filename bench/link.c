@@ -1,6 +1,9 @@
 // One stream of 1 MiB messages over loopback, sender and receiver in a process each. The peer is libzmq's PUSH and PULL
 // without encryption, zero-copy, as its own throughput test sends. Every sample takes each way in turn, so that all see
-// the same machine; the row is the median and its spread. A received message's first and last bytes are looked at.
+// the same machine; a row is the median and its spread. A received message's first and last bytes are looked at.
+//
+// Two rows a way: bytes by the clock, which other programs on the machine disturb, and bytes a second of processor time
+// of the end that needs more of it: what the way does where each end has one core to itself.
 #include "bench/link.h"
 
 #include <signal.h>
@@ -8,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -15,6 +19,7 @@
 #include "core/check.h"
 #include "mesh/buffer.h"
 #include "mesh/links.h"
+#include "mesh/record.h"
 
 enum {
     BODY_BYTES = 1 << 20,
@@ -24,16 +29,23 @@ enum {
     ITEMS_MAX = 64,
     HIGH_WATER = 64,
     PORT_WAIT_S = 30,
+    CIPHER_RECORDS = 4000,
 };
 
 enum way { WAY_PLAIN, WAY_CURVE, WAY_SEALED, WAY_SHARED, WAYS };
 static const char *const names[WAYS] = {"plain libzmq", "over CURVE", "sealed", "shared memory"};
 
-// Counts what arrives from `warm` bytes on until the time is over; tells the rate.
+// Counts what arrives from a fifth of the time on until the time is over; says on `out` when it begins.
 struct meter {
     double seconds, began, ended;
     uint64_t bytes;
     bool done, wrong;
+    int out;
+};
+
+// What one sample gives: bytes a second, and the processor time of the two ends for a byte.
+struct pace {
+    double rate, sender_s, receiver_s;
 };
 
 static void meter_add(struct meter *m, const uint8_t *data, size_t size)
@@ -45,6 +57,7 @@ static void meter_add(struct meter *m, const uint8_t *data, size_t size)
     if (now < warm) return;
     if (m->ended == 0) {
         m->ended = now;
+        (void)!write(m->out, "", 1);
         return;  // counting begins with the next
     }
     m->bytes += size;
@@ -52,11 +65,6 @@ static void meter_add(struct meter *m, const uint8_t *data, size_t size)
         m->seconds = now - m->ended;
         m->done = true;
     }
-}
-
-static double meter_rate(const struct meter *m)
-{
-    return m->done && !m->wrong ? (double)m->bytes / m->seconds : 0;
 }
 
 // ---- plain libzmq ----
@@ -188,7 +196,7 @@ static pid_t begin(enum way way, bool sends, int port_in, int port_out, int rate
     pid_t child = fork();
     if (child != 0) return child;
     alarm(PORT_WAIT_S);
-    struct meter meter = {.seconds = seconds};
+    struct meter meter = {.seconds = seconds, .out = rate_out};
     if (sends && way == WAY_PLAIN)
         plain_send(port_in);
     else if (sends)
@@ -197,28 +205,69 @@ static pid_t begin(enum way way, bool sends, int port_in, int port_out, int rate
         plain_receive(port_out, &meter);
     else
         link_receive(port_out, way, &meter);
-    double rate = meter_rate(&meter);
-    if (!sends) (void)!write(rate_out, &rate, sizeof rate);
+    if (!sends) (void)!write(rate_out, &meter, sizeof meter);
+    (void)pause();  // its processor time is read
     _exit(0);
 }
 
-// Bytes a second; 0 where it failed.
-static double sample(enum way way, double seconds)
+// So far, in seconds.
+static double processor_time(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec t = {0};
+    if (clock_getcpuclockid(pid, &clock) == 0) clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static bool hear(int told, pid_t sender, pid_t receiver, struct pace *out)
+{
+    char byte;
+    struct meter m;
+    if (read(told, &byte, 1) != 1) return false;
+    double before[2] = {processor_time(sender), processor_time(receiver)};
+    if (read(told, &m, sizeof m) != sizeof m || !m.done || m.wrong) return false;
+    *out = (struct pace){.rate = (double)m.bytes / m.seconds,
+                         .sender_s = (processor_time(sender) - before[0]) / (double)m.bytes,
+                         .receiver_s = (processor_time(receiver) - before[1]) / (double)m.bytes};
+    return true;
+}
+
+static bool sample(enum way way, double seconds, struct pace *out)
 {
     int port[2], told[2];
-    double rate = 0;
-    if (pipe(port) || pipe(told)) return 0;
+    *out = (struct pace){0};
+    if (pipe(port) || pipe(told)) return false;
     pid_t receiver = begin(way, false, port[0], port[1], told[1], seconds);
     pid_t sender = begin(way, true, port[0], port[1], told[1], seconds);
     close(told[1]);
-    if (read(told[0], &rate, sizeof rate) != sizeof rate) rate = 0;
+    bool ok = hear(told[0], sender, receiver, out);
     kill(sender, SIGKILL);
+    kill(receiver, SIGKILL);
     waitpid(sender, NULL, 0);
     waitpid(receiver, NULL, 0);
     close(port[0]);
     close(port[1]);
     close(told[0]);
-    return rate;
+    return ok;
+}
+
+// ---- the cipher alone ----
+
+// Bytes that one core seals in a second of processor time, as records of the lane's size.
+static double cipher_rate(bool libcrypto)
+{
+    static uint8_t text[RECORD_BULK_MAX], record[RECORD_BULK_MAX + SEAL_OVERHEAD];
+    const struct core_hash key = {{1}};
+    const struct slice part = {text, sizeof text};
+    struct seal *s = libcrypto ? seal_new_libcrypto(SEAL_AES_256_GCM, &key, SEAL_RECORDS_MAX, false)
+                               : seal_new(SEAL_AES_256_GCM, &key, SEAL_RECORDS_MAX, false);
+    check(s);
+    for (int i = 0; i < CIPHER_RECORDS / 8; i++) seal_record(s, &part, 1, record);
+    const double before = processor_time(getpid());
+    for (int i = 0; i < CIPHER_RECORDS; i++) seal_record(s, &part, 1, record);
+    const double took = processor_time(getpid()) - before;
+    seal_free(s);
+    return CIPHER_RECORDS * (double)sizeof text / took;
 }
 
 static int ascending(const void *a, const void *b)
@@ -229,30 +278,74 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+// Of one way, by what is counted.
+enum count { COUNT_CLOCK, COUNT_PROCESSOR, COUNTS };
+
+static double counted(const struct pace *p, enum count count)
+{
+    if (count == COUNT_CLOCK) return p->rate;
+    return 1 / (p->sender_s > p->receiver_s ? p->sender_s : p->receiver_s);
+}
+
+// The median and the distance between the quartiles over it.
+static double median_of(const struct pace *paces, int samples, enum count count, double *spread)
+{
+    double values[FULL_SAMPLES];
+    for (int i = 0; i < samples; i++) values[i] = counted(&paces[i], count);
+    qsort(values, (size_t)samples, sizeof *values, ascending);
+    *spread = (values[samples * 3 / 4] - values[samples / 4]) / values[samples / 2];
+    return values[samples / 2];
+}
+
+// Nanoseconds of processor time a byte, the median.
+static double end_of(const struct pace *paces, int samples, bool sender)
+{
+    double values[FULL_SAMPLES];
+    for (int i = 0; i < samples; i++) values[i] = 1e9 * (sender ? paces[i].sender_s : paces[i].receiver_s);
+    qsort(values, (size_t)samples, sizeof *values, ascending);
+    return values[samples / 2];
+}
+
+static void report(struct bench *b, const struct pace paces[WAYS][FULL_SAMPLES], int samples)
+{
+    const double cipher = cipher_rate(false), libcrypto = cipher_rate(true);
+    for (int way = WAY_CURVE; way < WAYS; way++) {
+        for (int count = 0; count < COUNTS; count++) {
+            double plain_spread, spread, plain = median_of(paces[WAY_PLAIN], samples, (enum count)count, &plain_spread);
+            const double median = median_of(paces[way], samples, (enum count)count, &spread);
+            struct bench_row row = {.value = median / 1e9,
+                                    .unit = "GB/s",
+                                    .spread = spread,
+                                    .beside = names[WAY_PLAIN],
+                                    .beside_value = plain / 1e9};
+            char note[128];
+            snprintf(row.name, sizeof row.name, "link bulk of 1 MiB %s%s", names[way],
+                     count == COUNT_PROCESSOR ? ", a core an end" : "");
+            snprintf(note, sizeof note, "AES-256-GCM alone %.2f GB/s (libcrypto %.2f): after it plain would reach %.2f",
+                     cipher / 1e9, libcrypto / 1e9, cipher / (cipher + plain));
+            if (way == WAY_SEALED && count == COUNT_CLOCK) row.note = note;
+            char ends[128];
+            snprintf(ends, sizeof ends, "ns a byte: sender %.3f, receiver %.3f; plain %.3f, %.3f",
+                     end_of(paces[way], samples, true), end_of(paces[way], samples, false),
+                     end_of(paces[WAY_PLAIN], samples, true), end_of(paces[WAY_PLAIN], samples, false));
+            if (count == COUNT_PROCESSOR) row.note = ends;
+            bench_report(b, &row);
+        }
+    }
+}
+
 int bench_link(struct bench *b)
 {
-    static double rates[WAYS][FULL_SAMPLES];
-    int count = bench_full(b) ? FULL_SAMPLES : SAMPLES;
+    static struct pace paces[WAYS][FULL_SAMPLES];
+    int samples = bench_full(b) ? FULL_SAMPLES : SAMPLES;
     if (sign_start()) return 1;
-    for (int i = 0; i < count; i++)
-        for (int way = 0; way < WAYS; way++) rates[way][i] = sample((enum way)way, bench_seconds(b) / SAMPLE_MS_SHARE);
-    for (int way = 0; way < WAYS; way++) {
-        qsort(rates[way], (size_t)count, sizeof rates[way][0], ascending);
-        if (rates[way][0] == 0) {
+    for (int i = 0; i < samples; i++) {
+        for (int way = 0; way < WAYS; way++) {
+            if (sample((enum way)way, bench_seconds(b) / SAMPLE_MS_SHARE, &paces[way][i])) continue;
             bench_say(b, "link: %s did not run to its end", names[way]);
             return 1;
         }
     }
-    for (int way = WAY_CURVE; way < WAYS; way++) {
-        const double *r = rates[way];
-        double median = r[count / 2];
-        struct bench_row row = {.value = median / 1e9,
-                                .unit = "GB/s",
-                                .spread = (r[count * 3 / 4] - r[count / 4]) / median,
-                                .beside = names[WAY_PLAIN],
-                                .beside_value = rates[WAY_PLAIN][count / 2] / 1e9};
-        snprintf(row.name, sizeof row.name, "link bulk of 1 MiB %s", names[way]);
-        bench_report(b, &row);
-    }
+    report(b, paces, samples);
     return 0;
 }

@@ -11,10 +11,12 @@
 #endif
 
 #include "core/check.h"
+#include "mesh/seal_wide.h"
 
 enum { NONCE_SIZE = 12 };
 
 struct seal {
+    struct seal_wide *wide;  // or else libcrypto's:
     EVP_CIPHER_CTX *context;
     const EVP_CIPHER *cipher;
     struct core_hash key;
@@ -73,24 +75,42 @@ void seal_derive(const struct seal_binding *binding, struct seal_keys *out)
 static bool set_key(struct seal *s)
 {
     s->number = 0;
-    return EVP_CipherInit_ex(s->context, s->cipher, NULL, s->key.bytes, NULL, !s->opens) == 1;
+    if (!s->wide) return EVP_CipherInit_ex(s->context, s->cipher, NULL, s->key.bytes, NULL, !s->opens) == 1;
+    seal_wide_key(s->wide, s->key.bytes);
+    return true;
 }
 
-struct seal *seal_new(enum seal_cipher cipher, const struct core_hash *key, uint64_t records_a_key, bool opens)
+static struct seal *make(enum seal_cipher cipher, const struct core_hash *key, uint64_t records_a_key, bool opens,
+                         bool wide)
 {
     struct seal *s = malloc(sizeof *s);
     if (!s) return NULL;
     *s = (struct seal){.key = *key, .records_a_key = records_a_key, .opens = opens};
     s->cipher = cipher == SEAL_AES_256_GCM ? EVP_aes_256_gcm() : EVP_chacha20_poly1305();
-    s->context = EVP_CIPHER_CTX_new();
-    if (s->context && set_key(s)) return s;
+    if (wide)
+        s->wide = seal_wide_new();
+    else
+        s->context = EVP_CIPHER_CTX_new();
+    if ((s->wide || s->context) && set_key(s)) return s;
     seal_free(s);
     return NULL;
+}
+
+struct seal *seal_new(enum seal_cipher cipher, const struct core_hash *key, uint64_t records_a_key, bool opens)
+{
+    return make(cipher, key, records_a_key, opens, cipher == SEAL_AES_256_GCM && seal_wide_usable());
+}
+
+struct seal *seal_new_libcrypto(enum seal_cipher cipher, const struct core_hash *key, uint64_t records_a_key,
+                                bool opens)
+{
+    return make(cipher, key, records_a_key, opens, false);
 }
 
 void seal_free(struct seal *s)
 {
     if (!s) return;
+    seal_wide_free(s->wide);
     EVP_CIPHER_CTX_free(s->context);
     sodium_memzero(s, sizeof *s);
     free(s);
@@ -125,6 +145,34 @@ static bool begin_evp(struct seal *s, const uint8_t nonce[NONCE_SIZE], const uin
            EVP_CipherUpdate(s->context, NULL, &done, size, SEAL_SIZE_SIZE) == 1;
 }
 
+static void seal_evp(struct seal *s, const uint8_t nonce[NONCE_SIZE], const struct slice *parts, size_t count,
+                     uint8_t *out)
+{
+    uint8_t *at = out + SEAL_SIZE_SIZE;
+    int done = 0;
+    check(begin_evp(s, nonce, out));
+    for (size_t i = 0; i < count; i++, at += done)
+        check(EVP_CipherUpdate(s->context, at, &done, parts[i].data, (int)parts[i].size) == 1);
+    check(EVP_CipherFinal_ex(s->context, at, &done) == 1 && done == 0);
+    check(EVP_CIPHER_CTX_ctrl(s->context, EVP_CTRL_AEAD_GET_TAG, SEAL_TAG_SIZE, at) == 1);
+}
+
+// Several parts are short ones: put together first, then sealed in place.
+static void seal_by_wide(struct seal *s, const uint8_t nonce[NONCE_SIZE], const struct slice *parts, size_t count,
+                         size_t size, uint8_t *out)
+{
+    uint8_t *at = out + SEAL_SIZE_SIZE;
+    for (size_t i = 0; count > 1 && i < count; at += parts[i++].size)
+        if (parts[i].size) memcpy(at, parts[i].data, parts[i].size);
+    const struct seal_wide_text t = {.nonce = nonce,
+                                     .beside = out,
+                                     .beside_size = SEAL_SIZE_SIZE,
+                                     .in = count > 1 ? out + SEAL_SIZE_SIZE : parts[0].data,
+                                     .size = size,
+                                     .out = out + SEAL_SIZE_SIZE};
+    seal_wide_seal(s->wide, &t, out + SEAL_SIZE_SIZE + size);
+}
+
 void seal_record(struct seal *s, const struct slice *parts, size_t count, uint8_t *out)
 {
     size_t size = 0;
@@ -134,13 +182,22 @@ void seal_record(struct seal *s, const struct slice *parts, size_t count, uint8_
     struct writer w = writer_over(out, SEAL_SIZE_SIZE);
     write_u32(&w, (uint32_t)size);
     check(begin(s, nonce));
-    check(begin_evp(s, nonce, out));
-    uint8_t *at = out + SEAL_SIZE_SIZE;
-    int done = 0;
-    for (size_t i = 0; i < count; i++, at += done)
-        check(EVP_CipherUpdate(s->context, at, &done, parts[i].data, (int)parts[i].size) == 1);
-    check(EVP_CipherFinal_ex(s->context, at, &done) == 1 && done == 0);
-    check(EVP_CIPHER_CTX_ctrl(s->context, EVP_CTRL_AEAD_GET_TAG, SEAL_TAG_SIZE, at) == 1);
+    if (s->wide)
+        seal_by_wide(s, nonce, parts, count, size, out);
+    else
+        seal_evp(s, nonce, parts, count, out);
+}
+
+static bool open_wide(struct seal *s, const uint8_t nonce[NONCE_SIZE], const uint8_t *record, uint32_t size,
+                      uint8_t *out)
+{
+    const struct seal_wide_text t = {.nonce = nonce,
+                                     .beside = record,
+                                     .beside_size = SEAL_SIZE_SIZE,
+                                     .in = record + SEAL_SIZE_SIZE,
+                                     .size = size,
+                                     .out = out};
+    return seal_wide_open(s->wide, &t, record + SEAL_SIZE_SIZE + size);
 }
 
 static bool open_evp(struct seal *s, const uint8_t nonce[NONCE_SIZE], const uint8_t *record, uint32_t size,
@@ -159,7 +216,8 @@ enum core_err seal_open(struct seal *s, const uint8_t *record, uint8_t *out)
     check(s->opens);
     uint8_t nonce[NONCE_SIZE];
     uint32_t size = seal_size(record);
-    const bool ok = !s->broken && size <= INT32_MAX && begin(s, nonce) && open_evp(s, nonce, record, size, out);
+    const bool ok = !s->broken && size <= INT32_MAX && begin(s, nonce) &&
+                    (s->wide ? open_wide(s, nonce, record, size, out) : open_evp(s, nonce, record, size, out));
     s->broken = !ok;
     return ok ? CORE_ERR_OK : CORE_ERR_VERIFY_FAILED;
 }

@@ -9,7 +9,8 @@
 //
 // A record: u32 size n of what is sealed (little-endian; authenticated), n bytes, 16 bytes of tag. The nonce is four
 // zero bytes and the record's number under its key (u64, little-endian): never used twice, and a record that is left
-// out, repeated, moved or cut does not open. AES-256-GCM where both sides have it in hardware, else ChaCha20-Poly1305.
+// out, repeated, moved or cut does not open. AES-256-GCM where both sides have it in hardware, else ChaCha20-Poly1305;
+// by libcrypto, or by what mesh/seal_wide.h says: the same bytes.
 #ifndef MESH_SEAL_H
 #define MESH_SEAL_H
 
@@ -53,6 +54,9 @@ struct seal;
 // One direction. `records_a_key` is SEAL_RECORDS_MAX but for tests. NULL without memory.
 CORE_MUST_USE struct seal *seal_new(enum seal_cipher cipher, const struct core_hash *key, uint64_t records_a_key,
                                     bool opens);
+// The same by libcrypto alone: for tests and measurements.
+CORE_MUST_USE struct seal *seal_new_libcrypto(enum seal_cipher cipher, const struct core_hash *key,
+                                              uint64_t records_a_key, bool opens);
 void seal_free(struct seal *s);  // forgets the key; NULL is fine
 
 // Seals `count` parts as one record: writes their size + SEAL_OVERHEAD bytes to `out`, which overlaps no part.

@@ -254,6 +254,41 @@ static void first_records_that_lie_are_refused(void **state)
     assert_int_equal(read_first(plain, 1 << 20, &got, &bulk), CORE_ERR_MALFORMED);
 }
 
+// Whatever seals here, libcrypto opens, and the other way round: any size, several parts, over a change of key.
+static void engines_agree(void **state)
+{
+    (void)state;
+    enum { LARGEST = 70000 };
+    static uint8_t text[LARGEST], record[LARGEST + SEAL_OVERHEAD], other[LARGEST + SEAL_OVERHEAD], out[LARGEST];
+    static const size_t sizes[] = {1, 2, 15, 16, 17, 255, 256, 257, 1000, 4096, 65536, LARGEST};
+    const struct core_hash secret = {{3, 1, 4}};
+    struct seal *best = seal_new(SEAL_AES_256_GCM, &secret, 5, false),
+                *opener = seal_new(SEAL_AES_256_GCM, &secret, 5, true);
+    struct seal *plain = seal_new_libcrypto(SEAL_AES_256_GCM, &secret, 5, false);
+    struct seal *plain_opener = seal_new_libcrypto(SEAL_AES_256_GCM, &secret, 5, true);
+    for (size_t i = 0; i < LARGEST; i++) text[i] = (uint8_t)(i * 11 + i / 200);
+    for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
+        const size_t size = sizes[i / 2], cut = i % 2 ? size / 3 : 0;
+        const struct slice parts[2] = {{text, cut}, {text + cut, size - cut}};
+        seal_record(best, parts + (cut == 0), cut ? 2 : 1, record);
+        seal_record(plain, parts + (cut == 0), cut ? 2 : 1, other);
+        assert_memory_equal(record, other, size + SEAL_OVERHEAD);
+        assert_int_equal(seal_open(plain_opener, record, out), CORE_ERR_OK);
+        assert_memory_equal(out, text, size);
+        memset(out, 0, size);
+        assert_int_equal(seal_open(opener, record, out), CORE_ERR_OK);
+        assert_memory_equal(out, text, size);
+    }
+    const struct slice all = {text, 1000};
+    seal_record(best, &all, 1, record);
+    record[SEAL_SIZE_SIZE + 1000 + 15] ^= 1;  // the tag's last byte
+    assert_int_equal(seal_open(opener, record, out), CORE_ERR_VERIFY_FAILED);
+    seal_free(best);
+    seal_free(opener);
+    seal_free(plain);
+    seal_free(plain_opener);
+}
+
 // ---- packets ----
 
 static void packets_that_lie_are_refused(void **state)
@@ -398,11 +433,17 @@ static int start(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keys_are_bound_to_everything),       cmocka_unit_test(records_round_trip),
-        cmocka_unit_test(keys_change_by_themselves),          cmocka_unit_test(tampered_records_do_not_open),
-        cmocka_unit_test(first_records_that_lie_are_refused), cmocka_unit_test(packets_that_lie_are_refused),
-        cmocka_unit_test(unsealed_memory_is_not_mapped),      cmocka_unit_test(a_shared_buffer_seals_in_place),
-        cmocka_unit_test(a_pool_uses_memory_again),           cmocka_unit_test(packets_of_slabs_have_their_shape),
+        cmocka_unit_test(keys_are_bound_to_everything),
+        cmocka_unit_test(records_round_trip),
+        cmocka_unit_test(keys_change_by_themselves),
+        cmocka_unit_test(tampered_records_do_not_open),
+        cmocka_unit_test(first_records_that_lie_are_refused),
+        cmocka_unit_test(packets_that_lie_are_refused),
+        cmocka_unit_test(unsealed_memory_is_not_mapped),
+        cmocka_unit_test(a_shared_buffer_seals_in_place),
+        cmocka_unit_test(a_pool_uses_memory_again),
+        cmocka_unit_test(packets_of_slabs_have_their_shape),
+        cmocka_unit_test(engines_agree),
     };
     return cmocka_run_group_tests(tests, start, NULL);
 }
