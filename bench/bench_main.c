@@ -51,7 +51,7 @@ static const struct entry table[] = {
 #endif
     {"mesh", bench_mesh, false, BENCH_MESH_PARTS},
 #if HAS_LINK
-    {"link", bench_link, false, NULL},
+    {"link", bench_link, false, BENCH_LINK_PARTS},
 #endif
 #if HAS_AGGREGATE
     {"aggregate", bench_aggregate, false, BENCH_AGGREGATE_PARTS},

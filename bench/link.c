@@ -33,6 +33,7 @@ enum {
 };
 
 enum way { WAY_PLAIN, WAY_CURVE, WAY_SEALED, WAY_SHARED, WAYS };
+static const char *const parts[WAYS] = {NULL, "curve", "sealed", "shared"};
 static const char *const names[WAYS] = {"plain libzmq", "over CURVE", "sealed", "shared memory"};
 
 // Counts what arrives from a fifth of the time on until the time is over; says on `out` when it begins.
@@ -310,6 +311,7 @@ static void report(struct bench *b, const struct pace paces[WAYS][FULL_SAMPLES],
 {
     const double cipher = cipher_rate(false), libcrypto = cipher_rate(true);
     for (int way = WAY_CURVE; way < WAYS; way++) {
+        if (!bench_wants(b, parts[way])) continue;
         for (int count = 0; count < COUNTS; count++) {
             double plain_spread, spread, plain = median_of(paces[WAY_PLAIN], samples, (enum count)count, &plain_spread);
             const double median = median_of(paces[way], samples, (enum count)count, &spread);
@@ -341,6 +343,7 @@ int bench_link(struct bench *b)
     if (sign_start()) return 1;
     for (int i = 0; i < samples; i++) {
         for (int way = 0; way < WAYS; way++) {
+            if (way != WAY_PLAIN && !bench_wants(b, parts[way])) continue;
             if (sample((enum way)way, bench_seconds(b) / SAMPLE_MS_SHARE, &paces[way][i])) continue;
             bench_say(b, "link: %s did not run to its end", names[way]);
             return 1;

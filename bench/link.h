@@ -3,6 +3,8 @@
 #define BENCH_LINK_H
 
 struct bench;
+
+#define BENCH_LINK_PARTS "curve sealed shared"
 int bench_link(struct bench *b);
 
 #endif

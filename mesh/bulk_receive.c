@@ -307,9 +307,9 @@ static void wait_for_more(struct bulk_lane *lane)
 static enum core_err receive_records(struct bulk_lane *lane)
 {
     for (int i = 0; i < TURN; i++) {
-        size_t size;
-        uint8_t *room = record_reader_room(&lane->reader, &size);
-        ssize_t got = recv(lane->fd, room, size, MSG_DONTWAIT);
+        struct iovec parts[RECORD_PARTS_MAX];
+        struct msghdr m = {.msg_iov = parts, .msg_iovlen = (size_t)record_reader_room(&lane->reader, parts)};
+        ssize_t got = recvmsg(lane->fd, &m, MSG_DONTWAIT);
         if (got == 0) return CORE_ERR_NOT_FOUND;
         if (got < 0 && errno != EAGAIN && errno != EINTR) return CORE_ERR_NOT_FOUND;
         if (got < 0) {

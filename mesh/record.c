@@ -71,7 +71,7 @@ bool record_reader_open(struct record_reader *r, enum seal_cipher cipher, const 
                         record_allow *allow, void *context)
 {
     *r = (struct record_reader){.seal = seal_new(cipher, key, records_a_key, true),
-                                .staging = malloc(RECORD_BULK_MAX + SEAL_OVERHEAD + SEAL_SIZE_SIZE),
+                                .staging = malloc(RECORD_FIRST_MAX + SEAL_OVERHEAD + SEAL_SIZE_SIZE),
                                 .head = malloc(RECORD_FIRST_MAX),
                                 .pool = pool,
                                 .mesh = *mesh,
@@ -92,16 +92,28 @@ void record_reader_close(struct record_reader *r)
     *r = (struct record_reader){0};
 }
 
-uint8_t *record_reader_room(struct record_reader *r, size_t *size)
-{
-    // With the record's last bytes come the next one's size.
-    *size = r->need - r->have + (r->need > SEAL_SIZE_SIZE ? SEAL_SIZE_SIZE : 0);
-    return r->staging + r->have;
-}
-
 static size_t bulk_left(const struct record_reader *r)
 {
     return r->bulk ? buffer_size(r->bulk) - r->bulk_at : 0;
+}
+
+int record_reader_room(struct record_reader *r, struct iovec parts[RECORD_PARTS_MAX])
+{
+    if (r->need == SEAL_SIZE_SIZE || bulk_left(r) == 0) {
+        // With the record's last bytes come the next one's size.
+        const size_t more = r->need > SEAL_SIZE_SIZE ? SEAL_SIZE_SIZE : 0;
+        parts[0] = (struct iovec){r->staging + r->have, r->need - r->have + more};
+        return 1;
+    }
+    const size_t body_end = r->need - SEAL_TAG_SIZE;
+    if (r->have >= body_end) {
+        const size_t in_tail = r->have - body_end;
+        parts[0] = (struct iovec){r->tail + in_tail, sizeof r->tail - in_tail};
+        return 1;
+    }
+    parts[0] = (struct iovec){buffer_data(r->bulk) + r->bulk_at + (r->have - SEAL_SIZE_SIZE), body_end - r->have};
+    parts[1] = (struct iovec){r->tail, sizeof r->tail};
+    return 2;
 }
 
 size_t record_reader_wants(const struct record_reader *r)
@@ -146,13 +158,15 @@ static enum core_err take_first(struct record_reader *r, size_t size)
 
 static enum core_err take_record(struct record_reader *r)
 {
-    size_t size = r->need - SEAL_OVERHEAD;
-    bool first = bulk_left(r) == 0;
-    enum core_err err = seal_open(r->seal, r->staging, first ? r->head : buffer_data(r->bulk) + r->bulk_at);
+    const size_t size = r->need - SEAL_OVERHEAD;
+    const bool first = bulk_left(r) == 0;
+    uint8_t *body = first ? r->staging + SEAL_SIZE_SIZE : buffer_data(r->bulk) + r->bulk_at;
+    const uint8_t *tag = first ? body + size : r->tail;
+    enum core_err err = seal_open_parts(r->seal, r->staging, body, tag, first ? r->head : body);
     if (err) return err;
     if (!first) r->bulk_at += size;
-    memmove(r->staging, r->staging + r->need, r->have - r->need);
     r->have -= r->need;
+    memmove(r->staging, tag + SEAL_TAG_SIZE, r->have);
     r->need = SEAL_SIZE_SIZE;
     return first ? take_first(r, size) : CORE_ERR_OK;
 }

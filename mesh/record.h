@@ -9,6 +9,8 @@
 #ifndef MESH_RECORD_H
 #define MESH_RECORD_H
 
+#include <sys/uio.h>
+
 #include "core/hash.h"
 #include "mesh/buffer.h"
 #include "mesh/seal.h"
@@ -18,6 +20,7 @@ enum {
     RECORD_BULK_MAX = 131072,  // what is sealed and what is sent stay in a core's cache together
     RECORD_SIZES = 8,
     RECORD_FIRST_MAX = RECORD_SIZES + WIRE_BULK_HEAD_MAX,
+    RECORD_PARTS_MAX = 2,
 };
 
 // ---- writing ----
@@ -50,8 +53,9 @@ struct record_reader {
     struct core_hash mesh;
     record_allow *allow;
     void *allow_context;
-    uint8_t *staging;
-    size_t have, need;
+    uint8_t *staging;   // the size of the record that comes; all of it where it is a message's first
+    size_t have, need;  // of that record; what was read beyond it is the next one's size
+    uint8_t tail[SEAL_TAG_SIZE + SEAL_SIZE_SIZE];  // of a record of bulk, and the next one's size
     uint8_t *head;
     size_t head_size;
     struct buffer *bulk;
@@ -61,8 +65,9 @@ CORE_MUST_USE bool record_reader_open(struct record_reader *r, enum seal_cipher 
                                       uint64_t records_a_key, struct buffer_pool *pool, const struct core_hash *mesh,
                                       record_allow *allow, void *context);
 void record_reader_close(struct record_reader *r);
-// Where the next bytes of the stream go, and how many at most (never 0).
-uint8_t *record_reader_room(struct record_reader *r, size_t *size);
+// Where the next bytes of the stream go, one place after the other; how many places, 1 at least, none empty. Bulk goes
+// where it stays and is opened there: bytes that were copied twice would cost as much as the cipher.
+int record_reader_room(struct record_reader *r, struct iovec parts[RECORD_PARTS_MAX]);
 // How many bytes are surely still to come for what has begun, 1 at least: no use to be woken for fewer.
 size_t record_reader_wants(const struct record_reader *r);
 // So many were put there. CORE_ERR_VERIFY_FAILED (a record does not open), CORE_ERR_MALFORMED, CORE_ERR_TOO_LARGE or

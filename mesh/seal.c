@@ -188,36 +188,46 @@ void seal_record(struct seal *s, const struct slice *parts, size_t count, uint8_
         seal_evp(s, nonce, parts, count, out);
 }
 
-static bool open_wide(struct seal *s, const uint8_t nonce[NONCE_SIZE], const uint8_t *record, uint32_t size,
-                      uint8_t *out)
+// A record as it came: the bytes of its size, what is sealed, its tag.
+struct sealed {
+    const uint8_t *size_bytes, *bytes, *tag;
+    uint32_t size;
+};
+
+static bool open_wide(struct seal *s, const uint8_t nonce[NONCE_SIZE], const struct sealed *in, uint8_t *out)
 {
     const struct seal_wide_text t = {.nonce = nonce,
-                                     .beside = record,
+                                     .beside = in->size_bytes,
                                      .beside_size = SEAL_SIZE_SIZE,
-                                     .in = record + SEAL_SIZE_SIZE,
-                                     .size = size,
+                                     .in = in->bytes,
+                                     .size = in->size,
                                      .out = out};
-    return seal_wide_open(s->wide, &t, record + SEAL_SIZE_SIZE + size);
+    return seal_wide_open(s->wide, &t, in->tag);
 }
 
-static bool open_evp(struct seal *s, const uint8_t nonce[NONCE_SIZE], const uint8_t *record, uint32_t size,
-                     uint8_t *out)
+static bool open_evp(struct seal *s, const uint8_t nonce[NONCE_SIZE], const struct sealed *in, uint8_t *out)
 {
-    const uint8_t *sealed = record + SEAL_SIZE_SIZE;
     int done = 0, rest = 0;
-    return begin_evp(s, nonce, record) && EVP_CipherUpdate(s->context, out, &done, sealed, (int)size) == 1 &&
-           EVP_CIPHER_CTX_ctrl(s->context, EVP_CTRL_AEAD_SET_TAG, SEAL_TAG_SIZE, (void *)(uintptr_t)(sealed + size)) ==
-               1 &&
+    return begin_evp(s, nonce, in->size_bytes) &&
+           EVP_CipherUpdate(s->context, out, &done, in->bytes, (int)in->size) == 1 &&
+           EVP_CIPHER_CTX_ctrl(s->context, EVP_CTRL_AEAD_SET_TAG, SEAL_TAG_SIZE, (void *)(uintptr_t)in->tag) == 1 &&
            EVP_CipherFinal_ex(s->context, out + done, &rest) == 1;
+}
+
+enum core_err seal_open_parts(struct seal *s, const uint8_t size[SEAL_SIZE_SIZE], const uint8_t *sealed,
+                              const uint8_t tag[SEAL_TAG_SIZE], uint8_t *out)
+{
+    check(s->opens);
+    uint8_t nonce[NONCE_SIZE];
+    const struct sealed in = {size, sealed, tag, seal_size(size)};
+    const bool ok = !s->broken && in.size <= INT32_MAX && begin(s, nonce) &&
+                    (s->wide ? open_wide(s, nonce, &in, out) : open_evp(s, nonce, &in, out));
+    s->broken = !ok;
+    return ok ? CORE_ERR_OK : CORE_ERR_VERIFY_FAILED;
 }
 
 enum core_err seal_open(struct seal *s, const uint8_t *record, uint8_t *out)
 {
-    check(s->opens);
-    uint8_t nonce[NONCE_SIZE];
-    uint32_t size = seal_size(record);
-    const bool ok = !s->broken && size <= INT32_MAX && begin(s, nonce) &&
-                    (s->wide ? open_wide(s, nonce, record, size, out) : open_evp(s, nonce, record, size, out));
-    s->broken = !ok;
-    return ok ? CORE_ERR_OK : CORE_ERR_VERIFY_FAILED;
+    const uint8_t *sealed = record + SEAL_SIZE_SIZE;
+    return seal_open_parts(s, record, sealed, sealed + seal_size(record), out);
 }

@@ -66,5 +66,8 @@ uint32_t seal_size(const uint8_t record[SEAL_SIZE_SIZE]);
 // Opens a whole record of seal_size() + SEAL_OVERHEAD bytes into `out`. CORE_ERR_VERIFY_FAILED: nothing of `out` may
 // be used, and nothing opens after it.
 CORE_MUST_USE enum core_err seal_open(struct seal *s, const uint8_t *record, uint8_t *out);
+// The same where the record lies in three places: its size, what is sealed (which may be `out`), its tag.
+CORE_MUST_USE enum core_err seal_open_parts(struct seal *s, const uint8_t size[SEAL_SIZE_SIZE], const uint8_t *sealed,
+                                            const uint8_t tag[SEAL_TAG_SIZE], uint8_t *out);
 
 #endif

@@ -24,13 +24,17 @@ static bool allow(void *context, size_t bytes)
 // False once the stream is over.
 static bool feed(struct record_reader *r, const uint8_t *bytes, size_t size)
 {
-    for (size_t at = 0, part; at < size; at += part) {
-        size_t room;
-        uint8_t *to = record_reader_room(r, &room);
-        check(room > 0);
-        part = size - at < room ? size - at : room;
-        memcpy(to, bytes + at, part);
-        if (record_reader_put(r, part)) return false;
+    for (size_t at = 0; at < size;) {
+        struct iovec parts[RECORD_PARTS_MAX];
+        const int count = record_reader_room(r, parts);
+        const size_t from = at;
+        for (int i = 0; i < count; i++) {
+            check(parts[i].iov_len > 0);
+            const size_t part = size - at < parts[i].iov_len ? size - at : parts[i].iov_len;
+            memcpy(parts[i].iov_base, bytes + at, part);
+            at += part;
+        }
+        if (record_reader_put(r, at - from)) return false;
         struct slice head;
         struct buffer *bulk;
         if (!record_reader_take(r, &head, &bulk)) continue;

@@ -124,14 +124,18 @@ static enum core_err feed(struct pair *p, const uint8_t *bytes, size_t size, siz
 {
     *bulk = NULL;
     while (*at < size) {
-        size_t room, part;
-        uint8_t *to = record_reader_room(&p->reader, &room);
-        assert_true(room > 0);
-        part = size - *at < room ? size - *at : room;
-        if (part > step) part = step;
-        memcpy(to, bytes + *at, part);
-        *at += part;
-        enum core_err err = record_reader_put(&p->reader, part);
+        struct iovec parts[RECORD_PARTS_MAX];
+        const int count = record_reader_room(&p->reader, parts);
+        const size_t from = *at;
+        assert_true(count >= 1 && count <= RECORD_PARTS_MAX);
+        for (int i = 0; i < count && *at < size && *at - from < step; i++) {
+            assert_true(parts[i].iov_len > 0);
+            size_t part = size - *at < parts[i].iov_len ? size - *at : parts[i].iov_len;
+            if (part > step - (*at - from)) part = step - (*at - from);
+            memcpy(parts[i].iov_base, bytes + *at, part);
+            *at += part;
+        }
+        enum core_err err = record_reader_put(&p->reader, *at - from);
         if (err || record_reader_take(&p->reader, head, bulk)) return err;
     }
     return CORE_ERR_WOULD_BLOCK;
@@ -259,27 +263,27 @@ static void engines_agree(void **state)
 {
     (void)state;
     enum { LARGEST = 70000 };
-    static uint8_t text[LARGEST], record[LARGEST + SEAL_OVERHEAD], other[LARGEST + SEAL_OVERHEAD], out[LARGEST];
+    static uint8_t clear[LARGEST], record[LARGEST + SEAL_OVERHEAD], other[LARGEST + SEAL_OVERHEAD], out[LARGEST];
     static const size_t sizes[] = {1, 2, 15, 16, 17, 255, 256, 257, 1000, 4096, 65536, LARGEST};
     const struct core_hash secret = {{3, 1, 4}};
     struct seal *best = seal_new(SEAL_AES_256_GCM, &secret, 5, false),
                 *opener = seal_new(SEAL_AES_256_GCM, &secret, 5, true);
     struct seal *plain = seal_new_libcrypto(SEAL_AES_256_GCM, &secret, 5, false);
     struct seal *plain_opener = seal_new_libcrypto(SEAL_AES_256_GCM, &secret, 5, true);
-    for (size_t i = 0; i < LARGEST; i++) text[i] = (uint8_t)(i * 11 + i / 200);
+    for (size_t i = 0; i < LARGEST; i++) clear[i] = (uint8_t)(i * 11 + i / 200);
     for (size_t i = 0; i < 2 * sizeof sizes / sizeof *sizes; i++) {
         const size_t size = sizes[i / 2], cut = i % 2 ? size / 3 : 0;
-        const struct slice parts[2] = {{text, cut}, {text + cut, size - cut}};
+        const struct slice parts[2] = {{clear, cut}, {clear + cut, size - cut}};
         seal_record(best, parts + (cut == 0), cut ? 2 : 1, record);
         seal_record(plain, parts + (cut == 0), cut ? 2 : 1, other);
         assert_memory_equal(record, other, size + SEAL_OVERHEAD);
         assert_int_equal(seal_open(plain_opener, record, out), CORE_ERR_OK);
-        assert_memory_equal(out, text, size);
+        assert_memory_equal(out, clear, size);
         memset(out, 0, size);
         assert_int_equal(seal_open(opener, record, out), CORE_ERR_OK);
-        assert_memory_equal(out, text, size);
+        assert_memory_equal(out, clear, size);
     }
-    const struct slice all = {text, 1000};
+    const struct slice all = {clear, 1000};
     seal_record(best, &all, 1, record);
     record[SEAL_SIZE_SIZE + 1000 + 15] ^= 1;  // the tag's last byte
     assert_int_equal(seal_open(opener, record, out), CORE_ERR_VERIFY_FAILED);
