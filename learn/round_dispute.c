@@ -52,6 +52,7 @@ void round_dispute(struct round *r, struct turn *t)
     if (!due(r, t)) return;
     r->disputes++;
     t->disputed = true;
+    t->mismatches = 0;
     t->disputed_params = t->params;
     t->apply = STEP_NONE;
     t->rechecked = false;

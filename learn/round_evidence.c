@@ -48,7 +48,7 @@ void round_evidence_restore(struct round *r, struct slice bytes)
 
 void round_evidence_heard(struct round *r, struct slice bytes, struct outbox *out)
 {
-    if (!r->started || r->frozen || !take(r, bytes)) return;
+    if (!r->started || (r->frozen && !r->broken) || !take(r, bytes)) return;
     persist(r, bytes, out);
 }
 

@@ -39,7 +39,33 @@ static void electorate(const struct round *r, uint64_t height, struct manifest *
     }
 }
 
-void round_fork_check(struct round *r, const struct core_id *from, const struct message_run_decision *m)
+// Members that signed both decisions in one consensus round.
+static void name_liars(struct round *r, const struct core_id *ids, uint64_t height, const struct core_hash *values,
+                       const struct slice *certificates)
+{
+    struct ledger_certificate c[2];
+    for (int i = 0; i < 2; i++)
+        if (ledger_certificate_read(certificates[i], &c[i])) return;
+    uint32_t at[2] = {0, 0};
+    for (uint32_t member = 0; member < LEDGER_MEMBERS_MAX && c[0].round == c[1].round; member++) {
+        struct ledger_vote v[2];
+        for (int i = 0; i < 2; i++) {
+            if (!(c[i].signers >> member & 1)) continue;
+            v[i] = (struct ledger_vote){.run = r->run,
+                                        .height = height,
+                                        .round = c[i].round,
+                                        .step = LEDGER_PRECOMMIT,
+                                        .valid_round = -1,
+                                        .value = values[i],
+                                        .voter = ids[member]};
+            memcpy(v[i].signature.bytes, c[i].signatures + (size_t)at[i]++ * CORE_SIG_SIZE, CORE_SIG_SIZE);
+        }
+        if (c[0].signers & c[1].signers & SLOT(member)) round_votes_conflict(r, &v[0], &v[1]);
+    }
+}
+
+void round_fork_check(struct round *r, const struct core_id *from, const struct message_run_decision *m,
+                      struct outbox *out)
 {
     if (m->height == 0 || m->height > r->log_count) return;
     const struct decided *d = &r->log[m->height - 1];
@@ -50,7 +76,12 @@ void round_fork_check(struct round *r, const struct core_id *from, const struct 
     struct core_id ids[RUN_MEMBERS_MAX];
     for (uint32_t i = 0; i < before.member_count; i++) ids[i] = before.members[i].id;
     const struct core_hash hash = hash_bytes(m->value.data, m->value.size);
-    if (ledger_certificate_valid(m->certificate, LEDGER_PRECOMMIT, &r->run, m->height, &hash, ids, before.member_count,
-                                 ledger_quorum(r->spec.fault_model, before.member_count)))
-        round_broken(r, "two decisions for one height");
+    if (!ledger_certificate_valid(m->certificate, LEDGER_PRECOMMIT, &r->run, m->height, &hash, ids, before.member_count,
+                                  ledger_quorum(r->spec.fault_model, before.member_count)))
+        return;
+    const struct core_hash values[2] = {hash_bytes(d->value, d->value_size), hash};
+    const struct slice certificates[2] = {{d->certificate, d->certificate_size}, m->certificate};
+    name_liars(r, ids, m->height, values, certificates);
+    round_evidence_tell(r, out);
+    round_broken(r, "two decisions for one height");
 }

@@ -145,7 +145,7 @@ static enum core_err heard_decision(struct round *r, const struct core_id *from,
                                     uint64_t now_ms, struct outbox *out)
 {
     if (round_ended(r) || m->height < r->height) {
-        round_fork_check(r, from, m);
+        round_fork_check(r, from, m, out);
         return CORE_ERR_OK;
     }
     if (m->height > r->height) {

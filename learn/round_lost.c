@@ -38,6 +38,7 @@ void round_lost(struct round *r, struct turn *t, uint64_t now_ms, struct outbox 
     for (uint32_t slot = 0; slot < RUN_MEMBERS_MAX; slot++)
         if (t->doubted & SLOT(slot)) look_for(r, t, slot, now_ms, out);
     if (t->lost & ~t->lost_told) tell(r, t, now_ms, out);
+    if (t->lost) t->alone = false;  // it cannot sum that by itself; somebody may have the result
     // What is left of the cut; nothing at all: the round collects again.
     if (r->height == height && t->lost) round_offer_cut(r, t->cut_slots & ~t->lost, t->attempt + 1, now_ms, out);
 }

@@ -327,7 +327,8 @@ void round_sums_false(struct round *r, struct turn *t);
 void round_broken(struct round *r, const char *why);
 void round_fork_look(struct round *r, const struct core_id *from, const struct message_run_head *head,
                      struct outbox *out);
-void round_fork_check(struct round *r, const struct core_id *from, const struct message_run_decision *m);
+void round_fork_check(struct round *r, const struct core_id *from, const struct message_run_decision *m,
+                      struct outbox *out);
 
 // ---- round_others.c: what is held against each member ----
 bool round_halted(const struct round *r, const struct core_id *id);

@@ -345,8 +345,8 @@ void round_sum(struct round *r, struct turn *t, uint64_t now_ms, struct outbox *
             for (uint32_t shard = 0; shard < t->shards; shard++) compute(r, t, level, group, shard, now_ms, out);
     for (uint32_t shard = 0; shard < t->shards; shard++) {
         const struct item *item = turn_item(t, turn_top_level(t), 0, shard);
-        if (item->state == ITEM_NONE && !t->alone && turn_shard_elements(r, t, shard) &&
-            turn_acting(r, t, item) != t->self)
+        const bool others = turn_acting(r, t, item) != t->self || t->lost;  // or can't be summed here any more
+        if (item->state == ITEM_NONE && !t->alone && others && turn_shard_elements(r, t, shard))
             round_pull_sum(r, t, turn_top_level(t), 0, shard, now_ms, out);
     }
     round_finish(r, t, now_ms, out);

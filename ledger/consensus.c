@@ -230,6 +230,9 @@ void consensus_votes_of(const struct consensus *c, const struct core_id *member,
             ledger_vote_write(w, &v);
         }
     }
+    // What it may not sign below, also where the rounds have moved on since.
+    const bool latest = !c->decided && i != c->self && c->heard >> i & 1;
+    if (latest && !tally_in_window(&c->tally, c->latest[i].round)) ledger_vote_write(w, &c->latest[i]);
     const struct consensus_early *e = c->early;
     for (uint32_t k = 0; k < 2; k++)
         if (e->vote_here[i][k] && id_equal(&e->from[i], member)) write_bytes(w, e->vote[i][k], LEDGER_VOTE_SIZE);
@@ -253,11 +256,17 @@ static void convict(struct consensus *c, const struct ledger_vote *first, const 
     if (c->options.convict) c->options.convict(c->options.context, first, second);
 }
 
-// The vote is signed by member `i` and of this height: what follows from its round alone.
-static void heard(struct consensus *c, uint32_t i, uint32_t round)
+static bool later(const struct ledger_vote *a, const struct ledger_vote *b)
 {
+    return a->round != b->round ? a->round > b->round : a->step > b->step;
+}
+
+// The vote is signed by member `i` and of this height: what follows from its round alone.
+static void heard(struct consensus *c, uint32_t i, const struct ledger_vote *v)
+{
+    if (!(c->heard >> i & 1) || later(v, &c->latest[i])) c->latest[i] = *v;
     c->heard |= 1ull << i;
-    if (round > c->peer_round[i]) c->peer_round[i] = round;
+    if (v->round > c->peer_round[i]) c->peer_round[i] = v->round;
 }
 
 static enum consensus_verdict take_vote(struct consensus *c, const struct ledger_vote *v, uint64_t now_ms,
@@ -281,8 +290,13 @@ static enum consensus_verdict take_vote(struct consensus *c, const struct ledger
     }
     // After a crash a peer may be told its own old vote; only what is restored from its disk counts.
     if (i == c->self) return CONSENSUS_TAKEN;
-    heard(c, (uint32_t)i, v->round);
-    if (kept) tally_vote(tally_votes(tally_claim(&c->tally, v->round), v->step), (uint32_t)i, v);
+    heard(c, (uint32_t)i, v);
+    if (kept) {
+        r = tally_claim(&c->tally, v->round);
+        tally_vote(tally_votes(r, v->step), (uint32_t)i, v);
+        const bool other = !hash_is_zero(&v->value) && r->proposed && !hash_equal(&v->value, &r->proposal.value);
+        if (other) consensus_own_show(c, r, (uint32_t)i, out);
+    }
     settle(c, now_ms, out);
     return CONSENSUS_TAKEN;
 }
@@ -315,7 +329,7 @@ static enum consensus_verdict take_proposal(struct consensus *c, const struct le
                                                           &v->value, c->members, c->count, c->quorum))) {
         return CONSENSUS_REFUSED;
     }
-    heard(c, (uint32_t)i, v->round);
+    heard(c, (uint32_t)i, v);
     if (kept) tally_propose(tally_claim(&c->tally, v->round), p);
     settle(c, now_ms, out);
     return CONSENSUS_TAKEN;

@@ -150,21 +150,39 @@ void consensus_own_flush(struct consensus *c, uint64_t now_ms, struct outbox *ou
     c->unsent_count = 0;
 }
 
-// This member's vote of a step and round goes to `to` once more.
-static void resend_vote(struct consensus *c, struct tally_round *r, enum ledger_step step, uint64_t to,
+void consensus_own_show(struct consensus *c, struct tally_round *r, uint32_t member, struct outbox *out)
+{
+    if (r->shown >> member & 1 || c->self < 0) return;
+    r->shown |= 1ull << member;
+    send_proposal(c, r, 1ull << member, out);
+}
+
+// A member's vote of a step and round goes to `to` once more.
+static void resend_vote(struct consensus *c, uint32_t member, struct tally_round *r, enum ledger_step step, uint64_t to,
                         struct outbox *out)
 {
     const struct tally_step *s = tally_votes(r, step);
-    if (c->self < 0 || !(s->voters >> c->self & 1)) return;
+    if (!(s->voters >> member & 1)) return;
     struct ledger_vote v = {.run = c->options.run,
                             .height = c->height,
                             .round = r->round,
                             .step = step,
                             .valid_round = -1,
-                            .value = s->value[c->self],
-                            .voter = c->members[c->self],
-                            .signature = s->signature[c->self]};
+                            .value = s->value[member],
+                            .voter = c->members[member],
+                            .signature = s->signature[member]};
     send_vote(c, &v, to, out);
+}
+
+// Where it does not come to a decision, one other member's votes are passed on each time: who cannot reach everyone is
+// heard all the same, and who tells some this and others that is found out.
+static void relay(struct consensus *c, struct tally_round *now, struct outbox *out)
+{
+    const uint32_t member = c->relay_turn++ % c->count;
+    if (c->self < 0 || member == (uint32_t)c->self) return;
+    const uint64_t to = others(c) & ~(1ull << member);
+    resend_vote(c, member, now, LEDGER_PREVOTE, to, out);
+    resend_vote(c, member, now, LEDGER_PRECOMMIT, to, out);
 }
 
 // The last two rounds' votes are enough: whoever is in round r has seen a quorum of precommits of r - 1, so at least
@@ -175,13 +193,17 @@ void consensus_own_resend(struct consensus *c, uint64_t now_ms, struct outbox *o
     uint64_t to = others(c);
     struct tally_round *before = c->round ? tally_find(&c->tally, c->round - 1) : NULL;
     struct tally_round *now = tally_find(&c->tally, c->round);
-    if (before) resend_vote(c, before, LEDGER_PRECOMMIT, to, out);
+    const bool member = c->self >= 0;
+    if (before && member) resend_vote(c, (uint32_t)c->self, before, LEDGER_PRECOMMIT, to, out);
     if (now) {
-        if (now->proposed && c->self >= 0) {
+        if (now->proposed && member) {
             send_proposal(c, now, to & ~tally_for(&now->precommits, &now->proposal.value), out);
         }
-        resend_vote(c, now, LEDGER_PREVOTE, to, out);
-        resend_vote(c, now, LEDGER_PRECOMMIT, to, out);
+        if (member) {
+            resend_vote(c, (uint32_t)c->self, now, LEDGER_PREVOTE, to, out);
+            resend_vote(c, (uint32_t)c->self, now, LEDGER_PRECOMMIT, to, out);
+        }
+        relay(c, now, out);
     }
     if (c->resend_wait < 8 * c->options.resend_ms) c->resend_wait *= 2;
     c->resend_at = now_ms + c->resend_wait;

@@ -54,6 +54,7 @@ struct consensus {
     struct tally tally;
     uint32_t peer_round[LEDGER_MEMBERS_MAX];  // highest round that each was heard in (line 55)
     uint64_t heard, dead;
+    struct ledger_vote latest[LEDGER_MEMBERS_MAX];  // of whom `heard` says: the vote of the highest slot, kept or not
 
     bool started, offered, halted, decided, held;
     struct consensus_value offer;
@@ -65,6 +66,7 @@ struct consensus {
     uint32_t skipped_round;
     uint64_t skipped_ms;
     uint32_t resend_wait;
+    uint32_t relay_turn;
     bool prevote_armed, precommit_armed;
 
     // what this member signed: the last slot, and its own proposal (restored without its value)
@@ -108,6 +110,9 @@ bool consensus_own_recall(struct consensus *c, const struct ledger_vote *v, stru
 void consensus_own_lock(struct consensus *c, struct outbox *out);
 // Hands out what was signed: one EFFECT_PERSIST, then the sends.
 void consensus_own_flush(struct consensus *c, uint64_t now_ms, struct outbox *out);
+// Sends the proposal that is here to a member that voted for another value of that round: one of the two has been shown
+// a second proposal, or lies.
+void consensus_own_show(struct consensus *c, struct tally_round *r, uint32_t member, struct outbox *out);
 void consensus_own_resend(struct consensus *c, uint64_t now_ms, struct outbox *out);
 
 static inline void consensus_value_set(struct consensus_value *to, struct slice from, const struct core_hash *hash)

@@ -55,6 +55,7 @@ struct tally_round *tally_claim(struct tally *t, uint32_t round)
     r->round = round;
     r->proposed = false;
     r->judged = false;
+    r->shown = 0;
     r->prevotes.voters = 0;
     r->precommits.voters = 0;
     return r;

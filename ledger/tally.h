@@ -29,6 +29,7 @@ struct tally_round {
     uint32_t value_size;
     uint8_t *certificate;  // prevotes of proposal.valid_round
     uint32_t certificate_size;
+    uint64_t shown;  // members that were sent this proposal since they voted for another value
     struct tally_step prevotes, precommits;
 };
 

@@ -63,6 +63,7 @@ static struct world *open_world(const struct sim_options *options, struct sim_re
     w->victim = dies && spare ? 2 : UINT32_MAX;
     w->hostile = options->hostile && options->nodes > 2 ? options->nodes - 1 : UINT32_MAX;
     if (w->hostile != UINT32_MAX) w->joiner = UINT32_MAX;
+    if (options->faults & FAULT_HOSTILE && options->nodes < 6) w->joiner = UINT32_MAX;  // a quorum of honest ones
     hash_begin(&w->trace);
     enum core_err err = outbox_open(&w->out, RUN_OUT_EFFECTS, RUN_OUT_BYTES);
     check(!err);

@@ -29,6 +29,22 @@ enum sim_fault {
 };
 enum { FAULT_COUNT = 14, FAULT_DRAWN = 12 };
 
+// What a member that lies does (traitor.c).
+enum traitor_lie {
+    LIE_VOTES = 1 << 0,      // one vote to some, another to others
+    LIE_PROPOSALS = 1 << 1,  // two proposals, each with votes for it; manifests that leave out or make up members
+    LIE_COMMITS = 1 << 2,    // two commits, absurd numbers in them
+    LIE_SUMS = 1 << 3,       // partial sums with other bytes
+    LIE_BLOBS = 1 << 4,      // contributions with other bytes
+    LIE_SILENCE = 1 << 5,    // some kinds of messages are not sent
+    LIE_HEADS = 1 << 6,      // heights that nobody reached, lost contributions that aren't
+    LIE_ROUNDS = 1 << 7,     // votes for consensus rounds that nobody is in
+    LIE_REPLAYS = 1 << 8,    // what anybody said before, altered or not
+    LIE_FLOODS = 1 << 9,     // by the hundred
+    LIE_NAMES = 1 << 10,     // made-up peers ask to train
+    LIE_KINDS = 11,
+};
+
 // Each breaks one invariant on purpose, so that a test sees its checker find it.
 enum sim_break {
     BREAK_NOTHING,
@@ -52,6 +68,7 @@ struct sim_options {
     uint32_t faults;  // set of enum sim_fault
     bool hostile;     // a member that is not in the run sends garbage, forged votes and shards
     bool byzantine;   // the run's fault model, else trusted
+    uint32_t lies;    // set of enum traitor_lie that a hostile member tells all the time; 0: drawn
     enum sim_break broken;
     bool verbose;  // events of every peer on stderr
 };

@@ -41,6 +41,11 @@ uint32_t traitor_node(const struct world *w)
 static void draw_mood(struct world *w, struct traitor *t)
 {
     if (w->now_us < t->mood_until_us) return;
+    if (w->options.lies) {
+        if (!t->mood) t->sides = rng_u64(&w->rng);
+        t->mood = w->options.lies;
+        return;
+    }
     t->mood_until_us = w->now_us + world_chance(w, 2 * MOOD_US);
     t->mood = 0;
     if (world_chance(w, 4) == 0) return;  // as honest as can be
@@ -57,6 +62,7 @@ void traitor_begin(struct world *w, uint32_t node)
     t->node = node;
     for (uint32_t i = 0; i < LIE_KINDS; i++)
         if (world_chance(w, 2)) t->lies |= 1u << i;
+    if (w->options.lies) t->lies = w->options.lies;
     if (!t->lies) t->lies = LIE_VOTES | LIE_PROPOSALS;
     w->traitor = t;
     w->nodes[node].hostile = true;

@@ -142,20 +142,6 @@ void faults_at_crash(struct node *n);
 void faults_at_boot(struct node *n);
 
 // ---- traitor.c: a member of the run that lies ----
-enum traitor_lie {
-    LIE_VOTES = 1 << 0,      // one vote to some, another to others
-    LIE_PROPOSALS = 1 << 1,  // two proposals, each with votes for it; manifests that leave out or make up members
-    LIE_COMMITS = 1 << 2,    // two commits, absurd numbers in them
-    LIE_SUMS = 1 << 3,       // partial sums with other bytes
-    LIE_BLOBS = 1 << 4,      // contributions with other bytes
-    LIE_SILENCE = 1 << 5,    // some kinds of messages are not sent
-    LIE_HEADS = 1 << 6,      // heights that nobody reached, lost contributions that aren't
-    LIE_ROUNDS = 1 << 7,     // votes for consensus rounds that nobody is in
-    LIE_REPLAYS = 1 << 8,    // what anybody said before, altered or not
-    LIE_FLOODS = 1 << 9,     // by the hundred
-    LIE_NAMES = 1 << 10,     // made-up peers ask to train
-    LIE_KINDS = 11,
-};
 void traitor_begin(struct world *w, uint32_t node);
 void traitor_end(struct world *w);
 uint32_t traitor_node(const struct world *w);  // UINT32_MAX: none
