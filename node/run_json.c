@@ -94,6 +94,21 @@ static void put(json_t *o, const char *key, json_t *value)
     json_object_set_new(o, key, value);
 }
 
+// Members that signed two words for one place; null where nobody did.
+static json_t *liars_json(struct node *n, const struct core_hash *run)
+{
+    struct run_liar liar;
+    json_t *list = NULL;
+    for (uint32_t i = 0; peer_run_liar(n->peer, run, i, &liar); i++) {
+        char name[64];
+        const char *who = id_equal(&liar.id, &n->key.id) ? n->own.name : member_name(n, &liar.id, name);
+        if (!list) list = json_array();
+        json_array_append_new(list, json_pack("{s:s, s:o, s:s, s:I}", "peer", who, "id", json_id(&liar.id), "what",
+                                              evidence_kind_text(liar.kind), "at", (json_int_t)liar.at));
+    }
+    return list ? list : json_null();
+}
+
 json_t *run_json(struct node *n, const struct run_data *run, const struct run_status *status)
 {
     const struct manifest *head = status->head;
@@ -130,6 +145,8 @@ json_t *run_json(struct node *n, const struct run_data *run, const struct run_st
     put(o, "age_s", json_integer(now_s > created_s ? (json_int_t)(now_s - created_s) : 0));
     put(o, "stage", json_string(round_stage_name(status->stage)));
     put(o, "baselines", baselines_json(run));
+    put(o, "liars", liars_json(n, &run->id));
+    put(o, "disputes", json_integer((json_int_t)status->disputes));
     return o;
 }
 

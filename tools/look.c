@@ -31,6 +31,15 @@ static void print_problems(const struct output *out, const json_t *problems)
     }
 }
 
+static void print_liars(const struct output *out, const json_t *run)
+{
+    size_t i;
+    json_t *liar;
+    json_array_foreach(json_object_get(run, "liars"), i, liar) printf(
+        "         %slied%s      %s (%.8s) %s: it is left out of the run\n", output_tint(out, TINT_BAD),
+        output_plain(out), field_text(liar, "peer", "?"), field_text(liar, "id", ""), field_text(liar, "what", ""));
+}
+
 static void print_runs(const struct output *out, const json_t *runs)
 {
     size_t i;
@@ -42,6 +51,7 @@ static void print_runs(const struct output *out, const json_t *runs)
         printf("%-8s %.8s  %s%s%s  round %.0f of %.0f  loss %s\n", i == 0 ? "runs" : "", field_text(run, "id", ""),
                output_tint(out, state_tint(state)), state, output_plain(out), field_number(run, "round", 0),
                field_number(run, "rounds", 0), text_loss(loss, field_number(run, "loss", -1)));
+        print_liars(out, run);
         const json_t *wait = json_object_get(run, "waiting");
         if (!json_is_object(wait)) continue;
         char text[512];
