@@ -121,7 +121,7 @@ def a_wrong_update_is_named(world):
     peers = world.lab(3)
     peers[2].run("down")
     peers[2].up(env={"MYCEL_FAULT": "update"})
-    until(lambda: peers[0].json("status")["peers_up"] == 2, "all three are up")
+    until(lambda: peers[0].json("status", status=None)["peers_up"] == 2, "all three are up")
     run = tiny_run(world, peers[0], 4)
     wait_for_round(peers, run, 4)
     slots = {m["id"]: m["slot"] for m in peers[0].show(run)["slots"]}
