@@ -154,7 +154,7 @@ static struct outcome gradient_of(const struct model_config *c, const float *par
     o.losses = malloc(o.rows * sizeof *o.losses);
     assert_int_equal(hip_device_open("cpu", &(struct hip_options){.threads = threads, .isa = isa}, &device), 0);
     assert_int_equal(hip_stream_open(device, &stream), 0);
-    assert_int_equal(model_open(&model, device, stream, c), 0);
+    assert_int_equal(model_open(&model, device, stream, c, MODEL_PASS_ROWS), 0);
     assert_int_equal(hip_alloc(device, o.elements * sizeof(float), &device_params), 0);
     assert_int_equal(hip_alloc(device, o.elements * sizeof(float), &device_grads), 0);
     if (pass) model.sequences = pass;

@@ -432,6 +432,82 @@ static void a_spec_that_is_not_its_models_is_refused(void **state)
     teardown(&rig);
 }
 
+static enum core_err tell_vote(struct rig *rig, const struct core_key *voter, const char *value)
+{
+    struct ledger_vote v = {.run = rig->run,
+                            .height = 1,
+                            .step = LEDGER_PREVOTE,
+                            .valid_round = -1,
+                            .value = hash_bytes(value, strlen(value))};
+    ledger_vote_sign(&v, voter);
+    uint8_t bytes[LEDGER_VOTE_SIZE];
+    struct writer w = writer_over(bytes, sizeof bytes);
+    ledger_vote_write(&w, &v);
+    struct message m = {.type = MESSAGE_RUN_VOTE, .run_vote = {.run = rig->run, .vote = {bytes, w.size}}};
+    const enum core_err err = peer_message(rig->peer, &voter->id, &m, rig->now_ms, &rig->out);
+    perform(rig);
+    return err;
+}
+
+// The proof against a member that voted twice is kept over a restart.
+static void a_liar_is_named_and_kept(void **state)
+{
+    (void)state;
+    struct rig rig;
+    setup(&rig);
+    make_spec(&rig, 3, 4, 1);
+    begin(&rig);
+    start_run(&rig);
+    const struct core_key liar = key_of(2);
+    struct run_liar named;
+    assert_int_equal(tell_vote(&rig, &liar, "a"), CORE_ERR_OK);
+    assert_false(peer_run_liar(rig.peer, &rig.run, 0, &named));
+    assert_int_equal(tell_vote(&rig, &liar, "b"), CORE_ERR_OK);
+    assert_int_equal(status_of(&rig).liars, 1);
+    peer_close(rig.peer);
+    rig.job_count = 0;
+    open_peer(&rig);
+    for (uint32_t i = 0; i < rig.records; i++)
+        assert_int_equal(peer_restore(rig.peer, rig.journal[i].kind,
+                                      (struct slice){rig.journal[i].data, rig.journal[i].size}, rig.now_ms),
+                         CORE_ERR_OK);
+    begin(&rig);
+    assert_true(peer_run_liar(rig.peer, &rig.run, 0, &named));
+    struct evidence e;
+    assert_int_equal(evidence_decode(named.evidence, &e), CORE_ERR_OK);
+    assert_true(named.kind == EVIDENCE_VOTES && named.at == 1 && id_equal(&named.id, &liar.id));
+    assert_false(peer_run_liar(rig.peer, &rig.run, 1, &named));
+    teardown(&rig);
+}
+
+// A disk that is full for anything else halts as one that is full for votes does, and says so to the others.
+static void a_disk_full_of_other_data_halts_too(void **state)
+{
+    (void)state;
+    struct rig rig;
+    setup(&rig);
+    make_spec(&rig, 2, 4, 1);
+    begin(&rig);
+    start_run(&rig);
+    peer_disk_full(rig.peer, rig.now_ms);
+    assert_true(peer_persist_halted(rig.peer));
+    struct wait_entry wait;
+    assert_true(peer_run_waiting(rig.peer, &rig.run, &wait, 1) > 0);
+    assert_int_equal(wait.cause, WAIT_DISK);
+    peer_tick(rig.peer, rig.now_ms + 2000, &rig.out);
+    uint32_t said = 0;
+    for (size_t i = 0; i < rig.out.count; i++) {
+        const struct effect *e = &rig.out.effects[i];
+        said += e->kind == EFFECT_SEND && e->message.type == MESSAGE_RUN_HEAD && e->message.run_head.halted;
+    }
+    assert_int_equal(said, 1);
+    outbox_reset(&rig.out);
+    peer_persist_ok(rig.peer, rig.now_ms + 3000, &rig.out);
+    perform(&rig);
+    assert_false(peer_persist_halted(rig.peer));
+    teardown(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,6 +517,8 @@ int main(void)
         cmocka_unit_test(without_a_quorum_it_names_who_is_missing),
         cmocka_unit_test(a_second_run_waits_for_the_first),
         cmocka_unit_test(commands_change_the_state),
+        cmocka_unit_test(a_liar_is_named_and_kept),
+        cmocka_unit_test(a_disk_full_of_other_data_halts_too),
         cmocka_unit_test(strangers_bytes_cost_them),
         cmocka_unit_test(a_spec_that_is_not_its_models_is_refused),
     };

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "learn/cut.h"
+#include "learn/evidence.h"
 #include "learn/tensors.h"
 
 static struct core_key key_of(uint8_t n)
@@ -297,6 +298,59 @@ static void keys_out_of_range_are_refused(void **state)
     assert_int_equal(blob_key_of_data(&key, &m), CORE_ERR_MALFORMED);
 }
 
+static struct ledger_vote vote_of(const struct core_key *key, uint8_t value)
+{
+    struct ledger_vote v = {
+        .run = hash_of(9), .height = 7, .round = 2, .step = LEDGER_PREVOTE, .valid_round = -1, .value = hash_of(value)};
+    ledger_vote_sign(&v, key);
+    return v;
+}
+
+// Two votes or two commits that contradict each other are proof; altered, alike or of two signers they are not.
+static void evidence_proves(void **state)
+{
+    (void)state;
+    const struct core_key key = key_of(3), other = key_of(4);
+    uint8_t bytes[EVIDENCE_LIMIT], again[EVIDENCE_LIMIT], commits[3][COMMIT_LIMIT];
+    struct evidence e;
+    const struct ledger_vote a = vote_of(&key, 1), b = vote_of(&key, 2), theirs = vote_of(&other, 2);
+    struct writer w = writer_over(bytes, sizeof bytes), v = writer_over(again, sizeof again);
+    evidence_of_votes(&w, &a, &b);
+    evidence_of_votes(&v, &b, &a);
+    assert_int_equal(evidence_decode((struct slice){bytes, w.size}, &e), CORE_ERR_OK);
+    assert_true(e.kind == EVIDENCE_VOTES && e.at == 7 && id_equal(&e.liar, &key.id));
+    assert_true(w.size == 2 + 2 * (4 + LEDGER_VOTE_SIZE) && memcmp(bytes, again, w.size) == 0);
+    for (size_t i = 0; i < w.size; i++) {
+        bytes[i] ^= 4;
+        assert_int_not_equal(evidence_decode((struct slice){bytes, w.size}, &e), CORE_ERR_OK);
+        bytes[i] ^= 4;
+        assert_int_not_equal(evidence_decode((struct slice){bytes, i}, &e), CORE_ERR_OK);
+    }
+    w.size = v.size = 0;
+    evidence_of_votes(&w, &a, &a);
+    assert_int_equal(evidence_decode((struct slice){bytes, w.size}, &e), CORE_ERR_MALFORMED);
+    w.size = 0;
+    evidence_of_votes(&w, &a, &theirs);
+    assert_int_equal(evidence_decode((struct slice){bytes, w.size}, &e), CORE_ERR_MALFORMED);
+
+    struct slice signed_commits[3];
+    struct commit c = make_commit(&key);
+    for (uint32_t i = 0; i < 3; i++) {  // the first, acknowledged from announced, another
+        c.phase = i == 1 ? COMMIT_ACKNOWLEDGED : COMMIT_ANNOUNCED;
+        c.loss = i == 2 ? 3 : 2;
+        struct writer out = writer_over(commits[i], COMMIT_LIMIT);
+        commit_encode(&out, &c, &key);
+        signed_commits[i] = (struct slice){commits[i], out.size};
+    }
+    w.size = 0;
+    evidence_of_commits(&w, signed_commits[0], signed_commits[1]);
+    assert_int_equal(evidence_decode((struct slice){bytes, w.size}, &e), CORE_ERR_MALFORMED);
+    w.size = 0;
+    evidence_of_commits(&w, signed_commits[1], signed_commits[2]);
+    assert_int_equal(evidence_decode((struct slice){bytes, w.size}, &e), CORE_ERR_OK);
+    assert_true(e.kind == EVIDENCE_COMMITS && e.at == 0x0102 && id_equal(&e.liar, &key.id));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -307,6 +361,7 @@ int main(void)
         cmocka_unit_test(manifest_round_trip),
         cmocka_unit_test(full_cuts_fit_a_decision),
         cmocka_unit_test(words_round_trip),
+        cmocka_unit_test(evidence_proves),
         cmocka_unit_test(keys_out_of_range_are_refused),
     };
     if (sign_start() != CORE_ERR_OK) return 1;

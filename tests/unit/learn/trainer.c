@@ -105,7 +105,7 @@ static void steps_follow_adamw(void **state)
     double *m = calloc(n, sizeof *m), *v = calloc(n, sizeof *v), *p = malloc(n * sizeof *p), loss = 0;
     f->hyper.clip = 0.5f;  // below this model's first norms, so that it acts
     assert_int_equal(hip_stream_open(f->device, &stream), 0);
-    assert_int_equal(model_open(&model, f->device, stream, &f->config), 0);
+    assert_int_equal(model_open(&model, f->device, stream, &f->config, MODEL_PASS_ROWS), 0);
     assert_int_equal(hip_alloc(f->device, n * sizeof(float), &device_params), 0);
     assert_int_equal(hip_alloc(f->device, n * sizeof(float), &device_grads), 0);
     for (uint64_t i = 0; i < n; i++) p[i] = (double)f->params[i];
@@ -306,7 +306,7 @@ static void an_evaluation_is_the_mean_over_its_windows(void **state)
     double loss, sum = 0;
     float losses[12];
     assert_int_equal(hip_stream_open(f->device, &stream), 0);
-    assert_int_equal(model_open(&model, f->device, stream, &f->config), 0);
+    assert_int_equal(model_open(&model, f->device, stream, &f->config, MODEL_PASS_ROWS), 0);
     assert_int_equal(hip_alloc(f->device, f->elements * sizeof(float), &device_params), 0);
     hip_upload(stream, device_params, f->params, f->elements * sizeof(float));
     // 200 bytes are held out: 16 windows of 12.
@@ -450,7 +450,7 @@ static void text_is_what_whole_passes_give(void **state)
     float logits[CONFIG_VOCAB];
     for (uint64_t i = 0; i < f->elements; i++) f->params[i] *= f->params[i] == 1.0f ? 1 : 12;
     assert_int_equal(hip_stream_open(f->device, &stream), 0);
-    assert_int_equal(model_open(&model, f->device, stream, &f->config), 0);
+    assert_int_equal(model_open(&model, f->device, stream, &f->config, MODEL_PASS_ROWS), 0);
     assert_int_equal(hip_alloc(f->device, f->elements * sizeof(float), &params), 0);
     hip_upload(stream, params, f->params, f->elements * sizeof(float));
     assert_int_equal(generator_open(&generator, f->device, &f->config, f->params), 0);
