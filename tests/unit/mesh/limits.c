@@ -3,6 +3,7 @@
 
 #include "mesh/gate.h"
 #include "mesh/identity.h"
+#include "mesh/socket.h"
 
 static const uint8_t payload[1024] = {1};
 
@@ -255,9 +256,37 @@ static void a_twin_is_refused(void **state)
     assert_true(id_equal(&asked, &peers[1].key.id));
 }
 
+// Nobody gets to a listener that nobody guards: without a gate it does not even bind, with one it does.
+static void a_listener_needs_its_gate(void **state)
+{
+    (void)state;
+    struct identity_curve curve;
+    struct address at, taken;
+    void *context = zmq_ctx_new(), *socket = NULL, *monitor = NULL;
+    uint16_t port = 0;
+    assert_int_equal(identity_curve_pair(&peers[0].key, &curve), CORE_ERR_OK);
+    const struct socket_options options = {.curve = &curve, .handshake_ms = 1000, .connect_ms = 1000};
+    assert_int_equal(address_parse("127.0.0.1:0", &at), CORE_ERR_OK);
+    assert_int_equal(socket_listen(context, &options, &at, "listener", &socket, &monitor, &port), CORE_ERR_REFUSED);
+    assert_true(!socket && !monitor && port == 0);
+    struct gate *gate;
+    assert_int_equal(gate_open(context, &gate), CORE_ERR_OK);
+    assert_int_equal(socket_listen(context, &options, &at, "listener", &socket, &monitor, &port), CORE_ERR_OK);
+    assert_int_not_equal(port, 0);
+    taken = at;
+    taken.port = port;
+    void *other = NULL, *other_monitor = NULL;  // the gate is found as often as it is asked for
+    assert_int_equal(socket_listen(context, &options, &taken, "other", &other, &other_monitor, &port), CORE_ERR_IN_USE);
+    socket_close(socket, monitor);
+    zmq_ctx_shutdown(context);
+    gate_close(gate);
+    zmq_ctx_term(context);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_listener_needs_its_gate, setup, teardown),
         cmocka_unit_test_setup_teardown(honest_traffic_passes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_flood_is_dropped_and_let_go, setup, teardown),
         cmocka_unit_test_setup_teardown(bytes_count_too, setup, teardown),
