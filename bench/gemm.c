@@ -17,6 +17,7 @@ struct shape {
     char what[24];
     uint32_t m, n, k;
     bool ta, tb;
+    uint32_t lda, ldb, ldc;
 };
 
 struct shapes {
@@ -47,41 +48,42 @@ struct stand {
     struct hip_stream *stream;
 };
 
-static void add_shape(struct shapes *s, const char *part, const char *what, uint32_t m, uint32_t n, uint32_t k, bool ta,
-                      bool tb)
+static void add_shape(struct shapes *s, const char *part, const char *what, struct shape shape)
 {
     check(s->count < SHAPES_MAX);
-    struct shape *shape = &s->all[s->count++];
-    *shape = (struct shape){.part = part, .m = m, .n = n, .k = k, .ta = ta, .tb = tb};
-    snprintf(shape->what, sizeof shape->what, "%s", what);
+    shape.part = part;
+    snprintf(shape.what, sizeof shape.what, "%s", what);
+    s->all[s->count++] = shape;
 }
 
-// y = x W^T, dx = dy W and dW = dy^T x of a layer from `in` to `out`.
+// y = x W^T, dx = dy W and dW = dy^T x of a layer from `in` to `out`, the rows of y and dy `ld` apart.
 static void add_layer(struct shapes *s, const char *part, const char *preset, const char *layer, uint32_t rows,
-                      uint32_t in, uint32_t out)
+                      uint32_t in, uint32_t out, uint32_t ld)
 {
     char what[24];
     snprintf(what, sizeof what, "%s %s", preset, layer);
-    add_shape(s, part, what, rows, out, in, false, true);
-    add_shape(s, part, what, rows, in, out, false, false);
-    add_shape(s, part, what, out, in, rows, true, false);
+    add_shape(s, part, what, (struct shape){.m = rows, .n = out, .k = in, .tb = true, .lda = in, .ldb = in, .ldc = ld});
+    add_shape(s, part, what, (struct shape){.m = rows, .n = in, .k = out, .lda = ld, .ldb = in, .ldc = in});
+    add_shape(s, part, what, (struct shape){.m = out, .n = in, .k = rows, .ta = true, .lda = ld, .ldb = in, .ldc = in});
 }
 
 static void add_preset(struct shapes *s, const char *part, const struct model_config *c, uint32_t rows)
 {
-    add_layer(s, part, c->name, "qkv", rows, c->width, 3 * c->width);
-    add_layer(s, part, c->name, "out", rows, c->width, c->width);
-    add_layer(s, part, c->name, "gate+up", rows, c->width, 2 * c->inner);
-    add_layer(s, part, c->name, "down", rows, c->inner, c->width);
-    add_layer(s, part, c->name, "head", rows, c->width, c->vocab);
+    add_layer(s, part, c->name, "qkv", rows, c->width, 3 * c->width, 3 * c->width);
+    add_layer(s, part, c->name, "out", rows, c->width, c->width, c->width);
+    add_layer(s, part, c->name, "gate+up", rows, c->width, 2 * c->inner, model_gate_up_ld(c));
+    add_layer(s, part, c->name, "down", rows, c->inner, c->width, c->width);
+    add_layer(s, part, c->name, "head", rows, c->width, c->vocab, c->vocab);
 }
 
 static void all_shapes(struct shapes *s)
 {
     static const char *const presets[] = {"small", "baby"};
     s->count = 0;
-    for (uint32_t side = 512; side <= 2048; side *= 2)
-        add_shape(s, "squares", "square", side, side, side, false, false);
+    for (uint32_t side = 512; side <= 2048; side *= 2) {
+        add_shape(s, "squares", "square",
+                  (struct shape){.m = side, .n = side, .k = side, .lda = side, .ldb = side, .ldc = side});
+    }
     for (size_t i = 0; i < sizeof presets / sizeof presets[0]; i++) {
         const struct model_config *c = config_preset(presets[i]);
         add_preset(s, presets[i], c, c->batch * c->context);
@@ -105,8 +107,8 @@ static void theirs(void *context)
 static void compare(const struct product *p)
 {
     const struct hip_gemm *g = &p->args;
-    for (size_t i = 0; i < (size_t)g->m * g->n; i += 1009) {
-        check(fabsf(g->c[i] - p->their_c[i]) <= 1e-3f * (float)g->k);
+    for (size_t i = 0; i < (size_t)g->m * g->ldc; i += 1009) {
+        check(i % g->ldc >= g->n || fabsf(g->c[i] - p->their_c[i]) <= 1e-3f * (float)g->k);
     }
 }
 
@@ -129,9 +131,10 @@ static void report(struct bench *b, struct stand *s, const struct shape *shape, 
 
 static void one_shape(struct bench *b, struct stand *s, const struct shape *shape)
 {
-    size_t m = shape->m, n = shape->n, k = shape->k;
-    struct product p[BLAS_MAX + 1] = {{.stream = s->stream, .their_c = bench_floats(s->device, m * n)}};
-    float *a = bench_floats(s->device, m * k), *right = bench_floats(s->device, k * n);
+    size_t c_size = (size_t)shape->m * shape->ldc;
+    struct product p[BLAS_MAX + 1] = {{.stream = s->stream, .their_c = bench_floats(s->device, c_size)}};
+    float *a = bench_floats(s->device, (size_t)(shape->ta ? shape->k : shape->m) * shape->lda);
+    float *right = bench_floats(s->device, (size_t)(shape->tb ? shape->n : shape->k) * shape->ldb);
     p[0].args = (struct hip_gemm){.m = shape->m,
                                   .n = shape->n,
                                   .k = shape->k,
@@ -139,10 +142,10 @@ static void one_shape(struct bench *b, struct stand *s, const struct shape *shap
                                   .transpose_b = shape->tb,
                                   .a = a,
                                   .b = right,
-                                  .c = bench_floats(s->device, m * n),
-                                  .lda = shape->ta ? m : k,
-                                  .ldb = shape->tb ? k : n,
-                                  .ldc = n};
+                                  .c = bench_floats(s->device, c_size),
+                                  .lda = shape->lda,
+                                  .ldb = shape->ldb,
+                                  .ldc = shape->ldc};
     bench_work *works[BLAS_MAX + 1] = {ours};
     void *contexts[BLAS_MAX + 1] = {&p[0]};
     for (uint32_t i = 0; i < s->blas_count; i++) {

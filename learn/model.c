@@ -29,15 +29,15 @@ static uint64_t head_offset(const struct model_config *c)
     return c->tied ? 0 : tensors_at(c, tensors_count(c) - 1).offset;
 }
 
-// Sequences of a pass: all, or the largest number within MODEL_PASS_ROWS (at least one period) whose rows are whole
+// Sequences of a pass: all, or the largest number within `pass_rows` (at least one period) whose rows are whole
 // chunks.
-static uint32_t sequences_of_pass(const struct model_config *c)
+static uint32_t sequences_of_pass(const struct model_config *c, uint32_t pass_rows)
 {
     uint32_t period = 1;
     while ((uint64_t)period * c->context % HIP_CHUNK != 0) period++;
-    uint32_t rows = period * c->context, periods = MODEL_PASS_ROWS / rows;
+    uint32_t rows = period * c->context, periods = pass_rows / rows;
     uint32_t sequences = period * (periods ? periods : 1);
-    bool whole = sequences >= c->batch || (uint64_t)c->batch * c->context <= MODEL_PASS_ROWS;
+    bool whole = sequences >= c->batch || (uint64_t)c->batch * c->context <= pass_rows;
     return whole ? c->batch : sequences;
 }
 
@@ -55,6 +55,11 @@ static void *carve(struct carver *c, uint64_t count)
     return at;
 }
 
+uint32_t model_gate_up_ld(const struct model_config *c)
+{
+    return 2 * c->inner + (2 * c->inner % 1024 ? 0 : 16);
+}
+
 static void carve_layer(struct carver *c, const struct model_config *m, uint64_t sequences, struct model_layer *l)
 {
     uint64_t rows = sequences * m->context, width = m->width;
@@ -67,7 +72,7 @@ static void carve_layer(struct carver *c, const struct model_config *m, uint64_t
     l->middle = carve(c, rows * width);
     l->feed_rstd = carve(c, rows);
     l->feed_in = carve(c, rows * width);
-    l->gate_up = carve(c, rows * 2 * m->inner);
+    l->gate_up = carve(c, rows * model_gate_up_ld(m));
     l->gated = carve(c, rows * m->inner);
 }
 
@@ -92,9 +97,9 @@ static void carve_shared(struct carver *c, struct model *m)
     m->dwide = carve(c, rows * wide);
 }
 
-uint64_t model_memory(const struct model_config *config)
+uint64_t model_memory(const struct model_config *config, uint32_t pass_rows)
 {
-    struct model m = {.config = *config, .sequences = sequences_of_pass(config)};
+    struct model m = {.config = *config, .sequences = sequences_of_pass(config, pass_rows)};
     struct model_layer layer;
     struct carver shared = {NULL, 0}, layers = {NULL, 0};
     carve_shared(&shared, &m);
@@ -130,19 +135,19 @@ static enum core_err upload_tables(struct model *m)
 }
 
 enum core_err model_open(struct model *model, struct hip_device *device, struct hip_stream *stream,
-                         const struct model_config *config)
+                         const struct model_config *config, uint32_t pass_rows)
 {
     *model = (struct model){.config = *config, .device = device, .stream = stream};
-    model->sequences = sequences_of_pass(config);
+    model->sequences = sequences_of_pass(config, pass_rows);
     model->layers = calloc(config->layers, sizeof *model->layers);
     model->host_tokens = calloc(2 * (size_t)config->batch * config->context, sizeof *model->host_tokens);
     enum core_err err = model->layers && model->host_tokens ? CORE_ERR_OK : CORE_ERR_NO_MEMORY;
-    if (!err) err = hip_alloc(device, model_memory(config), &model->memory);
+    if (!err) err = hip_alloc(device, model_memory(config, pass_rows), &model->memory);
     if (!err) {
         struct carver c = {model->memory, 0};
         carve_shared(&c, model);
         for (uint32_t i = 0; i < config->layers; i++) carve_layer(&c, config, model->sequences, &model->layers[i]);
-        check(c.used == model_memory(config));
+        check(c.used == model_memory(config, pass_rows));
         err = upload_tables(model);
     }
     if (err) model_close(model);
@@ -160,7 +165,7 @@ void model_close(struct model *model)
 // --- Linear layers: y = x W^T with W [out, in] ---
 
 static void linear(const struct model *m, const float *x, const float *w, uint32_t rows, uint32_t in, uint32_t out,
-                   const float *add, float *y)
+                   const float *add, float *y, uint32_t ldy)
 {
     hip_gemm(m->stream, &(struct hip_gemm){.m = rows,
                                            .n = out,
@@ -172,18 +177,18 @@ static void linear(const struct model *m, const float *x, const float *w, uint32
                                            .c = y,
                                            .lda = in,
                                            .ldb = in,
-                                           .ldc = out});
+                                           .ldc = ldy});
 }
 
-static void linear_input_grad(const struct model *m, const float *dy, const float *w, uint32_t rows, uint32_t in,
-                              uint32_t out, float *dx)
+static void linear_input_grad(const struct model *m, const float *dy, uint32_t lddy, const float *w, uint32_t rows,
+                              uint32_t in, uint32_t out, float *dx)
 {
     hip_gemm(m->stream, &(struct hip_gemm){
-                            .m = rows, .n = in, .k = out, .a = dy, .b = w, .c = dx, .lda = out, .ldb = in, .ldc = in});
+                            .m = rows, .n = in, .k = out, .a = dy, .b = w, .c = dx, .lda = lddy, .ldb = in, .ldc = in});
 }
 
-static void linear_weight_grad(const struct model *m, const float *dy, const float *x, uint32_t rows, uint32_t in,
-                               uint32_t out, bool accumulate, float *dw)
+static void linear_weight_grad(const struct model *m, const float *dy, uint32_t lddy, const float *x, uint32_t rows,
+                               uint32_t in, uint32_t out, bool accumulate, float *dw)
 {
     hip_gemm(m->stream, &(struct hip_gemm){.m = out,
                                            .n = in,
@@ -193,7 +198,7 @@ static void linear_weight_grad(const struct model *m, const float *dy, const flo
                                            .b = x,
                                            .add = accumulate ? dw : NULL,
                                            .c = dw,
-                                           .lda = out,
+                                           .lda = lddy,
                                            .ldb = in,
                                            .ldc = in});
 }
@@ -238,7 +243,7 @@ static void layer_forward(const struct model *m, const float *params, uint32_t l
     struct layer_offsets o = offsets_of(c, layer);
     uint32_t rows = sequences * c->context, width = c->width, inner = c->inner;
     norm(m, l->x, params + o.attention_norm, rows, l->attention_in, l->attention_rstd);
-    linear(m, l->attention_in, params + o.qkv, rows, width, 3 * width, NULL, l->qkv);
+    linear(m, l->attention_in, params + o.qkv, rows, width, 3 * width, NULL, l->qkv, 3 * width);
     rotate(m, l->qkv, rows, false);
     hip_attention(m->stream, &(struct hip_attention){.q = l->qkv,
                                                      .k = l->qkv + width,
@@ -253,16 +258,16 @@ static void layer_forward(const struct model *m, const float *params, uint32_t l
                                                      .kv_heads = c->heads,
                                                      .head_dim = width / c->heads,
                                                      .scale = attention_scale(c)});
-    linear(m, l->attended, params + o.out, rows, width, width, l->x, l->middle);
+    linear(m, l->attended, params + o.out, rows, width, width, l->x, l->middle, width);
     norm(m, l->middle, params + o.feed_norm, rows, l->feed_in, l->feed_rstd);
-    linear(m, l->feed_in, params + o.gate_up, rows, width, 2 * inner, NULL, l->gate_up);
+    linear(m, l->feed_in, params + o.gate_up, rows, width, 2 * inner, NULL, l->gate_up, model_gate_up_ld(c));
     hip_swiglu(m->stream, &(struct hip_swiglu){.gate = l->gate_up,
                                                .up = l->gate_up + inner,
-                                               .ld = 2 * (size_t)inner,
+                                               .ld = model_gate_up_ld(c),
                                                .y = l->gated,
                                                .rows = rows,
                                                .width = inner});
-    linear(m, l->gated, params + o.down, rows, inner, width, l->middle, next);
+    linear(m, l->gated, params + o.down, rows, inner, width, l->middle, next, width);
 }
 
 // One pass over sequences [first, first + sequences) of the step: losses, and the logits' gradient where `scale` > 0.
@@ -280,7 +285,7 @@ static void pass_forward(const struct model *m, const float *params, uint32_t fi
     for (uint32_t i = 0; i < c->layers; i++)
         layer_forward(m, params, i, sequences, i + 1 < c->layers ? m->layers[i + 1].x : m->x);
     norm(m, m->x, params + final_norm_offset(c), rows, m->normed, m->rstd);
-    linear(m, m->normed, params + head_offset(c), rows, c->width, c->vocab, NULL, m->logits);
+    linear(m, m->normed, params + head_offset(c), rows, c->width, c->vocab, NULL, m->logits, c->vocab);
     hip_cross_entropy(m->stream, &(struct hip_cross_entropy){.logits = m->logits,
                                                              .targets = m->targets + at,
                                                              .losses = m->losses + at,
@@ -314,18 +319,20 @@ static void feed_backward(const struct model *m, const float *params, float *gra
     const struct model_layer *l = &m->layers[layer];
     struct layer_offsets o = offsets_of(&m->config, layer);
     uint32_t width = m->config.width, inner = m->config.inner;
-    linear_weight_grad(m, m->dx, l->gated, rows, inner, width, accumulate, grads + o.down);
-    linear_input_grad(m, m->dx, params + o.down, rows, inner, width, m->dwide);
+    linear_weight_grad(m, m->dx, width, l->gated, rows, inner, width, accumulate, grads + o.down);
+    linear_input_grad(m, m->dx, width, params + o.down, rows, inner, width, m->dwide);
     hip_swiglu_grad(m->stream, &(struct hip_swiglu_grad){.dy = m->dwide,
                                                          .gate = l->gate_up,
                                                          .up = l->gate_up + inner,
                                                          .dgate = l->gate_up,
                                                          .dup = l->gate_up + inner,
-                                                         .ld = 2 * (size_t)inner,
+                                                         .ld = model_gate_up_ld(&m->config),
                                                          .rows = rows,
                                                          .width = inner});
-    linear_weight_grad(m, l->gate_up, l->feed_in, rows, width, 2 * inner, accumulate, grads + o.gate_up);
-    linear_input_grad(m, l->gate_up, params + o.gate_up, rows, width, 2 * inner, m->dnarrow);
+    linear_weight_grad(m, l->gate_up, model_gate_up_ld(&m->config), l->feed_in, rows, width, 2 * inner, accumulate,
+                       grads + o.gate_up);
+    linear_input_grad(m, l->gate_up, model_gate_up_ld(&m->config), params + o.gate_up, rows, width, 2 * inner,
+                      m->dnarrow);
     norm_grad(m, m->dnarrow, l->middle, params + o.feed_norm, l->feed_rstd, m->dx, rows, accumulate, m->dx,
               grads + o.feed_norm);
 }
@@ -337,8 +344,8 @@ static void attention_backward(const struct model *m, const float *params, float
     const struct model_layer *l = &m->layers[layer];
     struct layer_offsets o = offsets_of(c, layer);
     uint32_t width = c->width, rows = sequences * c->context;
-    linear_weight_grad(m, m->dx, l->attended, rows, width, width, accumulate, grads + o.out);
-    linear_input_grad(m, m->dx, params + o.out, rows, width, width, m->dnarrow);
+    linear_weight_grad(m, m->dx, width, l->attended, rows, width, width, accumulate, grads + o.out);
+    linear_input_grad(m, m->dx, width, params + o.out, rows, width, width, m->dnarrow);
     hip_attention_grad(m->stream, &(struct hip_attention_grad){.dy = m->dnarrow,
                                                                .q = l->qkv,
                                                                .k = l->qkv + width,
@@ -357,8 +364,8 @@ static void attention_backward(const struct model *m, const float *params, float
                                                                .head_dim = width / c->heads,
                                                                .scale = attention_scale(c)});
     rotate(m, m->dwide, rows, true);
-    linear_weight_grad(m, m->dwide, l->attention_in, rows, width, 3 * width, accumulate, grads + o.qkv);
-    linear_input_grad(m, m->dwide, params + o.qkv, rows, width, 3 * width, m->dnarrow);
+    linear_weight_grad(m, m->dwide, 3 * width, l->attention_in, rows, width, 3 * width, accumulate, grads + o.qkv);
+    linear_input_grad(m, m->dwide, 3 * width, params + o.qkv, rows, width, 3 * width, m->dnarrow);
     norm_grad(m, m->dnarrow, l->x, params + o.attention_norm, l->attention_rstd, m->dx, rows, accumulate, dx,
               grads + o.attention_norm);
 }
@@ -369,8 +376,8 @@ static void pass_backward(const struct model *m, const float *params, uint32_t f
     uint32_t rows = sequences * c->context;
     bool accumulate = first > 0;
     float *dembedding = m->embedding_grad + (size_t)first * c->context * c->width;
-    linear_weight_grad(m, m->logits, m->normed, rows, c->width, c->vocab, accumulate, grads + head_offset(c));
-    linear_input_grad(m, m->logits, params + head_offset(c), rows, c->width, c->vocab, m->dnarrow);
+    linear_weight_grad(m, m->logits, c->vocab, m->normed, rows, c->width, c->vocab, accumulate, grads + head_offset(c));
+    linear_input_grad(m, m->logits, c->vocab, params + head_offset(c), rows, c->width, c->vocab, m->dnarrow);
     norm_grad(m, m->dnarrow, m->x, params + final_norm_offset(c), m->rstd, NULL, rows, accumulate, m->dx,
               grads + final_norm_offset(c));
     for (uint32_t i = c->layers; i-- > 0;) {

@@ -1,6 +1,6 @@
 // The transformer on a device: a step's losses and gradients from parameters and tokens, in the profile repro-fp32.
 //
-// A step of more than MODEL_PASS_ROWS tokens runs in passes of whole sequences whose rows are a multiple of HIP_CHUNK,
+// A step of more than `pass_rows` tokens runs in passes of whole sequences whose rows are a multiple of HIP_CHUNK,
 // so that the sums over tokens break where one pass would break them: the split never shows in a bit. What would show
 // (the embedding's gradient comes after the head's, tokens ascending) waits until all passes are done.
 //
@@ -11,7 +11,10 @@
 #include "hip/device.h"
 #include "learn/tensors.h"
 
-enum { MODEL_PASS_ROWS = 1024 };
+enum {
+    MODEL_PASS_ROWS = 1024,       // what a CPU's caches like
+    MODEL_PASS_ROWS_GPU = 32768,  // what fills a GPU, where its memory allows
+};
 
 // What a layer's forward pass leaves for its backward pass; rows are those of one pass. Device addresses.
 struct model_layer {
@@ -22,7 +25,7 @@ struct model_layer {
     float *probs;                       // [sequences, heads, context, context]
     float *attended;                    // [rows, width]
     float *middle;                      // [rows, width], the stream between attention and feed-forward
-    float *gate_up;                     // [rows, 2 inner]
+    float *gate_up;                     // [rows, 2 inner at model_gate_up_ld]
     float *gated;                       // [rows, inner]
 };
 
@@ -43,12 +46,16 @@ struct model {
     int32_t *host_tokens;         // 2 * [batch * context]
 };
 
+// The distance between rows of gate and up side by side, in elements. A multiple of 4 KiB would put a column's elements
+// into one set of the cache: the weight gradient, which reads by columns, lost 10 % so.
+uint32_t model_gate_up_ld(const struct model_config *config);
+
 // Bytes that model_open takes on the device.
-uint64_t model_memory(const struct model_config *config);
+uint64_t model_memory(const struct model_config *config, uint32_t pass_rows);
 
 // `device` and `stream` outlive the model. NO_MEMORY.
 CORE_MUST_USE enum core_err model_open(struct model *model, struct hip_device *device, struct hip_stream *stream,
-                                       const struct model_config *config);
+                                       const struct model_config *config, uint32_t pass_rows);
 void model_close(struct model *model);
 
 // Losses of `sequences` (at most batch) windows: `tokens` [sequences, context + 1] and `losses` [sequences * context]

@@ -49,18 +49,36 @@ static uint64_t vector_bytes(const struct model_config *c)
     return tensors_elements(c) * (6 * sizeof(float) + 1) + 64;
 }
 
+static uint64_t memory_with(const struct model_config *config, uint32_t pass_rows)
+{
+    return sizeof(struct trainer) + model_memory(config, pass_rows) + vector_bytes(config) + window_bytes(config) +
+           3 * loss_bytes(config);
+}
+
 uint64_t trainer_memory(const struct model_config *config)
 {
-    return sizeof(struct trainer) + model_memory(config) + vector_bytes(config) + window_bytes(config) +
-           3 * loss_bytes(config);
+    return memory_with(config, MODEL_PASS_ROWS);
+}
+
+// What may be taken: `limit`, no more than a GPU has; 0: all that the machine has.
+static uint64_t memory_limit_of(const struct hip_facts *facts, uint64_t limit)
+{
+    if (facts->memory_bytes) return limit && limit < facts->memory_bytes ? limit : facts->memory_bytes;
+    return limit ? limit : (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+// A GPU gets as many rows at once as half of that has room for. The bits are the same.
+static uint32_t pass_rows_for(const struct model_config *config, const struct hip_facts *facts, uint64_t limit)
+{
+    uint32_t rows = facts->memory_bytes ? MODEL_PASS_ROWS_GPU : MODEL_PASS_ROWS;
+    while (rows > MODEL_PASS_ROWS && memory_with(config, rows) > limit / 2) rows /= 2;
+    return rows;
 }
 
 static enum core_err check_memory(const struct model_config *config, const struct hip_facts *facts, uint64_t limit,
                                   char *why)
 {
     uint64_t needed = trainer_memory(config);
-    if (facts->memory_bytes) limit = limit && limit < facts->memory_bytes ? limit : facts->memory_bytes;
-    if (limit == 0) limit = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     if (needed <= limit) return CORE_ERR_OK;
     snprintf(why, CONFIG_WHY_SIZE,
              "model %s (%llu parameters, batch %u of context %u) needs %llu MiB to train; there are %llu MiB on %s. A "
@@ -72,7 +90,7 @@ static enum core_err check_memory(const struct model_config *config, const struc
     return CORE_ERR_NO_MEMORY;
 }
 
-static enum core_err open_buffers(struct trainer *t)
+static enum core_err open_buffers(struct trainer *t, uint32_t pass_rows)
 {
     const struct model_config *c = &t->config;
     t->tokens = malloc(window_bytes(c));
@@ -87,7 +105,7 @@ static enum core_err open_buffers(struct trainer *t)
     t->scalar = at;
     t->update = (int8_t *)(at + 16);
     err = hip_stream_open(t->device, &t->stream);
-    if (!err) err = model_open(&t->model, t->device, t->stream, c);
+    if (!err) err = model_open(&t->model, t->device, t->stream, c, pass_rows);
     return err;
 }
 
@@ -97,7 +115,8 @@ enum core_err trainer_open(struct trainer **out, struct hip_device *device, cons
     struct hip_facts facts;
     hip_device_facts(device, &facts);
     enum core_err err = config_check(config, why);
-    if (!err) err = check_memory(config, &facts, memory_limit, why);
+    const uint64_t limit = memory_limit_of(&facts, memory_limit);
+    if (!err) err = check_memory(config, &facts, limit, why);
     if (err) return err;
     struct trainer *t = calloc(1, sizeof *t);
     if (t) {
@@ -105,7 +124,7 @@ enum core_err trainer_open(struct trainer **out, struct hip_device *device, cons
         t->device = device;
         t->elements = tensors_elements(config);
         t->may_fail = facts.memory_bytes > 0;
-        err = open_buffers(t);
+        err = open_buffers(t, pass_rows_for(config, &facts, limit));
     } else {
         err = CORE_ERR_NO_MEMORY;
     }
