@@ -6,15 +6,9 @@
 #include "gossip/broadcast_parts.h"
 
 enum {
-    ANNOUNCE_MS = 100,    // announcements are gathered so long
-    BUSY_MS = 50,         // broadcasts that come closer than this may be on their way together
-    DUPLICATES_MS = 200,  // duplicates that come closer than this are of one cycle
-    PRUNE_MS = 1000,
+    ANNOUNCE_MS = 100,  // announcements are gathered so long
+    UNDER_WAY_MS = 20,  // and two round trips, in which a prune takes effect
     HAVE_ITEM = 1 + CAST_KEY_SIZE,
-    SHORTER_BY = 2,           // hops that make another parent worth while
-    SHORTEN_QUIET_MS = 1000,  // without broadcasts on their way together
-    SHORTEN_MS = 2000,        // first between two such changes, and doubling: senders differ in what suits them
-    SHORTEN_MAX_MS = 32000,
     HOPS_MAX = 64,
 };
 
@@ -22,7 +16,7 @@ enum core_err broadcast_open(struct broadcast *b, const struct gossip_options *o
                              struct link_table *links, struct gossip_counts *counts)
 {
     *b = (struct broadcast){.options = options, .links = links, .self = *self, .counts = counts};
-    b->announce_ms = b->recent_ms = b->missing_ms = UINT64_MAX;
+    b->announce_ms = b->recent_ms = b->missing_ms = b->first_ms = UINT64_MAX;
     b->rng = rng_from(options->seed, 0x63617374);
     key_map_open(&b->missing_map, rng_u64(&b->rng));
     b->missing = calloc(BROADCAST_MISSING_MAX, sizeof *b->missing);
@@ -54,7 +48,7 @@ bool broadcast_is_large(size_t size)
 
 // An accusation comes when a peer has just died, and the tree with it: it goes to everyone at once, and says nothing of
 // which edges are good.
-static bool is_flooded(uint64_t topic)
+bool broadcast_is_flooded(uint64_t topic)
 {
     return topic == TOPIC_SUSPICION;
 }
@@ -98,7 +92,7 @@ static void spread(struct broadcast *b, struct cast_entry *entry, const struct c
         if (!link->neighbor || (from && id_equal(&link->id, from)) || (link->cast_bit & entry->has)) continue;
         if (large && kept)
             broadcast_announce_large(kept, &link->id, out);
-        else if (!large && (!link->lazy || is_flooded(entry->topic)))
+        else if (!large && (!link->lazy || broadcast_is_flooded(entry->topic)))
             push(b, entry, &link->id, out);
         else {
             lazy = true;
@@ -130,9 +124,10 @@ enum core_err broadcast_cast(struct broadcast *b, enum cast_topic topic, uint64_
 
 // ---- receiving ----
 
-static void prune(struct link *link, struct outbox *out)
+static void prune(struct link *link, uint64_t now_ms, struct outbox *out)
 {
     link->lazy = true;
+    link->pruned_ms = now_ms;
     struct message m = {.type = MESSAGE_CAST_PRUNE};
     outbox_send(out, &link->id, &m);
 }
@@ -146,29 +141,18 @@ static bool has_other_eager(const struct broadcast *b, const struct link *but)
     return false;
 }
 
-// One broadcast on its way at a time: the edge is cut at once. Among many, two peers could each cut one and the same
-// cycle, at different edges: they wait for a time that each draws for itself, and cut only what still brings
-// duplicates.
-static bool is_prune_due(struct broadcast *b, struct link *link, uint64_t now_ms)
-{
-    if (now_ms - b->busy_ms > BUSY_MS) return true;
-    if (now_ms - link->duplicate_ms > DUPLICATES_MS) link->prune_ms = now_ms + rng_below(&b->rng, PRUNE_MS);
-    link->duplicate_ms = now_ms;
-    return link->prune_ms <= now_ms;
-}
-
 static void duplicate(struct broadcast *b, struct link *link, const struct cast_seen *seen,
                       const struct message_cast *cast, uint64_t now_ms, struct outbox *out)
 {
     b->counts->casts_duplicate++;
     struct cast_entry *e = cast_store_find(&b->store, seen->key);
     if (e) e->has |= link->cast_bit;
-    if (broadcast_is_large(cast->payload.size) || is_flooded(cast->topic)) return;
+    if (broadcast_is_large(cast->payload.size) || broadcast_is_flooded(cast->topic)) return;
     if (link->cast_bit && link->cast_bit == seen->parent) return;
     const struct link *parent = broadcast_link_of_bit(b, seen->parent);
     const bool own = id_equal(&cast->origin, &b->self);
     const bool stands = own ? has_other_eager(b, link) : parent && parent->neighbor && !parent->lazy;
-    if (!link->neighbor || (stands && is_prune_due(b, link, now_ms))) prune(link, out);
+    if (!link->neighbor || (stands && broadcast_is_prune_due(b, link, seen->key, now_ms))) prune(link, now_ms, out);
 }
 
 enum broadcast_verdict broadcast_look(struct broadcast *b, const struct core_id *from, const struct message_cast *cast,
@@ -193,24 +177,15 @@ enum broadcast_verdict broadcast_look(struct broadcast *b, const struct core_id 
     if (row) b->counts->repaired += row->repair;
     // Judged once: a payload that its owner refuses is not looked at again when it comes from elsewhere.
     cast_store_remember(&b->store, key, link->cast_bit);
-    if (now_ms - b->came_ms <= BUSY_MS) b->busy_ms = now_ms;
-    b->came_ms = now_ms;
+    broadcast_came(b, link, cast, key, now_ms);
     return BROADCAST_NEW;
 }
 
-// Who announced it is far nearer to the origin than the parent: that edge becomes eager too.
-static void shorten(struct broadcast *b, struct link *link, uint32_t hops, const struct cast_entry *e, uint64_t now_ms,
-                    struct outbox *out)
+// Whether a new broadcast says that the edge over which it came is good: not what was on its way when it was pruned.
+static bool is_telling(const struct link *link, const struct message_cast *cast, uint64_t now_ms)
 {
-    const struct cast_seen *seen = cast_store_seen(&b->store, cast_key(e->id.bytes));
-    const struct link *parent = seen ? broadcast_link_of_bit(b, seen->parent) : NULL;
-    if (hops + 1 + SHORTER_BY > e->hops || !link->lazy || !parent || parent == link || parent->lazy) return;
-    if (now_ms < b->shorten_ms || now_ms - b->busy_ms < SHORTEN_QUIET_MS) return;
-    b->shorten_wait_ms = b->shorten_wait_ms ? 2 * b->shorten_wait_ms : SHORTEN_MS;
-    if (b->shorten_wait_ms > SHORTEN_MAX_MS) b->shorten_wait_ms = SHORTEN_MAX_MS;
-    b->shorten_ms = now_ms + b->shorten_wait_ms;
-    struct broadcast_graft graft = {.to = link, .edge = true};
-    broadcast_graft_flush(b, &graft, out);
+    if (broadcast_is_large(cast->payload.size) || broadcast_is_flooded(cast->topic)) return false;
+    return now_ms - link->pruned_ms > UNDER_WAY_MS + 2 * link->rtt_us / 1000;
 }
 
 void broadcast_accept(struct broadcast *b, const struct core_id *from, const struct message_cast *cast, uint64_t now_ms,
@@ -228,11 +203,11 @@ void broadcast_accept(struct broadcast *b, const struct core_id *from, const str
                                .payload = cast->payload};
     struct broadcast_missing *row = broadcast_missing_find(b, cast_key(cast->id.bytes));
     const bool answer = link && row && row->asked && row->asked_of == link->cast_bit;
-    if (link && !answer && !broadcast_is_large(cast->payload.size) && !is_flooded(cast->topic)) link->lazy = false;
+    if (link && !answer && is_telling(link, cast, now_ms)) link->lazy = false;
     entry.answer = answer;
     if (row) {
         struct link *nearest = answer ? NULL : broadcast_link_of_bit(b, row->nearest);
-        if (nearest) shorten(b, nearest, row->hops, &entry, now_ms, out);
+        if (nearest) broadcast_shorten(b, nearest, row->hops, &entry, now_ms, out);
         entry.has |= row->announced;
         broadcast_missing_remove(b, row);
     }
@@ -262,7 +237,7 @@ static enum core_err have_received(struct broadcast *b, struct link *link, const
         if (!e) continue;
         e->has |= link->cast_bit;
         if (!e->answer && e->at_ms > link->through_ms) link->through_ms = e->at_ms;
-        if (have->size == 0) shorten(b, link, ids.data[at], e, now_ms, out);
+        if (have->size == 0) broadcast_shorten(b, link, ids.data[at], e, now_ms, out);
     }
     broadcast_graft_flush(b, &graft, out);
     return CORE_ERR_OK;
@@ -332,27 +307,14 @@ void broadcast_neighbor_up(struct broadcast *b, struct link *link, uint64_t now_
     check(used != UINT32_MAX);  // active_size is at most half of that
     link->cast_bit = 1u << __builtin_ctz(~used);
     cast_store_bit_reuse(&b->store, link->cast_bit);
+    broadcast_edge_new(b, link, now_ms, out);
     broadcast_tell_recent(b, link, 0, CAST_KEEP_MS, b->options->cast_count, now_ms, out);
-}
-
-// An eager edge less may be a tree in two parts: a lazy one takes its place, before anything is missed.
-static void replace_edge(struct broadcast *b, const struct link *lost, struct outbox *out)
-{
-    struct link *pick = NULL;
-    uint64_t seen = 0;
-    for (uint32_t i = 0; i < b->links->count; i++) {
-        struct link *link = &b->links->items[i];
-        if (link != lost && link->neighbor && link->lazy && rng_below(&b->rng, ++seen) == 0) pick = link;
-    }
-    struct broadcast_graft graft = {.to = pick, .edge = true};
-    broadcast_graft_flush(b, &graft, out);
 }
 
 void broadcast_neighbor_down(struct broadcast *b, struct link *link, uint64_t now_ms, struct outbox *out)
 {
     const uint32_t bit = link->cast_bit;
-    if (bit && !link->lazy) replace_edge(b, link, out);
-    b->shorten_wait_ms = 0;
+    if (bit && !link->lazy) broadcast_edge_lost(b, link, out);
     link->cast_bit = 0;
     link->cast_rows = 0;
     for (uint32_t i = 0; bit && i < b->missing_count; i++) {

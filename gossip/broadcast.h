@@ -14,23 +14,24 @@
 // Where we go beyond the paper:
 //   large payloads (above GOSSIP_PUSH_MAX) are never pushed: they are announced at once, one by one, and pulled from
 //     the first who announced them. Nobody who announced one is sent it or told of it, as with gossipsub's IDONTWANT.
-//   prunes only while the edge to the parent, over which the broadcast came first, is eager; and while many broadcasts
-//     are on their way at once, only after a time that each peer draws for itself: otherwise several peers would cut
-//     one cycle, each at another edge, and a subtree would be off.
+//   prunes only while the edge to the parent, over which the broadcast came first, is eager; and while several
+//     broadcasts are on their way at once, only for duplicates of the one with the lowest key: otherwise several peers
+//     would cut one cycle, each at another edge, and a subtree would be off.
+//   new neighbours are eager only as far as the first flood needs them; where there is a tree they are lazy.
 //   patience: an announced broadcast is waited for as long as broadcasts usually come after their announcement.
 //     Of a subtree that was cut off one peer grafts, the others get it through that one: each waits a little longer by
 //     chance, and makes no edge where the same neighbour's later announcements came true by themselves.
-//   a shorter way: who announces with far fewer hops than the parent's, before or after the broadcast itself came,
-//     becomes eager too (the paper's optimisation prunes the parent at once, which senders in different places make
-//     each other undo); the cycle that this makes is cut where it is longest. Rarer each time.
-//   a lost eager edge is replaced by a lazy one at once, before anything is missed.
+//   a shorter way: who announces several broadcasts in a row with far fewer hops than the parent's becomes eager too
+//     (the paper's optimisation prunes the parent at once, which senders in different places make each other undo);
+//     the cycle that this makes is cut where it is longest.
+//   a lost eager edge is replaced by a lazy one at once, before anything is missed, on the side that was fed by it.
 //   repair: while there are recent broadcasts, one neighbour after the other is told the keys of those that it is not
 //     known to have (CAST_RECENT), each key thrice in half a minute, and a new neighbour those of all that are kept.
 //     This costs nothing where nothing was broadcast. Members' records are left out: their digests repair them
 //     (gossip/members).
 //
-// Files: broadcast.c the tree, broadcast_tell.c what neighbours are told, broadcast_missing.c what is waited for and
-// asked for; what they share is in broadcast_parts.h.
+// Files: broadcast.c what comes and goes on, broadcast_edges.c the tree, broadcast_tell.c what neighbours are told,
+// broadcast_missing.c what is waited for and asked for; what they share is in broadcast_parts.h.
 //
 // Invariants: a broadcast is delivered once while its key is remembered; no payload goes to a neighbour that is known
 // to have it; what answers to one neighbour's grafts cost is bounded (BROADCAST_SERVE_*). Memory: gossip/cast_store,
@@ -52,6 +53,7 @@
 enum {
     BROADCAST_ANNOUNCERS = 4,
     BROADCAST_MISSING_MAX = 8192,
+    BROADCAST_LEADS = 16,
     BROADCAST_SERVE_RATE = 16 << 20,  // bytes of payload a second that a neighbour's grafts are answered with
     BROADCAST_SERVE_BURST = 32 << 20,
 };
@@ -74,6 +76,11 @@ struct broadcast_missing {
     uint64_t ask_ms;
 };
 
+// A broadcast that came lately, below all that came after it.
+struct broadcast_lead {
+    uint64_t key, at_ms;
+};
+
 struct broadcast {
     const struct gossip_options *options;
     struct link_table *links;
@@ -83,18 +90,23 @@ struct broadcast {
     struct cast_store store;
     struct broadcast_missing *missing;  // in no order
     uint32_t missing_count;
-    struct key_map missing_map;            // key to place in `missing`
-    uint64_t missing_ms;                   // the earliest ask_ms, or before it
-    uint64_t announced;                    // number of the first entry that lazy neighbours have yet to be told of
-    uint64_t announce_ms;                  // when they are told; UINT64_MAX: nothing to tell
-    uint64_t recent_ms;                    // when a neighbour is told of recent ones; UINT64_MAX: there are none
-    uint32_t recent_turn;                  // which neighbour
-    uint64_t came_ms, busy_ms;             // the last new broadcast; the last that came close behind another
-    uint64_t shorten_ms, shorten_wait_ms;  // the next change of a parent for a nearer one, and the wait after it
-    uint64_t edge_ms;                      // when a graft last made an edge eager,
-    uint32_t edge;                         // and whose
-    uint32_t patience;                     // this peer's own part of the wait
-    uint64_t lag_us, lag_var_us;           // how long after their announcement broadcasts come by themselves
+    struct key_map missing_map;  // key to place in `missing`
+    uint64_t missing_ms;         // the earliest ask_ms, or before it
+    uint64_t announced;          // number of the first entry that lazy neighbours have yet to be told of
+    uint64_t announce_ms;        // when they are told; UINT64_MAX: nothing to tell
+    uint64_t recent_ms;          // when a neighbour is told of recent ones; UINT64_MAX: there are none
+    uint32_t recent_turn;        // which neighbour
+    uint64_t came_ms, busy_ms;   // the last new broadcast; the last that came close behind another
+    uint32_t parent;             // bit of the neighbour that the last one came from
+    uint64_t first_ms;           // the first neighbour's; UINT64_MAX: none yet
+    uint64_t flight_us;          // how long broadcasts are on their way to this peer, moving average
+    struct broadcast_lead leads[BROADCAST_LEADS];
+    uint32_t lead_count;
+    uint64_t shorten_ms;          // no change of a parent for a nearer one before
+    uint64_t edge_ms;             // when a graft last made an edge eager,
+    uint32_t edge;                // and whose
+    uint32_t patience;            // this peer's own part of the wait
+    uint64_t lag_us, lag_var_us;  // how long after their announcement broadcasts come by themselves
 };
 
 CORE_MUST_USE enum core_err broadcast_open(struct broadcast *b, const struct gossip_options *options,

@@ -12,7 +12,22 @@ enum {
 // NULL for 0, or where it is nobody's any more.
 struct link *broadcast_link_of_bit(struct broadcast *b, uint32_t bit);
 bool broadcast_is_large(size_t size);
+bool broadcast_is_flooded(uint64_t topic);
 bool broadcast_is_repaired(const struct cast_entry *e);
+
+// ---- broadcast_edges.c: which neighbours are eager ----
+// A new broadcast came over the link.
+void broadcast_came(struct broadcast *b, const struct link *link, const struct message_cast *cast, uint64_t key,
+                    uint64_t now_ms);
+// Whether the link, over which `key` came a second time, is to be pruned.
+bool broadcast_is_prune_due(struct broadcast *b, struct link *link, uint64_t key, uint64_t now_ms);
+// The neighbour announced it with so many hops: perhaps its edge becomes eager too.
+void broadcast_shorten(struct broadcast *b, struct link *link, uint32_t hops, const struct cast_entry *e,
+                       uint64_t now_ms, struct outbox *out);
+// The link is a new neighbour's.
+void broadcast_edge_new(struct broadcast *b, struct link *link, uint64_t now_ms, struct outbox *out);
+// An eager neighbour goes.
+void broadcast_edge_lost(struct broadcast *b, const struct link *lost, struct outbox *out);
 
 // ---- broadcast_tell.c ----
 void broadcast_announce_large(const struct cast_entry *e, const struct core_id *to, struct outbox *out);

@@ -107,7 +107,7 @@ void broadcast_announce(struct broadcast *b, struct outbox *out)
     const uint64_t from = b->announced < b->store.first ? b->store.first : b->announced;
     struct key_list list;
     for (uint32_t i = 0; i < b->links->count; i++) {
-        const struct link *link = &b->links->items[i];
+        struct link *link = &b->links->items[i];
         if (!link->neighbor || !link->cast_bit) continue;
         list_begin(&list, &link->id, out);
         for (uint64_t number = from; number < b->store.next; number++) {
@@ -115,6 +115,7 @@ void broadcast_announce(struct broadcast *b, struct outbox *out)
             if (((e->has | e->sent) & link->cast_bit) || broadcast_is_large(e->payload.size)) continue;
             have_add(&list, e);
             e->sent |= link->cast_bit;
+            link->nearer = 0;  // it is no nearer: this peer had it first
         }
         have_flush(&list, 0);
     }

@@ -2,7 +2,8 @@
 //
 // The record is broadcast when this peer enters the mesh, when it refutes, moves or leaves; otherwise seldom, since
 // everyone receives it: when it names fewer than two of the neighbours that have stayed for a while, and when this peer
-// lies elsewhere than it says, at most once in LOCATE_MS. Neighbours hear of each other at once, from it alone.
+// lies elsewhere than it says, at most once in LOCATE_MS, and in a large mesh, where all do, seldom. Neighbours hear of
+// each other at once, from it alone.
 #include "core/check.h"
 #include "gossip/gossip_parts.h"
 #include "gossip/sync.h"
@@ -12,6 +13,7 @@ enum {
     SETTLE_MS = 3000,     // neighbours that stay so long are worth naming,
     UNSETTLED_MS = 8000,  // or those there are, if they never stay; before others miss watchers (gossip/monitor_watch)
     LOCATE_MS = 60000,
+    LOCATE_MEMBERS = 64,  // and as often fewer as the mesh has so many
     LOCATE_SAMPLES = 4,
     LOCATE_US = 3000,  // and a quarter of its own distance from the middle: no news
     NAMED = 2,
@@ -135,7 +137,8 @@ void gossip_self_tick(struct gossip *g, uint64_t now_ms, struct outbox *out)
         renew = named < NAMED && named < neighbors;
     }
     if (g->locate_ms <= now_ms) {
-        g->locate_ms = now_ms + LOCATE_MS + rng_below(&g->rng, LOCATE_MS / 4);
+        const uint64_t every_ms = LOCATE_MS * (1 + members_alive(&g->members) / LOCATE_MEMBERS);
+        g->locate_ms = now_ms + every_ms + rng_below(&g->rng, every_ms / 4);
         renew |= has_moved(g);
     }
     if (renew) gossip_self_renew(g, now_ms, out);

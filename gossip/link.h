@@ -25,13 +25,15 @@ struct link {
     uint64_t number;      // neighbours are numbered as they come
     struct bucket views;  // VIEW_* messages that are taken from it
     // gossip/broadcast.c
-    bool lazy;              // is told of broadcasts, not sent them
-    uint64_t duplicate_ms;  // the last duplicate of several
-    uint64_t prune_ms;      // when they are enough
-    uint64_t through_ms;    // when something that it announced had come, or came, by itself
-    uint32_t cast_bit;      // this neighbour in sets of neighbours; 0: none yet, or no neighbour
-    uint32_t cast_rows;     // missing broadcasts that it was the first to announce
-    struct bucket served;   // bytes that its grafts were answered with
+    bool lazy;               // is told of broadcasts, not sent them
+    uint64_t pruned_ms;      // when this end last made it lazy
+    uint64_t duplicate_key;  // the lowest that came over it a second time, of several on their way together
+    uint32_t nearer;         // broadcasts in a row that it announced with far fewer hops,
+    uint32_t nearer_than;    // than this neighbour's (its bit)
+    uint64_t through_ms;     // when something that it announced had come, or came, by itself
+    uint32_t cast_bit;       // this neighbour in sets of neighbours; 0: none yet, or no neighbour
+    uint32_t cast_rows;      // missing broadcasts that it was the first to announce
+    struct bucket served;    // bytes that its grafts were answered with
     // gossip/monitor.c
     uint64_t heard_ms;     // anything came over the link
     uint64_t watched_ms;   // since when it is a neighbour

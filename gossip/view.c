@@ -446,6 +446,7 @@ static void exchange(struct view *v, struct link *link, uint64_t now_ms, struct 
     }
     add_neighbor(v, link, true, now_ms, out);
     link->near = true;
+    v->near_wait_ms = v->options->near_ms;
 }
 
 static void answer_received(struct view *v, struct link *link, const struct message *m, uint64_t now_ms,

@@ -66,7 +66,8 @@ bool view_near_accepts(struct view *v, const struct link *asker, struct link **w
 void view_near_round(struct view *v, uint64_t now_ms, struct outbox *out)
 {
     const uint64_t most_ms = (uint64_t)NEAR_WAIT_FACTOR * v->options->near_ms;
-    v->near_wait_ms = 2 * v->near_wait_ms < most_ms ? 2 * v->near_wait_ms : most_ms;
+    if (coordinates_rounded(v->coordinates).error <= NEAR_ERROR)
+        v->near_wait_ms = 2 * v->near_wait_ms < most_ms ? 2 * v->near_wait_ms : most_ms;
     v->near_ms = now_ms + v->near_wait_ms / 2 + rng_below(&v->rng, v->near_wait_ms);
     const struct link *worst = farthest(v);
     if (view_has_room(v) || !worst) return;
@@ -85,5 +86,5 @@ void view_near_round(struct view *v, uint64_t now_ms, struct outbox *out)
     if (!best || !is_gain(worst->rtt_us, best_us)) return;
     const struct core_id id = best->record->id;
     v->near_worst = worst->id;
-    if (view_connect(v, &id, best->record->addresses, VIEW_NEARER, now_ms, out)) v->near_wait_ms = v->options->near_ms;
+    view_connect(v, &id, best->record->addresses, VIEW_NEARER, now_ms, out);
 }
