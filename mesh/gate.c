@@ -186,7 +186,7 @@ enum core_err gate_open(void *context, struct gate **out)
     int zero = 0;
     g->socket = zmq_socket(context, ZMQ_REP);
     if (!g->socket || zmq_setsockopt(g->socket, ZMQ_LINGER, &zero, sizeof zero) != 0 ||
-        zmq_bind(g->socket, "inproc://zeromq.zap.01") != 0) {
+        zmq_bind(g->socket, GATE_ENDPOINT) != 0) {
         if (g->socket) zmq_close(g->socket);
         free(g);
         return CORE_ERR_IO;

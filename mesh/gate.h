@@ -22,6 +22,8 @@ enum { GATE_KEY_SIZE = 32, GATE_ADDRESS_MAX = 48, GATE_USER_ID_MAX = 2 * GATE_KE
 
 // The ZAP domain that the listener names.
 #define GATE_DOMAIN "mycel"
+// Where libzmq asks, by ZAP's name for it.
+#define GATE_ENDPOINT "inproc://zeromq.zap.01"
 
 struct gate;
 

@@ -99,7 +99,8 @@ static bool gate_is_there(void *context)
 {
     void *probe = zmq_socket(context, ZMQ_REP);
     if (!probe) return false;
-    const bool there = zmq_bind(probe, "inproc://zeromq.zap.01") != 0 && errno == EADDRINUSE;
+    const bool bound = zmq_bind(probe, GATE_ENDPOINT) == 0, there = !bound && errno == EADDRINUSE;
+    if (bound) (void)zmq_unbind(probe, GATE_ENDPOINT);  // at once: closing is done later, by another thread
     zmq_close(probe);
     return there;
 }
