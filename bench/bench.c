@@ -14,11 +14,16 @@
 
 enum { MAX_SAMPLES = 256, LEAST_SAMPLES = 5 };
 
-double bench_now(void)
+static double clock_seconds(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double bench_now(void)
+{
+    return clock_seconds(CLOCK_MONOTONIC);
 }
 
 uint32_t bench_threads(const struct bench *b)
@@ -89,18 +94,19 @@ void bench_say(struct bench *b, const char *format, ...)
     fputc('\n', stderr);
 }
 
-static double once(bench_work *work, void *context, unsigned repeat)
+static double once(bench_work *work, void *context, unsigned repeat, bool alone)
 {
-    double from = bench_now();
+    const clockid_t clock = alone ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+    double from = clock_seconds(clock);
     for (unsigned i = 0; i < repeat; i++) work(context);
-    return (bench_now() - from) / repeat;
+    return (clock_seconds(clock) - from) / repeat;
 }
 
 // How often to repeat so that a sample takes a millisecond.
 static unsigned repeats(bench_work *work, void *context)
 {
     work(context);
-    double seconds = once(work, context, 1);
+    double seconds = once(work, context, 1, true);
     return seconds >= 1e-3 ? 1 : seconds <= 1e-6 ? 1000 : (unsigned)(1e-3 / seconds) + 1;
 }
 
@@ -129,7 +135,7 @@ void bench_summary(double *const *samples, uint32_t count, uint32_t turns, struc
     for (uint32_t i = 0; i < count; i++) summary(samples[i], turns, &times[i].median, &times[i].spread);
 }
 
-void bench_measure(struct bench *b, bench_work *const *works, void *const *contexts, uint32_t count,
+void bench_measure(struct bench *b, bench_work *const *works, void *const *contexts, uint32_t count, bool alone,
                    struct bench_time *times)
 {
     double taken[BENCH_TURNS_MAX][MAX_SAMPLES], *samples[BENCH_TURNS_MAX];
@@ -142,7 +148,7 @@ void bench_measure(struct bench *b, bench_work *const *works, void *const *conte
     }
     double end = bench_now() + b->seconds * count;
     for (; turns < MAX_SAMPLES && (turns < LEAST_SAMPLES || bench_now() < end); turns++) {
-        for (uint32_t i = 0; i < count; i++) taken[i][turns] = once(works[i], contexts[i], repeat[i]);
+        for (uint32_t i = 0; i < count; i++) taken[i][turns] = once(works[i], contexts[i], repeat[i], alone);
     }
     bench_summary(samples, count, turns, times);
 }

@@ -65,8 +65,9 @@ enum { BENCH_TURNS_MAX = 4 };  // programs that are measured in turns
 typedef void bench_work(void *context);
 
 // Calls `count` programs in turns until the time for one measurement is spent on each, so that all see the same
-// machine. Each sample is repeated until it takes at least a millisecond; the first, cold one is dropped.
-void bench_measure(struct bench *b, bench_work *const *works, void *const *contexts, uint32_t count,
+// machine. Each sample is repeated until it takes at least a millisecond; the first, cold one is dropped. `alone`: they
+// run on this thread only, and its processor time is taken, which other programs hardly touch.
+void bench_measure(struct bench *b, bench_work *const *works, void *const *contexts, uint32_t count, bool alone,
                    struct bench_time *times);
 // What bench_measure gives, of samples that were taken elsewhere: samples[i][turn] is program i's. They are sorted.
 void bench_summary(double *const *samples, uint32_t count, uint32_t turns, struct bench_time *times);

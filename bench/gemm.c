@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bench/blas.h"
+#include "bench/yardstick.h"
 #include "core/check.h"
 #include "hip/device.h"
 #include "learn/config.h"
@@ -32,7 +32,7 @@ struct worst {
 };
 
 struct product {
-    const struct blas *blas;
+    const struct yardstick *yardstick;
     struct hip_stream *stream;
     struct hip_gemm args;
     float *their_c;
@@ -41,9 +41,9 @@ struct product {
 struct stand {
     enum hip_isa isa;
     uint32_t threads;
-    struct blas blas[BLAS_MAX];
-    uint32_t blas_count;
-    struct worst worst[BLAS_MAX];
+    struct yardstick yardsticks[YARDSTICKS_MAX];
+    uint32_t yardstick_count;
+    struct worst worst[YARDSTICKS_MAX];
     struct hip_device *device;
     struct hip_stream *stream;
 };
@@ -100,7 +100,7 @@ static void ours(void *context)
 static void theirs(void *context)
 {
     struct product *p = context;
-    blas_product(p->blas, &p->args, p->their_c);
+    yardstick_product(p->yardstick, &p->args, p->their_c);
 }
 
 // Both results are the same product: a benchmark of a wrong one would be worth nothing.
@@ -118,21 +118,21 @@ static void report(struct bench *b, struct stand *s, const struct shape *shape, 
     struct bench_row row = {.value = flops / times[0].median, .unit = "GF/s", .spread = times[0].spread};
     snprintf(row.name, sizeof row.name, "%ux%ux%u %c%c %s, %ut %s", shape->m, shape->n, shape->k, shape->ta ? 't' : 'n',
              shape->tb ? 't' : 'n', shape->what, s->threads, hip_isa_name(s->isa));
-    for (uint32_t i = 0; i < s->blas_count; i++) {
-        row.beside = s->blas[i].name, row.beside_value = flops / times[i + 1].median;
+    for (uint32_t i = 0; i < s->yardstick_count; i++) {
+        row.beside = s->yardsticks[i].name, row.beside_value = flops / times[i + 1].median;
         row.ratio = times[i + 1].ratio, row.ratio_spread = times[i + 1].ratio_spread;
         bench_report(b, &row);
         if (s->worst[i].ratio > 0 && s->worst[i].ratio <= row.ratio) continue;
         s->worst[i].ratio = row.ratio;
         memcpy(s->worst[i].what, row.name, sizeof s->worst[i].what);
     }
-    if (!s->blas_count) bench_report(b, &row);
+    if (!s->yardstick_count) bench_report(b, &row);
 }
 
 static void one_shape(struct bench *b, struct stand *s, const struct shape *shape)
 {
     size_t c_size = (size_t)shape->m * shape->ldc;
-    struct product p[BLAS_MAX + 1] = {{.stream = s->stream, .their_c = bench_floats(s->device, c_size)}};
+    struct product p[YARDSTICKS_MAX + 1] = {{.stream = s->stream, .their_c = bench_floats(s->device, c_size)}};
     float *a = bench_floats(s->device, (size_t)(shape->ta ? shape->k : shape->m) * shape->lda);
     float *right = bench_floats(s->device, (size_t)(shape->tb ? shape->n : shape->k) * shape->ldb);
     p[0].args = (struct hip_gemm){.m = shape->m,
@@ -146,17 +146,17 @@ static void one_shape(struct bench *b, struct stand *s, const struct shape *shap
                                   .lda = shape->lda,
                                   .ldb = shape->ldb,
                                   .ldc = shape->ldc};
-    bench_work *works[BLAS_MAX + 1] = {ours};
-    void *contexts[BLAS_MAX + 1] = {&p[0]};
-    for (uint32_t i = 0; i < s->blas_count; i++) {
+    bench_work *works[YARDSTICKS_MAX + 1] = {ours};
+    void *contexts[YARDSTICKS_MAX + 1] = {&p[0]};
+    for (uint32_t i = 0; i < s->yardstick_count; i++) {
         p[i + 1] = p[0];
-        p[i + 1].blas = &s->blas[i];
+        p[i + 1].yardstick = &s->yardsticks[i];
         works[i + 1] = theirs;
         contexts[i + 1] = &p[i + 1];
     }
-    struct bench_time times[BLAS_MAX + 1];
-    bench_measure(b, works, contexts, s->blas_count + 1, times);
-    if (s->blas_count) compare(&p[0]);
+    struct bench_time times[YARDSTICKS_MAX + 1];
+    bench_measure(b, works, contexts, s->yardstick_count + 1, s->threads == 1, times);
+    if (s->yardstick_count) compare(&p[0]);
     report(b, s, shape, times);
     hip_free(s->device, a), hip_free(s->device, right);
     hip_free(s->device, p[0].args.c), hip_free(s->device, p[0].their_c);
@@ -168,14 +168,14 @@ static int on_threads(struct bench *b, void *context)
     struct stand *s = context;
     static struct shapes shapes;
     (void)setenv("MYCEL_ISA", hip_isa_name(s->isa), 1);
-    s->blas_count = blas_open(b, s->isa, s->threads, s->blas);
+    s->yardstick_count = yardstick_open(b, s->isa, s->threads, s->yardsticks);
     bench_device(s->threads, &s->device, &s->stream);
     all_shapes(&shapes);
     for (uint32_t i = 0; i < shapes.count; i++) {
         if (bench_wants_of(b, BENCH_GEMM_SHAPES, shapes.all[i].part)) one_shape(b, s, &shapes.all[i]);
     }
-    for (uint32_t i = 0; i < s->blas_count; i++)
-        bench_say(b, "worst beside %s: %.3f, %s", s->blas[i].name, s->worst[i].ratio, s->worst[i].what);
+    for (uint32_t i = 0; i < s->yardstick_count; i++)
+        bench_say(b, "worst beside %s: %.3f, %s", s->yardsticks[i].name, s->worst[i].ratio, s->worst[i].what);
     hip_stream_close(s->stream);
     hip_device_close(s->device);
     return 0;

@@ -37,7 +37,7 @@ static void launch(void *context)
 static void measure(struct bench *b, struct work w, uint32_t threads)
 {
     struct bench_time t;
-    bench_measure(b, (bench_work *[]){launch}, (void *[]){&w}, 1, &t);
+    bench_measure(b, (bench_work *[]){launch}, (void *[]){&w}, 1, threads == 1, &t);
     struct bench_row r = {.value = 1e-3 / t.median, .unit = "kcalls/s", .spread = t.spread};
     snprintf(r.name, sizeof r.name, "%s (%.1f us), %u thread%s", hip_kernel_name(w.kernel), 1e6 * t.median, threads,
              threads > 1 ? "s" : "");
