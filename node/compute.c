@@ -47,13 +47,6 @@ void compute_why(struct compute *c, char out[CONFIG_WHY_SIZE])
     pthread_mutex_unlock(&c->mutex);
 }
 
-void compute_facts(struct compute *c, struct hip_facts *out)
-{
-    pthread_mutex_lock(&c->mutex);
-    *out = c->facts;
-    pthread_mutex_unlock(&c->mutex);
-}
-
 uint32_t compute_threads(struct compute *c)
 {
     pthread_mutex_lock(&c->mutex);
@@ -119,9 +112,6 @@ enum core_err compute_device(struct compute *c, struct hip_device **out)
         enum core_err err = hip_device_open_told(c->name, &options, &c->device, why, sizeof why);
         explain(c, why);
         if (err) return compute_judge(c, err);
-        pthread_mutex_lock(&c->mutex);
-        hip_device_facts(c->device, &c->facts);
-        pthread_mutex_unlock(&c->mutex);
     }
     *out = c->device;
     return CORE_ERR_OK;

@@ -21,7 +21,6 @@ struct compute {
     struct sched_lane wanted;
     bool changed;
     char why[CONFIG_WHY_SIZE];  // of the last failure to open a device or a trainer
-    struct hip_facts facts;     // of the device when it was open last
     // The thread only.
     struct sched_lane place;
     struct sched_lane_binding binding;
@@ -38,7 +37,6 @@ void compute_close(struct compute *c);  // after the thread has ended
 // Loop: what the thread should use from its next job on.
 void compute_place_set(struct compute *c, const struct sched_lane *place);
 void compute_why(struct compute *c, char out[CONFIG_WHY_SIZE]);
-void compute_facts(struct compute *c, struct hip_facts *out);
 uint32_t compute_threads(struct compute *c);
 
 // About what that many training steps compute, 1e9 operations: products only, backward twice the forward.

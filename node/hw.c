@@ -1,6 +1,7 @@
 #include "node/hw.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "node/daemon.h"
@@ -143,6 +144,8 @@ static json_t *lane_json(struct node *n, struct lane *l)
 {
     enum lane_state state = lane_state(n, l);
     const struct lane_job *j = l->current;
+    // What the CPU does beside, it does on the same cpus.
+    if (!j && l == &n->lanes.lane[LANE_CPU]) j = n->lanes.aside.current;
     const struct sched_lane *place = l->number == SCHED_NO_LANE ? NULL : &n->lanes.placement.lanes[l->number];
     json_t *o =
         json_pack("{s:s, s:s, s:s}", "device", l->name, "model", l->facts.name, "state", lane_state_name(state));
@@ -226,8 +229,27 @@ static json_t *look_at(const struct home *home, bool measure, struct hip_found *
         f->usable = !f->why[0];
     }
     if (!f->usable) return unusable_json(f);
-    if (!measure && !measure_recall(home, f->name, &f->facts, &rates)) rates = (struct measure_rates){0};
+    if (measure && home_has(home, "key")) {
+        enum core_err kept = measure_keep(home, f->name, &f->facts, &rates);
+        (void)kept;  // then it is measured again next time
+    } else if (!measure && !measure_recall(home, f->name, &f->facts, &rates)) {
+        rates = (struct measure_rates){0};
+    }
     return device_json(f->name, &f->facts, &rates);
+}
+
+// As a peer alone on this machine would use it.
+static void look_at_cpu(const struct sched_topology *t, struct hip_found *cpu)
+{
+    struct sched_placement plan;
+    sched_placement_plan(&(struct sched_request){.topology = t, .peers = 1}, &plan);
+    struct hip_device *device;
+    struct hip_options options = {.threads = plan.lanes[plan.lanes_count - 1].threads};
+    *cpu = (struct hip_found){.name = "cpu"};
+    if (hip_device_open_told("cpu", &options, &device, cpu->why, sizeof cpu->why)) return;
+    cpu->usable = true;
+    hip_device_facts(device, &cpu->facts);
+    hip_device_close(device);
 }
 
 enum core_err node_hw(const char *home, bool measure, json_t **out, struct node_failure *why)
@@ -241,23 +263,18 @@ enum core_err node_hw(const char *home, bool measure, json_t **out, struct node_
                          core_error_text(err));
         return err;
     }
-    static struct hip_found found[SCHED_MAX_DEVICES + 1];
-    struct hip_found *cpu = &found[0];
-    struct home h = home_of(home);
-    struct sched_placement plan;
-    sched_placement_plan(&(struct sched_request){.topology = t, .peers = 1}, &plan);
-    struct hip_device *device;
-    struct hip_options options = {.threads = plan.lanes[plan.lanes_count - 1].threads};
-    *cpu = (struct hip_found){.name = "cpu"};
-    if (!hip_device_open_told("cpu", &options, &device, cpu->why, sizeof cpu->why)) {
-        cpu->usable = true;
-        hip_device_facts(device, &cpu->facts);
-        hip_device_close(device);
+    struct hip_found *found = calloc(SCHED_MAX_DEVICES + 1, sizeof *found);
+    if (!found) {
+        sched_topology_close(t);
+        return CORE_ERR_NO_MEMORY;
     }
+    struct home h = home_of(home);
+    look_at_cpu(t, &found[0]);
     uint32_t count = 1 + hip_devices_find(found + 1, SCHED_MAX_DEVICES);
     json_t *devices = json_array();
     for (uint32_t i = 0; i < count; i++) json_array_append_new(devices, look_at(&h, measure, &found[i]));
     *out = json_pack("{s:o, s:o, s:n}", "machine", hw_machine_json(t), "devices", devices, "peer");
     sched_topology_close(t);
+    free(found);
     return *out ? CORE_ERR_OK : CORE_ERR_NO_MEMORY;
 }

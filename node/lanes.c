@@ -199,7 +199,8 @@ void lane_evacuate(struct node *n, struct lane *l)
 
 void lane_lose(struct node *n, struct lane *l, const char *why)
 {
-    if (l->number == SCHED_NO_LANE) return;
+    // Another handle of a device that is lost already says nothing new.
+    if (l->number == SCHED_NO_LANE || lane_state(n, l) == LANE_LOST) return;
     sched_lanes_failed(&n->lanes.load, l->number, n->now_ms);
     snprintf(l->why, sizeof l->why, "%s", why);
     l->losses++;
@@ -237,6 +238,7 @@ static void lane_done(struct job *job, void *context)
         j->finished(job, n);
     }
     dispatch(n, l);
+    for (uint32_t i = 0; i < n->lanes.count; i++) dispatch(n, &n->lanes.lane[i]);
 }
 
 // ---- states ----

@@ -21,6 +21,7 @@ struct generate_job {
     char name[RUN_FILE_NAME];  // the params- file
     struct snapshot *state;
     struct hip_device *device;  // of its own: it stays between two slices
+    const struct compute *on;   // the lane that it was opened on
     struct generator *generator;
     uint8_t *prompt;
     size_t prompt_size;
@@ -55,6 +56,7 @@ static enum core_err begin(struct generate_job *j, struct compute *compute)
     enum core_err err = CORE_ERR_OK;
     if (!j->state) err = snapshot_load(&j->node->home, &j->run, j->name, &j->model, false, &j->state);
     if (err) return err;
+    j->on = compute;
     err = hip_device_open(compute->name, NULL, &j->device);
     if (!err) err = generator_open(&j->generator, j->device, &j->model, j->state->params);
     if (!err)
@@ -68,6 +70,10 @@ static void generate_run(struct lane_job *lane_job, struct compute *compute)
     struct generate_job *j = (struct generate_job *)lane_job;
     enum core_err err = CORE_ERR_OK;
     j->text_size = 0;
+    if (j->generator && j->on != compute) {  // that lane was lost meanwhile
+        shut(j);
+        j->again = j->written;
+    }
     if (!j->generator && !j->ending) err = begin(j, compute);
     while (!err && !j->ending && j->text_size < SLICE_BYTES && j->written < j->wanted) {
         err = compute_judge(compute, generator_next(j->generator, &j->text[j->text_size]));
