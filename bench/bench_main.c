@@ -1,5 +1,8 @@
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "bench/gemm.h"
 #include "bench/kernels.h"
@@ -140,6 +143,16 @@ static int parse(int argc, char **argv, struct bench *b, bool *json)
     return named ? -1 : usage(NULL);
 }
 
+// Held for as long as this process runs. Two at once take each other's processors: neither's figures are worth much.
+static void look_for_others(struct bench *b)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/mycel-bench-%u.lock", (unsigned)getuid());
+    const int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0)
+        bench_say(b, "bench: another benchmark of this user runs: both will be slow\n");
+}
+
 int bench_main(int argc, char **argv)
 {
     struct bench b = {.seconds = 0.3};
@@ -152,6 +165,7 @@ int bench_main(int argc, char **argv)
 #endif
     int status = parse(argc, argv, &b, &json);
     if (status >= 0) return status;
+    look_for_others(&b);
     bench_hardware(hardware, sizeof hardware);
     if (json)
         b.rows = json_array();
