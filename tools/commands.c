@@ -17,7 +17,7 @@ static const struct flag common[] = {
 #define LIMITS                                                                                      \
     {"cpus", 0, FLAG_COUNT, "N", "cpus to compute with (all, fairly shared)", false},               \
         {"memory", 0, FLAG_SIZE, "SIZE", "memory to use: 4GB (half of all, fairly shared)", false}, \
-        {"gpus", 0, FLAG_TEXT, "all|none|N|NAMES", "GPUs: nvidia:0,nvidia:1 (all, shared)", false}, \
+        {"gpus", 0, FLAG_TEXT, "WHICH", "GPUs: all, none, how many, or nvidia:0,amd:1", false},     \
     {                                                                                               \
         "share", 0, FLAG_SHARE, "PERCENT", "of cpus, memory and the GPUs' time (100)", false        \
     }

@@ -64,14 +64,9 @@ static void another_device_is_not_it(void **state)
 static void a_spoilt_file_is_no_rate(void **state)
 {
     const struct home *h = *state;
-    static const char *const texts[] = {
-        "",
-        "{",
-        "[]",
-        "{\"rates\": 3}",
-        "{\"rates\": [1, {\"name\": 2}, null]}",
-        "{\"rates\": [{\"name\": \"nvidia:0\", \"device\": \"Some GPU\", \"isa\": \"sm_90\", "
-        "\"driver\": \"12.4\", \"threads\": 0, \"gflops\": \"many\"}]}"};
+    static const char row[] = "{\"rates\": [{\"name\": \"nvidia:0\", \"device\": \"Some GPU\", \"isa\": \"sm_90\", "
+                              "\"driver\": \"12.4\", \"threads\": 0, \"gflops\": \"many\"}]}";
+    const char *const texts[] = {"", "{", "[]", "{\"rates\": 3}", "{\"rates\": [1, {\"name\": 2}, null]}", row};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         struct measure_rates got;
         struct slice text = {(const uint8_t *)texts[i], strlen(texts[i])};
