@@ -33,7 +33,7 @@ static const struct flag up_flags[] = {
     {"listen", 0, FLAG_ADDRESS, "HOST:PORT", "listen here from now on", false},
     {"advertise", 0, FLAG_ADDRESS, "HOST:PORT", "tell others this address (again for more)", true},
     {"site", 0, FLAG_TEXT, "NAME", "where it stands; kept in the home's settings", false},
-    {"http", 0, FLAG_NUMBER, "PORT", "a live page on 127.0.0.1, for looking only (0: any port)", false},
+    {"http", 0, FLAG_NUMBER, "PORT", "a live page on 127.0.0.1, read-only (0: any port)", false},
     LIMITS,
     {"log-format", 0, FLAG_CHOICE, "text|json", "form of the log's lines", false},
 };
