@@ -56,7 +56,7 @@ static const struct flag invite_flags[] = {
 
 static const struct flag hw_flags[] = {
     {"measure", 0, FLAG_SWITCH, NULL, "time the devices now, and try lost ones again", false},
-    {"topology", 0, FLAG_TEXT, "FILE", "a machine described by `lstopo --of xml` instead of this one", false},
+    {"topology", 0, FLAG_TEXT, "FILE", "a machine that `lstopo --of xml` described", false},
     {"peers", 0, FLAG_COUNT, "N", "with --topology: what each of N peers would use (1)", false},
 };
 
