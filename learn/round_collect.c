@@ -106,6 +106,7 @@ static void ask_train(struct round *r, struct turn *t, struct outbox *out)
     t->train_fresh = work.fresh;
     memcpy(work.exponents, t->manifest.exponents, work.tensors);
     t->train = STEP_RUNNING;
+    t->known[t->self].holds = 0;  // what others have sent of it is written over
     outbox_work(out, WORK_TRAIN, &work, sizeof work);
 }
 

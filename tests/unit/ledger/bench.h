@@ -1,7 +1,7 @@
 // A consensus machine on the bench: votes and proposals are made with the members' keys, shown to it, and what it says
 // is read back. For tests/unit/ledger only.
-#ifndef UNIT_LEDGER_BENCH_H
-#define UNIT_LEDGER_BENCH_H
+#ifndef TESTS_UNIT_LEDGER_BENCH_H
+#define TESTS_UNIT_LEDGER_BENCH_H
 
 #include <setjmp.h>
 #include <stdarg.h>
