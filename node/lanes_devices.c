@@ -127,8 +127,9 @@ static void take_devices(const struct lanes *lanes, struct sched_device *devices
     }
 }
 
-// The loop, the sums and the disk keep off the cpus that lanes compute on. Threads that any of them starts inherit that,
-// libzmq's among them; a lane's thread is bound anew with its device. What the kernel refuses is slower, not wrong.
+// The loop, the sums and the disk keep off the cpus that lanes compute on. Threads that any of them starts inherit
+// that, libzmq's among them; a lane's thread is bound anew with its device. What the kernel refuses is slower, not
+// wrong.
 static void place_services(struct node *n)
 {
     const int threads[] = {gettid(), atomic_load(&n->sums_worker.tid), atomic_load(&n->io_worker.tid)};

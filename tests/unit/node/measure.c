@@ -16,7 +16,7 @@ static int make_home(void **state)
     struct home *h = calloc(1, sizeof *h);
     if (!h) return -1;
     h->lock = -1;
-    strcpy(h->path, "/tmp/mycel-test-measure-XXXXXX");
+    snprintf(h->path, sizeof h->path, "/tmp/mycel-test-measure-XXXXXX");
     *state = h;
     return mkdtemp(h->path) ? 0 : -1;
 }
@@ -53,7 +53,7 @@ static void another_device_is_not_it(void **state)
     struct measure_rates got;
     assert_int_equal(measure_keep(h, "nvidia:0", &facts, &(struct measure_rates){1, 1}), CORE_ERR_OK);
     struct hip_facts other = facts;
-    strcpy(other.driver, "12.5");
+    snprintf(other.driver, sizeof other.driver, "12.5");
     assert_false(measure_recall(h, "nvidia:0", &other, &got));
     other = facts;
     other.threads = 2;
