@@ -394,6 +394,28 @@ static void what_does_not_fit_goes_by(void **state)
     close_node(&f);
 }
 
+// A quarter of the device's time: after a step as long a pause as three such steps.
+static void the_owners_share_is_kept(void **state)
+{
+    (void)state;
+    enum { STEP_US = 5000, HOUR_US = 1000000000 };
+    struct compute c = {.place = {.gpu = true, .duty_percent = 25}};
+    _Atomic bool cancelled = false;
+    uint64_t begin = node_clock_us();
+    c.step_end_us = begin - STEP_US;
+    compute_pace(&c, &cancelled);
+    assert_true(node_clock_us() - begin >= 3 * STEP_US);
+    assert_true(c.step_end_us >= begin + 3 * STEP_US);
+    cancelled = true;
+    c.step_end_us = node_clock_us() - HOUR_US;
+    compute_pace(&c, &cancelled);  // or it would be here for hours
+    c.place.duty_percent = 100;
+    cancelled = false;
+    c.step_end_us = 0;
+    compute_pace(&c, &cancelled);
+    assert_int_equal(c.step_end_us, 0);
+}
+
 static void names_that_are_not_there(void **state)
 {
     (void)state;
@@ -416,6 +438,7 @@ int main(void)
         cmocka_unit_test(is_tried_again),
         cmocka_unit_test(peers_divide_the_devices),
         cmocka_unit_test(what_does_not_fit_goes_by),
+        cmocka_unit_test(the_owners_share_is_kept),
         cmocka_unit_test(names_that_are_not_there),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
