@@ -80,9 +80,9 @@ void control_server_drain(struct control_server *server, int timeout_ms);
 // The session of `serial`, or NULL when it is gone.
 struct session *control_session_find(struct control_server *server, uint64_t serial);
 
-// A session without a client, for another part of the daemon that wants a verb's answer: `answered` gets each line in
-// the client's place, the last one with "exit". `request` (taken over) has the verb; the caller goes on ticking it while
-// its phase isn't SESSION_ENDING, and ends it by session_local_close.
+// A session without a client, for a part of the daemon that wants a verb's answer: `answered` gets each line in the
+// client's place, the last one with "exit". `request` (taken over) has the verb. The caller ticks it while its phase
+// isn't SESSION_ENDING, and ends it by session_local_close.
 void session_local(struct session *s, struct control_server *server, json_t *request,
                    void (*answered)(void *context, const json_t *line), void *context);
 void session_local_tick(struct session *s, uint64_t now_ms);

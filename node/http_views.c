@@ -58,7 +58,7 @@ static void answered(void *context, const json_t *line)
     if (!status || !view->making) return;  // a wait, or said twice
     json_t *shown = json_copy((json_t *)line);
     json_object_del(shown, "exit");
-    char *json = shown ? json_dumps(shown, JSON_COMPACT) : NULL;
+    char *json = shown ? json_dumps(shown, JSON_COMPACT | JSON_REAL_PRECISION(10)) : NULL;
     json_decref(shown);
     struct http_text *text = json ? http_text_make(kinds[kind_of(view)].name, json, strlen(json)) : NULL;
     free(json);

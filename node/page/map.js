@@ -220,7 +220,7 @@ class MapView {
   fit() {
     if (!this.scene) return;
     const { l } = this.scene, w = this.view.clientWidth, h = this.view.clientHeight;
-    const k = Math.min((w - 2 * MARGIN) / l.width, (h - 2 * MARGIN) / l.height, 1.6);
+    const k = Math.min((w - 2 * MARGIN) / l.width, (h - 2 * MARGIN) / l.height, 2.4);
     this.v = { k, x: (w - l.width * k) / 2, y: (h - l.height * k) / 2 };
     this.touched = false;
     this.pen.move(this.v);

@@ -26,6 +26,7 @@ import cases_faults  # noqa: E402,F401
 import cases_hosts  # noqa: E402,F401
 import cases_journey  # noqa: E402,F401
 import cases_look  # noqa: E402,F401
+import cases_page  # noqa: E402,F401
 import cases_package  # noqa: E402,F401
 import cases_training  # noqa: E402,F401
 
