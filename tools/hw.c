@@ -150,7 +150,7 @@ static void print_idle_cards(const struct output *out, const json_t *pci, const 
         }
         char lead[64], text[256];
         snprintf(lead, sizeof lead, "%s%s%s ", output_tint(out, TINT_WARN), "card", output_plain(out));
-        snprintf(text, sizeof text, "%s (%s) is on the PCI bus, but no driver of ours shows it", at,
+        snprintf(text, sizeof text, "%s (%s) is on the PCI bus, but no driver shows it: is one installed?", at,
                  field_text(card, "name", "?"));
         if (!used) output_wrapped(stdout, WHY_INDENT - 1, lead, text);
     }
