@@ -26,8 +26,8 @@ struct socket_options {
     int linger_ms;
 };
 
-// A bound ROUTER; `port` gets the port that it took. CORE_ERR_REFUSED where no gate (mesh/gate.h) is open in the context:
-// without one a listener would let everyone in. CORE_ERR_IN_USE, CORE_ERR_UNREACHABLE (not our address),
+// A bound ROUTER; `port` gets the port that it took. CORE_ERR_REFUSED where no gate (mesh/gate.h) is open in the
+// context: without one a listener would let everyone in. CORE_ERR_IN_USE, CORE_ERR_UNREACHABLE (not our address),
 // CORE_ERR_MALFORMED, CORE_ERR_IO. `monitor` gets its monitor.
 CORE_MUST_USE enum core_err socket_listen(void *context, const struct socket_options *options, const struct address *at,
                                           const char *monitor_name, void **socket, void **monitor, uint16_t *port);

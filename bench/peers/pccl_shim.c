@@ -1,5 +1,5 @@
 // What PCCL's library wants of a glibc of 2.38 and a libstdc++ of 13 (six functions), for systems with older ones:
-// preloaded, after bench/peers/pccl_weaken.py made those versions optional in it. The program's own code stays as it is.
+// preloaded, after bench/peers/pccl_weaken.py made those versions optional in it. Its own code stays as it is.
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,8 +45,8 @@ void _ZSt21ios_base_library_initv(void)
 // std::string: `size` bytes from `from`, which lies in the string itself, take the place of `old` bytes at `at`; `rest`
 // bytes follow those.
 void _ZNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEE15_M_replace_coldEPcmPKcmm(void *string, char *at, size_t old,
-                                                                                      const char *from, size_t size,
-                                                                                      size_t rest)
+                                                                                     const char *from, size_t size,
+                                                                                     size_t rest)
 {
     (void)string;
     char *copy = malloc(size + 1);
