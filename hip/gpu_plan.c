@@ -277,6 +277,7 @@ static void plan_count_nonfinite(struct gpu_stream *s, const struct hip_count_no
     }
 
 #define ELEMENTS(NAME, name) PLAIN(NAME, name, name, blocks(a.count, GPU_BLOCK), 1)
+#define FOURS(NAME, name)    PLAIN(NAME, name, name, blocks(a.count, 4 * GPU_BLOCK), 1)
 
 void gpu_plan(struct gpu_stream *s, enum hip_kernel k, const void *args)
 {
@@ -309,11 +310,11 @@ void gpu_plan(struct gpu_stream *s, enum hip_kernel k, const void *args)
         ELEMENTS(ADAMW, adamw)
         ELEMENTS(SCALE, scale)
         ELEMENTS(AXPY, axpy)
-        ELEMENTS(QUANTISE, quantise)
-        ELEMENTS(OUTER_STEP, outer_step)
-        ELEMENTS(ACCUMULATE, accumulate)
-        ELEMENTS(WIDEN_ADD, widen_add)
-        ELEMENTS(NARROW, narrow)
+        FOURS(QUANTISE, quantise)
+        FOURS(OUTER_STEP, outer_step)
+        FOURS(ACCUMULATE, accumulate)
+        FOURS(WIDEN_ADD, widen_add)
+        FOURS(NARROW, narrow)
     case HIP_KERNEL_COUNT: break;
     }
 }

@@ -231,6 +231,7 @@ GPU_KERNEL void mycel_reduce(gpu_reduce a)
     const size_t from = p.row * HIP_TENSOR_ROW;
     const size_t to = from + HIP_TENSOR_ROW < a.count ? from + HIP_TENSOR_ROW : a.count;
     float s = 0.0f;
+#pragma unroll 8
     for (size_t i = from + p.lane; i < to; i += HIP_PARTIALS) s = a.squares ? gpu_fma(a.x[i], a.x[i], s) : s + a.x[i];
     s = row_sum(p, s);
     if (from < a.count && p.lane == 0) a.out[p.row] = s;
