@@ -269,11 +269,12 @@ def bulk_without_measure(world):
 
 @case
 def bulk_lanes_that_lie(world):
-    """A bulk lane without its proof or ticket, records that do not open, memory that is open, short or missing."""
+    """A bulk lane without its proof or ticket, records that do not open, memory that is open, short, missing or not lent."""
     mesh = Mesh(world)
     members = mesh.bad_members(4)
     for k, name in enumerate(("lane-wrong-proof", "lane-tampered", "lane-too-large", "lane-unsealed", "memory-unsealed",
-                              "memory-truncated", "memory-missing")):
+                              "memory-truncated", "memory-missing", "slab-resizable", "slab-short", "slab-missing",
+                              "slab-not-lent")):
         result = mesh.attack(name, home=members[k % 4], victim=k % 3, seconds=15)
         equal(result["closed"], 2 if name == "lane-wrong-proof" else 1, f"{name}: the lane is closed ({result})")
     result = mesh.attack("lane-no-ticket", home=members[3], victim=2, count=40, seconds=30)

@@ -217,16 +217,20 @@ static void unsealed(struct hostile *h)
 
 // ---- shared memory, but not to be trusted ----
 
-static void send_packet(struct hostile *h, struct lane *lane, uint32_t bulk, int fd)
+enum { KIND_SEALED = 1, KIND_SLAB = 2, KIND_BACK = 4 };  // of packets: docs/wire-format.md
+
+static void send_packet(struct hostile *h, struct lane *lane, uint8_t kind, uint32_t bulk, int fd)
 {
     static uint8_t packet[PACKET_SIZES + HEAD_MAX], head[HEAD_MAX];
     _Alignas(struct cmsghdr) uint8_t control[CMSG_SPACE(sizeof(int))] = {0};
     size_t size = chunk_head(h, head);
     struct writer w = writer_over(packet, sizeof packet);
-    write_u8(&w, 1);
+    if (kind == KIND_BACK) size = 0;
+    write_u8(&w, kind);
     write_u32(&w, (uint32_t)size);
     write_u32(&w, bulk);
     write_bytes(&w, head, size);
+    if (kind == KIND_BACK) write_u64(&w, 3);
     struct iovec part = {packet, w.size};
     struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1};
     if (fd >= 0) {
@@ -242,16 +246,21 @@ static void send_packet(struct hostile *h, struct lane *lane, uint32_t bulk, int
 }
 
 // A memfd of `size` bytes with `seals`, said to hold `bulk`; without a descriptor where `size` is 0.
-static void memory(struct hostile *h, size_t size, int seals, uint32_t bulk)
+static void memory_of(struct hostile *h, uint8_t kind, size_t size, int seals, uint32_t bulk)
 {
     struct lane lane = {0};
     if (!open_lane(h, &lane, LINK_WAY_SHARED)) return;
     hostile_listen(h, &lane.control, 200);
     int fd = size ? memfd_create("hostile", MFD_CLOEXEC | MFD_ALLOW_SEALING) : -1;
     if (fd >= 0 && (ftruncate(fd, (off_t)size) || fcntl(fd, F_ADD_SEALS, seals))) return;
-    send_packet(h, &lane, bulk, fd);
+    send_packet(h, &lane, kind, bulk, fd);
     if (fd >= 0) close(fd);
     await_end(h, &lane);
+}
+
+static void memory(struct hostile *h, size_t size, int seals, uint32_t bulk)
+{
+    memory_of(h, KIND_SEALED, size, seals, bulk);
 }
 
 static void memory_unsealed(struct hostile *h)
@@ -269,6 +278,27 @@ static void memory_missing(struct hostile *h)
     memory(h, 0, 0, MIB);
 }
 
+static void slab_resizable(struct hostile *h)
+{
+    memory_of(h, KIND_SLAB, MIB, F_SEAL_GROW, MIB);  // could be cut off under the reader
+}
+
+static void slab_short(struct hostile *h)
+{
+    memory_of(h, KIND_SLAB, 4096, F_SEAL_SHRINK | F_SEAL_GROW, MIB);
+}
+
+static void slab_missing(struct hostile *h)
+{
+    memory_of(h, KIND_SLAB, 0, 0, MIB);
+}
+
+// Gives back what nobody lent.
+static void slab_not_lent(struct hostile *h)
+{
+    memory_of(h, KIND_BACK, 0, 0, 8);
+}
+
 const struct attack lane_attacks[] = {
     {"lane-wrong-proof", true, wrong_proof},
     {"lane-no-ticket", true, no_ticket},
@@ -278,5 +308,9 @@ const struct attack lane_attacks[] = {
     {"memory-unsealed", true, memory_unsealed},
     {"memory-truncated", true, memory_truncated},
     {"memory-missing", true, memory_missing},
+    {"slab-resizable", true, slab_resizable},
+    {"slab-short", true, slab_short},
+    {"slab-missing", true, slab_missing},
+    {"slab-not-lent", true, slab_not_lent},
     {NULL, false, NULL},
 };
