@@ -32,8 +32,6 @@ static enum consensus_validity judge_cut(struct round *r, uint64_t height, struc
         !hash_equal(&cut.manifest, &r->head_hash))
         return CONSENSUS_INVALID;
     if (!cut_continues(t, &cut)) return CONSENSUS_INVALID;
-    if (!t->cut_valid && cut.count == 0 && !turn_hopeless(t)) return CONSENSUS_INVALID;
-    if (t->cut_valid && t->apply == STEP_DONE) return CONSENSUS_INVALID;
     for (uint32_t i = 0; i < cut.count; i++) {
         struct commit c;
         if (commit_read(cut.commits[i], &c) || !commit_fits(t, &c, &r->run)) return CONSENSUS_INVALID;
@@ -42,7 +40,9 @@ static enum consensus_validity judge_cut(struct round *r, uint64_t height, struc
         if (commit_decode(cut.commits[i], &c)) return CONSENSUS_INVALID;
         (void)turn_commit_add(r, t, cut.commits[i], COMMIT_CHECKED);
     }
-    if (!t->cut_valid) return CONSENSUS_VALID;
+    // What only this peer's own state speaks against yields to a quorum's prevotes: others may know more.
+    if (!t->cut_valid) return cut.count == 0 && !turn_hopeless(t) ? CONSENSUS_DOUBTED : CONSENSUS_VALID;
+    if (t->apply == STEP_DONE) return CONSENSUS_DOUBTED;
     const uint64_t without = t->cut_slots & ~cut.slots;  // lost, as far as this peer can see?
     turn_doubt(t, without & ~t->lost);
     return without & ~t->lost ? CONSENSUS_UNKNOWN : CONSENSUS_VALID;
@@ -247,11 +247,13 @@ static enum consensus_validity judge_manifest(struct round *r, struct slice valu
         expected.val_round = m.val_round;
         expected.val_loss = m.val_loss;
     }
-    if (!encodes_to(&expected, value)) {
-        if (!hash_equal(&expected.params, &m.params)) turn_mismatch(r, r->turn);
-        return CONSENSUS_INVALID;
-    }
-    return known ? CONSENSUS_VALID : CONSENSUS_DOUBTED;
+    if (encodes_to(&expected, value)) return known ? CONSENSUS_VALID : CONSENSUS_DOUBTED;
+    if (hash_equal(&expected.params, &m.params)) return CONSENSUS_INVALID;
+    turn_mismatch(r, r->turn);
+    expected.params = m.params;
+    expected.outer = m.outer;
+    memcpy(expected.exponents, m.exponents, sizeof expected.exponents);
+    return encodes_to(&expected, value) ? CONSENSUS_DOUBTED : CONSENSUS_INVALID;
 }
 
 enum consensus_validity round_judge(void *context, uint64_t height, struct slice value)

@@ -166,8 +166,10 @@ static bool rule_precommits(struct consensus *c, uint64_t now_ms, struct outbox 
     if (!r || tally_count(r->precommits.voters) < c->quorum || c->round == INT32_MAX) return false;
     struct core_hash value;
     bool majority = tally_majority(&r->precommits, c->quorum, &value);
-    // A lone member whose own value is invalid waits, or it would run through the rounds for ever within one call.
-    if (c->quorum > 1 && (majority ? hash_is_zero(&value) : all_in(c, &r->precommits))) {
+    // A lone member whose own value is invalid waits, or it would run through the rounds for ever within one call; and
+    // everybody does once all have proposed twice in vain.
+    const bool at_once = c->quorum > 1 && c->round < 2 * c->count;
+    if (at_once && (majority ? hash_is_zero(&value) : all_in(c, &r->precommits))) {
         consensus_round_start(c, c->round + 1, now_ms, out);
         return true;
     }
