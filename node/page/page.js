@@ -71,7 +71,7 @@ function showStatus() {
   facts($("facts"), [["peers up", `${count(s.peers_up)} of ${count(s.peers_known)}`], ["sent", bytes(s.tx_bytes)],
     ["received", bytes(s.rx_bytes)], ["memory used", `${bytes(s.memory_used_bytes)} of ${bytes(s.memory_bytes)}`],
     ["refused", count(s.refused)], ["up for", span(s.uptime_s)]]);
-  const key = JSON.stringify(s.problems.map((p) => [p.peer, p.cause.replace(/\d+/g, "")]));
+  const key = JSON.stringify(s.problems);
   $("problems").hidden = n === 0;
   if ($("problem-list").dataset.key === key) return;
   $("problem-list").dataset.key = key;
@@ -170,6 +170,8 @@ function describe(scene, i) {
 function showMap() {
   const map = now.map;
   if (!map.layout) return;
+  const newer = new Map(now.peers.map((p) => [p.id, p.state]));  // told every other second, maps are seldomer
+  for (const p of map.peers) p.state = newer.get(p.id) || p.state;
   view.show(map);
   const of = {}, sites = new Set(map.peers.map((p) => p.site).filter(Boolean));
   for (const p of map.peers) of[p.state] = (of[p.state] || 0) + 1;

@@ -30,7 +30,7 @@ class Browser:
 
         self.process = subprocess.Popen(
             [program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
-             "--disable-dev-shm-usage", f"--user-data-dir={folder}", "--remote-debugging-pipe", "about:blank"],
+             "--disable-dev-shm-usage", "--disable-lcd-text", f"--user-data-dir={folder}", "--remote-debugging-pipe", "about:blank"],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, close_fds=False,
             preexec_fn=descriptors, start_new_session=True)
         os.close(read_there)
@@ -86,7 +86,7 @@ class Browser:
 
     def wait(self, expression, guard=30):
         end = time.monotonic() + guard
-        while not self.value(expression):
+        while not self.value(f"!!({expression})"):
             if time.monotonic() > end:
                 raise TimeoutError(f"never true in the page: {expression}")
             time.sleep(0.1)
@@ -109,8 +109,10 @@ class Browser:
         self.value("1")
         return [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
 
-    def picture(self, path, whole=True):
-        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"]
+    def picture(self, path):
+        """The whole page, as PNG or WebP by the path's end."""
+        more = {"quality": 80} if path.endswith(".webp") else {}
+        data = self.call("Page.captureScreenshot", format=path.rsplit(".", 1)[1], captureBeyondViewport=True, **more)["data"]
         with open(path, "wb") as file:
             file.write(base64.b64decode(data))
 
