@@ -100,7 +100,7 @@ class Mesh:
             self.until_seen(own, dict.fromkeys(lost, "dead"), f"p{lost[0]} to p{lost[-1]} are dead to p{own[0]} to p{own[-1]}", BURIED)
         apart = time.monotonic() - begin
         for own in (one, other):
-            self.until_seen(own, dict.fromkeys(own, "alive"), f"p{own[0]} to p{own[-1]} are whole in themselves", HEALED)
+            self.until_seen(own, dict.fromkeys(own, "alive"), f"p{own[0]} to p{own[-1]} are whole in themselves", BACK)
         return apart
 
 
