@@ -69,7 +69,7 @@ static void *take(struct place *p, size_t size)
 
 // ---- products ----
 
-struct blas {
+struct cublas {
     void *handle;
     int (*create)(void **handle);
     int (*stream_set)(void *handle, void *stream);
@@ -78,7 +78,7 @@ struct blas {
                  const float *b, int ldb, const float *beta, float *c, int ldc);
 };
 
-static bool blas_open(struct place *p, struct blas *b)
+static bool cublas_open(struct place *p, struct cublas *b)
 {
     static const char *const names[] = {"libcublas.so.13", "libcublas.so.12", "libcublas.so.11", "libcublas.so"};
     const char *given = getenv("MYCEL_CUBLAS_LIBRARY");
@@ -100,7 +100,7 @@ static bool blas_open(struct place *p, struct blas *b)
 
 struct product {
     struct hip_gemm g;
-    struct blas *blas;
+    struct cublas *blas;
 };
 
 static void ours(struct place *p, void *what)
@@ -132,8 +132,8 @@ static void products(struct place *p)
         {8192, 768, 2304, false, false},  {2304, 768, 8192, true, false},   {8192, 4096, 768, false, true},
         {8192, 768, 2048, false, true},   {4096, 4096, 4096, false, false}, {8192, 8192, 8192, false, true},
     };
-    struct blas blas = {0};
-    const bool beside = blas_open(p, &blas);
+    struct cublas blas = {0};
+    const bool beside = cublas_open(p, &blas);
     const size_t largest = (size_t)8192 * 8192;
     float *a = take(p, largest * 4), *b = take(p, largest * 4), *c = take(p, largest * 4);
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {

@@ -52,9 +52,10 @@ __attribute__((constructor)) static void read_environment(void)
 {
     const char *devices = getenv("MYCEL_FAKE_DEVICES"), *memory = getenv("MYCEL_FAKE_MEMORY");
     const char *version = getenv("MYCEL_FAKE_VERSION"), *fail = getenv("MYCEL_FAKE_FAIL");
-    if (devices) fake_control.devices = atoi(devices) < DEVICES_MAX ? atoi(devices) : DEVICES_MAX;
+    if (devices) fake_control.devices = (int)strtol(devices, NULL, 10);
+    if (fake_control.devices > DEVICES_MAX) fake_control.devices = DEVICES_MAX;
     if (memory) fake_control.memory = strtoull(memory, NULL, 10);
-    if (version) fake_control.version = atoi(version);
+    if (version) fake_control.version = (int)strtol(version, NULL, 10);
     if (fail) read_fail(fail);
     fake_control.lost = getenv("MYCEL_FAKE_LOST");
 }

@@ -331,7 +331,7 @@ static void operators_keep_their_documented_bounds(void **state)
         char line[120];
         printf("%-32s %6.2f * 2^-24 of the largest element, at most %s\n", operators[i].name, error,
                operators[i].bound);
-        if (!(error <= atof(operators[i].bound))) fail_msg("%s: %g", operators[i].name, error);
+        if (!(error <= strtod(operators[i].bound, NULL))) fail_msg("%s: %g", operators[i].name, error);
         snprintf(line, sizeof line, "| %s | %s |", operators[i].name, operators[i].bound);
         if (!strstr(document, line)) fail_msg("docs/numerics.md has no line \"%s\"", line);
     }
