@@ -40,13 +40,14 @@
 //      candidate each time, and round_status.c names it.
 //   8. On the way without faults nothing waits for a timer.
 //   9. A member that lies alone stops nothing for good and changes nothing that its quorum bears (docs/aggregation.md):
-//      what it claims is looked for, what it sums is summed again where parameters differ, what it signs twice is proof.
+//      what it claims is looked for, what it sums is summed again where parameters differ, what it signs twice is
+//      proof.
 //
 // Files: round_chain.c entering what was decided; round_records.c the disk; round_values.c what may be decided;
 // round_collect.c training to cut; round_sum.c cut to result, with round_pull.c what is missing; round_finish.c result
 // to manifest; round_data.c bulk by key; round_recall.c after a restart; round_heads.c catching up, entering;
-// round_lost.c contributions that nobody has; round_dispute.c parameters that differ; round_fork.c two decisions for one
-// height; round_evidence.c who lied; round_others.c what is held against each member; round_status.c for people.
+// round_lost.c contributions that nobody has; round_dispute.c parameters that differ; round_fork.c two decisions for
+// one height; round_evidence.c who lied; round_others.c what is held against each member; round_status.c for people.
 #include "learn/round.h"
 
 #include <stdlib.h>
