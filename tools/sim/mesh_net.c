@@ -112,6 +112,12 @@ static void deliver_in(struct mesh_world *w, uint32_t from, struct mesh_side *si
         at - w->now_us);
 }
 
+// CAST and what belongs to it; but who is accused must hear it.
+static bool is_hushed(const struct message *m)
+{
+    return (m->type & 0xf0) == 0x20 && (m->type != MESSAGE_CAST || m->cast.topic != TOPIC_SUSPICION);
+}
+
 void mesh_transmit(struct mesh_world *w, uint32_t from, struct mesh_side *side, struct wire *wire)
 {
     measure_sent(w, from, wire);
@@ -120,7 +126,7 @@ void mesh_transmit(struct mesh_world *w, uint32_t from, struct mesh_side *side, 
         side->ping_us = w->now_us;
     }
     if (mesh_blocked(w, from, side->other)) return;
-    if (w->hushed && (wire->message.type & 0xf0) == 0x20) return;  // CAST and what belongs to it
+    if (w->hushed && is_hushed(&wire->message)) return;
     if (mesh_odds(w, w->drop)) {
         w->report->faults[0]++;
         return;

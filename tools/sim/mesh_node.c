@@ -9,7 +9,8 @@
 
 enum {
     LOOK_US = 2000000,  // as the node does while it has no link
-    MANY = 256,         // peers from which on tables and memories are small
+    MANY = 256,         // peers from which on tables and memories are small,
+    TOO_MANY = 20000,   // and smaller still
 };
 
 size_t mesh_node_address(const struct mesh_world *w, uint32_t index, char *out, size_t size)
@@ -74,8 +75,12 @@ void mesh_node_boot(struct mesh_world *w, uint32_t index)
         .host = hash_bytes(&host, sizeof host),
         .incarnation = n->incarnation + 1,
         .members_max = w->options.members_max,
-        .cast_count = w->options.nodes > MANY ? 128 : 1024,
-        .cast_bytes = w->options.nodes > MANY ? 128 << 10 : 4 << 20,
+        .cast_count = w->options.nodes > TOO_MANY ? 32
+                      : w->options.nodes > MANY   ? 128
+                                                  : 1024,
+        .cast_bytes = w->options.nodes > TOO_MANY ? 32 << 10
+                      : w->options.nodes > MANY   ? 128 << 10
+                                                  : 4 << 20,
     };
     mesh_verify_options(w, n, &options);
     if (w->options.verbose) options.events = (struct event_sink){emit, n};
@@ -241,6 +246,27 @@ uint64_t mesh_node_cast(struct mesh_world *w, uint32_t index)
     return number;
 }
 
+// What everyone in a peer's table says of itself by now.
+static void refresh(struct mesh_world *w, struct mesh_node *n, uint8_t (*entries)[GOSSIP_ENTRY_MAX],
+                    const uint32_t *sizes)
+{
+    const uint32_t count = gossip_member_count(n->gossip);
+    uint32_t *known = malloc((count + 1) * sizeof *known);
+    check(known);
+    for (uint32_t k = 0; k < count; k++) {
+        struct gossip_member member;
+        gossip_member_at(n->gossip, k, &member);
+        known[k] = member.self ? MESH_NOBODY : mesh_find(w, &member.id);
+    }
+    for (uint32_t k = 0; k < count; k++) {
+        if (known[k] == MESH_NOBODY) continue;
+        const struct slice entry = {entries[known[k]], sizes[known[k]]};
+        const enum core_err err = gossip_entry_load(n->gossip, entry, mesh_clock(w, n));
+        if (err && err != CORE_ERR_LIMIT) mesh_fail(w, "record: an entry was refused: %s", core_error_text(err));
+    }
+    free(known);
+}
+
 void mesh_tables_load(struct mesh_world *w)
 {
     const uint32_t nodes = w->options.nodes;
@@ -260,6 +286,7 @@ void mesh_tables_load(struct mesh_world *w)
     const uint32_t count = all ? nodes : w->options.members_max - w->options.members_max / 8;
     for (uint32_t i = 0; i < nodes; i++) {
         struct mesh_node *n = &w->nodes[i];
+        if (!all) refresh(w, n, entries, sizes);
         // A sample: every so manieth, from somewhere; the same whenever it is loaded.
         struct rng rng = rng_from(w->options.seed, i + 100);
         const uint32_t step = all ? 1 : 1 + (uint32_t)rng_below(&rng, nodes / count);

@@ -1,7 +1,8 @@
 // Broadcasts one after the other, measured as iroh-gossip's own simulation measures its: a message takes what was drawn
-// for its pair of peers, 10 to 50 ms; 30 rounds. A round is one broadcast, and begins when everyone was handed the last,
-// or after 5 s. No round is left out of the redundancy, not even the first, which floods: that is what makes the tree.
-// (There all have joined through one contact a second before; here the mesh has stood for as long as in other runs.)
+// for its pair of peers, 10 to 50 ms; 30 rounds. A round is one broadcast, and begins when everyone was handed the
+// last, or after 5 s. No round is left out of the redundancy, not even the first, which floods: that is what makes the
+// tree. (There all have joined through one contact a second before; here the mesh has stood for as long as in other
+// runs.)
 #include "tools/sim/mesh_world.h"
 
 enum {
