@@ -146,7 +146,6 @@ class CanvasPen {
     g.clearRect(0, 0, w, h);
     g.setTransform(dense * v.k, 0, 0, dense * v.k, dense * v.x, dense * v.y);
     this.seen = { left: -v.x / v.k - 140, top: -v.y / v.k - 20, right: (w - v.x) / v.k + 20, bottom: (h - v.y) / v.k + 20 };
-    g.font = "12px ui-monospace, monospace";
     draw(this.scene, this);
     g.globalAlpha = 1;
     g.strokeStyle = this.colors.focus;
@@ -178,10 +177,12 @@ class CanvasPen {
     g.stroke();
   }
   text(x, y, text, name) {
-    if (this.v.k < 0.45) return;  // nobody could read it
-    this.g.globalAlpha = 1;
-    this.g.fillStyle = name ? this.colors.dim : this.colors.text;
-    this.g.fillText(text, x, y);
+    const { g } = this, { k } = this.v, small = k < 0.45;  // nobody could read it: sites' names alone, above their boxes
+    if (small && name !== "name") return;
+    g.globalAlpha = 1;
+    g.fillStyle = name ? this.colors.dim : this.colors.text;
+    g.font = `${small ? 11 / k : 12}px ui-monospace, monospace`;
+    g.fillText(text, small ? x - 8 : x, small ? y - 14 - 4 / k : y);
   }
   peer(p, at) {
     const s = this.seen, { g } = this;

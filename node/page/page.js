@@ -1,7 +1,7 @@
 // The page: one stream of what changes (/api/v1/events), each kind of it drawn into its section.
 const $ = (id) => document.getElementById(id);
 const now = { status: null, peers: [], map: null, runs: [], rounds: new Map(), log: [], sort: "name", down: false };
-const PEER_ROWS = 500, LINK_ROWS = 1000, LOG_ROWS = 64, ROUNDS_KEPT = 2000, RETRY_MS = 5000;
+const PEER_ROWS = 500, LINK_ROWS = 1000, LOG_ROWS = 64, ROUNDS_KEPT = 2000, RETRY_MS = 5000, LARGE = 60;
 
 // ---- words ----
 
@@ -172,6 +172,7 @@ function showMap() {
   if (!map.layout) return;
   const newer = new Map(now.peers.map((p) => [p.id, p.state]));  // told every other second, maps are seldomer
   for (const p of map.peers) p.state = newer.get(p.id) || p.state;
+  document.body.classList.toggle("large", map.peers.length > LARGE);  // the map gets the whole width
   view.show(map);
   const of = {}, sites = new Set(map.peers.map((p) => p.site).filter(Boolean));
   for (const p of map.peers) of[p.state] = (of[p.state] || 0) + 1;
