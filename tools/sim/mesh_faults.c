@@ -241,6 +241,7 @@ static void scenario(struct mesh_world *w)
         w->nodes[index].paused_us = w->now_us + STOP_US;
         upset(w, index, STOP_US);
         count(w, MESH_PAUSE, index);
+        measure_died(w, index);  // to the others, until it goes on
         break;
     }
     case SCENARIO_SPLIT:
