@@ -65,6 +65,7 @@ void traitor_begin(struct world *w, uint32_t node)
     if (w->options.lies) t->lies = w->options.lies;
     if (!t->lies) t->lies = LIE_VOTES | LIE_PROPOSALS;
     w->traitor = t;
+    w->report->faults[13]++;
     w->nodes[node].hostile = true;
     world_push(w, (struct world_event){.kind = WORLD_MISCHIEF, .node = node}, 1200000);
 }
