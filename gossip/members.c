@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/check.h"
+#include "gossip/members_parts.h"
 
 enum { CAPACITY_FIRST = 16, TOMBSTONES_FIRST = 8 };
 
@@ -18,7 +19,7 @@ static uint64_t prefix_of(const struct core_id *id)
     return prefix;
 }
 
-static void refuse(struct members *m, enum gossip_refusal why)
+void members_refuse(struct members *m, enum gossip_refusal why)
 {
     m->counts->refusals[why]++;
 }
@@ -141,12 +142,6 @@ int members_order(const struct member_record *a, const struct member_record *b)
     return hash_compare(&of_a, &of_b) > 0 ? -1 : 1;
 }
 
-uint32_t members_accusers_needed(const struct members *m, const struct member *member)
-{
-    const uint32_t alive = m->states[GOSSIP_ALIVE] - (members_state(member) == GOSSIP_ALIVE);
-    return alive >= MEMBERS_ACCUSERS ? MEMBERS_ACCUSERS : 1;
-}
-
 // ---- the digest ----
 
 static bool is_marked(const struct member *member)
@@ -160,7 +155,7 @@ struct pool_mark members_mark(const struct member *member)
     return digest_mark(member->record, members_accusations(member), first ? &first->accuser : NULL);
 }
 
-static void toggle(struct members *m, const struct member *member)
+void members_toggle(struct members *m, const struct member *member)
 {
     if (!is_marked(member)) return;
     const struct pool_mark mark = members_mark(member);
@@ -170,15 +165,15 @@ static void toggle(struct members *m, const struct member *member)
 static void deepen(struct members *m)
 {
     if (!digest_is_shallow(&m->digest, m->count) || !digest_deepen(&m->digest)) return;
-    for (uint32_t i = 0; i < m->count; i++) toggle(m, members_at(m, i));
+    for (uint32_t i = 0; i < m->count; i++) members_toggle(m, members_at(m, i));
 }
 
 static void set_quiet(struct members *m, struct member *member, bool quiet)
 {
     if (member->quiet == quiet) return;
-    toggle(m, member);
+    members_toggle(m, member);
     member->quiet = quiet;
-    toggle(m, member);
+    members_toggle(m, member);
 }
 
 // ---- entries ----
@@ -225,7 +220,7 @@ static void remove_at(struct members *m, uint32_t index, bool bury)
 {
     const uint32_t place = m->order[index];
     struct member *member = &m->items[place];
-    toggle(m, member);
+    members_toggle(m, member);
     m->states[members_state(member)]--;
     accusations_drop(m, member);
     if (bury)
@@ -360,7 +355,7 @@ static void store(struct members *m, struct member *member, const struct member_
     const bool fresh = member->record == NULL;
     const enum gossip_state before = fresh ? GOSSIP_ALIVE : members_state(member);
     if (!fresh) {
-        toggle(m, member);
+        members_toggle(m, member);
         m->states[before]--;
         if (member->record->incarnation != record->incarnation) accusations_drop(m, member);
         record_pool_release_record(m->pool, member->record);
@@ -369,7 +364,7 @@ static void store(struct members *m, struct member *member, const struct member_
     member->quiet = false;
     if (fresh || members_state(member) != before) member->since_ms = now_ms;
     m->states[members_state(member)]++;
-    toggle(m, member);
+    members_toggle(m, member);
     if (fresh) deepen(m);
 }
 
@@ -442,11 +437,11 @@ static enum core_err place(struct members *m, struct member *member, const struc
 {
     const struct gossip_callbacks *c = &m->options->callbacks;
     if (c->certificate_valid && !c->certificate_valid(c->context, &record->id, record->name, record->certificate)) {
-        refuse(m, GOSSIP_REFUSED_CERTIFICATE);
+        members_refuse(m, GOSSIP_REFUSED_CERTIFICATE);
         return CORE_ERR_REFUSED;
     }
     if (!conduct_record(&m->conduct, &record->id, now_ms)) {
-        refuse(m, GOSSIP_REFUSED_RATE);
+        members_refuse(m, GOSSIP_REFUSED_RATE);
         return CORE_ERR_REFUSED;
     }
     const bool fresh = member == NULL;
@@ -473,7 +468,7 @@ enum core_err members_record_put(struct members *m, struct slice bytes, uint64_t
     struct member_record record;
     enum core_err err = record_read(&record, bytes);
     if (err) {
-        refuse(m, GOSSIP_REFUSED_MALFORMED);
+        members_refuse(m, GOSSIP_REFUSED_MALFORMED);
         return err;
     }
     change->id = record.id;
@@ -491,12 +486,12 @@ enum core_err members_record_put(struct members *m, struct slice bytes, uint64_t
     }
     const struct member_record **tombstone = member ? NULL : tombstone_find(m, &record.id);
     if (tombstone && members_order(*tombstone, &record) >= 0) {
-        refuse(m, GOSSIP_REFUSED_FORGOTTEN);
+        members_refuse(m, GOSSIP_REFUSED_FORGOTTEN);
         return CORE_ERR_REFUSED;
     }
     const struct member_record *interned = intern(m, &record);
     if (!interned) {
-        refuse(m, GOSSIP_REFUSED_SIGNATURE);
+        members_refuse(m, GOSSIP_REFUSED_SIGNATURE);
         return CORE_ERR_BAD_SIGNATURE;
     }
     const bool is_self = id_equal(&record.id, &m->self);
@@ -512,135 +507,7 @@ enum core_err members_record_put(struct members *m, struct slice bytes, uint64_t
     return err;
 }
 
-// ---- accusations ----
-
-static const struct accusation *intern_accusation(struct members *m, const struct accusation *accusation)
-{
-    const struct accusation *known = record_pool_find_accusation(m->pool, accusation);
-    if (known) return known;
-    if (!accusation_signed(accusation, &m->options->signatures)) return NULL;
-    return record_pool_add_accusation(m->pool, accusation);
-}
-
-enum relevance { VOID, KNOWN, ELSEWHERE, NEWS };
-
-// What the accusation says here. Strangers' words count for nothing, except that a sample can't tell who is one; and
-// what was said of an earlier life is settled.
-static enum relevance relevance_of(struct members *m, const struct member *member, const struct accusation *a)
-{
-    const struct member *accuser = members_find(m, &a->accuser);
-    if (!member || !accuser || members_state(accuser) == GOSSIP_LEFT) {
-        if (m->sampled) return ELSEWHERE;
-        refuse(m, GOSSIP_REFUSED_STRANGER);
-        return VOID;
-    }
-    if (a->incarnation > member->record->incarnation) return ELSEWHERE;  // its record is on the way
-    if (a->incarnation < member->record->incarnation || member->record->left) {
-        refuse(m, GOSSIP_REFUSED_STALE);
-        return VOID;
-    }
-    for (uint32_t i = 0; i < MEMBERS_ACCUSERS && member->accusations[i]; i++)
-        if (id_equal(&member->accusations[i]->accuser, &a->accuser)) return KNOWN;
-    // Two are enough here; whoever hears of it first by this broadcast still needs it.
-    if (members_accusations(member) == MEMBERS_ACCUSERS) return member->dead ? VOID : KNOWN;
-    return NEWS;
-}
-
-static void accuse(struct members *m, struct member *member, const struct accusation *interned, uint64_t now_ms,
-                   struct members_change *change)
-{
-    const bool first = !member->accusations[0];
-    toggle(m, member);
-    m->states[members_state(member)]--;
-    member->quiet = false;
-    member->accusations[first ? 0 : 1] = interned;
-    if (first) member->since_ms = now_ms;
-    m->states[members_state(member)]++;
-    toggle(m, member);
-    if (member->since_ms < m->suspect_ms) m->suspect_ms = member->since_ms;
-    change->news = true;
-    change->notable = first;
-}
-
-enum core_err members_accusation_put(struct members *m, struct slice bytes, uint64_t now_ms,
-                                     struct members_change *change)
-{
-    *change = (struct members_change){0};
-    struct accusation accusation;
-    const enum core_err err = accusation_read(&accusation, bytes);
-    if (err) {
-        refuse(m, GOSSIP_REFUSED_MALFORMED);
-        return err;
-    }
-    change->id = accusation.target;
-    struct member *member = members_find(m, &accusation.target);
-    const enum relevance relevance = relevance_of(m, member, &accusation);
-    change->pass = relevance != VOID;
-    if (relevance == VOID || relevance == KNOWN) return CORE_ERR_OK;
-    // Others may not know yet that it is muted: who is accused outlives it all the same.
-    const bool is_own = id_equal(&accusation.accuser, &m->self), of_self = id_equal(&accusation.target, &m->self);
-    const bool muted = !is_own && conduct_muted(&m->conduct, &accusation.accuser, now_ms);
-    if (muted && !of_self) {
-        refuse(m, GOSSIP_REFUSED_MUTED);
-        return CORE_ERR_REFUSED;
-    }
-    const struct accusation *interned = intern_accusation(m, &accusation);
-    if (!interned) {
-        refuse(m, GOSSIP_REFUSED_SIGNATURE);
-        return CORE_ERR_BAD_SIGNATURE;
-    }
-    const uint32_t cost = muted ? CONDUCT_MUTED_COST : 1;
-    if (!is_own && !conduct_accusation(&m->conduct, &accusation.accuser, cost, now_ms)) {
-        refuse(m, GOSSIP_REFUSED_RATE);
-        record_pool_release_accusation(m->pool, interned);
-        return CORE_ERR_REFUSED;
-    }
-    if (of_self) {
-        change->self_behind = true;
-        change->incarnation = accusation.incarnation;
-        record_pool_release_accusation(m->pool, interned);
-        return CORE_ERR_OK;
-    }
-    if (relevance == ELSEWHERE) {
-        record_pool_release_accusation(m->pool, interned);
-        return CORE_ERR_OK;
-    }
-    accuse(m, member, interned, now_ms, change);
-    return CORE_ERR_OK;
-}
-
 // ---- time ----
-
-bool members_next_dead(struct members *m, uint64_t now_ms, uint64_t wait_ms, uint64_t not_before_ms,
-                       struct members_change *change)
-{
-    *change = (struct members_change){0};
-    if (now_ms < members_next_ms(m, wait_ms, not_before_ms)) return false;
-    m->suspect_ms = UINT64_MAX;
-    for (uint32_t i = 0; i < m->count; i++) {
-        struct member *member = members_at(m, i);
-        if (members_state(member) != GOSSIP_SUSPECT) continue;
-        if (members_accusations(member) < members_accusers_needed(m, member)) continue;
-        if (now_ms < member->since_ms + wait_ms) {
-            if (member->since_ms < m->suspect_ms) m->suspect_ms = member->since_ms;
-            continue;
-        }
-        m->suspect_ms = 0;  // there may be more
-        m->states[GOSSIP_SUSPECT]--;
-        m->states[GOSSIP_DEAD]++;
-        member->dead = true;
-        member->since_ms = now_ms;
-        *change = (struct members_change){.id = member->record->id, .news = true, .notable = true};
-        return true;
-    }
-    return false;
-}
-
-uint64_t members_next_ms(const struct members *m, uint64_t wait_ms, uint64_t not_before_ms)
-{
-    if (m->suspect_ms == UINT64_MAX) return UINT64_MAX;
-    return m->suspect_ms + wait_ms > not_before_ms ? m->suspect_ms + wait_ms : not_before_ms;
-}
 
 void members_age(struct members *m, uint64_t now_ms)
 {

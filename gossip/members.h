@@ -17,7 +17,8 @@
 // after *_QUIET_MS, they leave the digest, so that late comers aren't told of them. The newest record of who was
 // forgotten remains as a tombstone: older ones, replayed, don't bring it back.
 //
-// Pure; one owner, one thread.
+// Files: members.c records and entries, members_accuse.c accusations; what they share is in members_parts.h. Pure; one
+// owner, one thread.
 #ifndef GOSSIP_MEMBERS_H
 #define GOSSIP_MEMBERS_H
 

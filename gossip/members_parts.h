@@ -1,0 +1,12 @@
+// What the files of the members' table share; nobody else's business.
+#ifndef GOSSIP_MEMBERS_PARTS_H
+#define GOSSIP_MEMBERS_PARTS_H
+
+#include "gossip/members.h"
+
+// Counts what was not taken.
+void members_refuse(struct members *m, enum gossip_refusal why);
+// Puts the member's mark into the digest, or takes it out: before and after each change of what it is made from.
+void members_toggle(struct members *m, const struct member *member);
+
+#endif
