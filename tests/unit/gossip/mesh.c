@@ -211,18 +211,27 @@ static void short_pauses_cost_nobody(void **state)
     world_close(&world);
 }
 
-static void a_lossy_network_accuses_nobody(void **state)
+// Five of a hundred messages lost, with delays, for ten minutes in all: once in a while all of several questions and
+// answers are lost, and somebody is accused and refutes. Nobody is given up for good.
+static void a_lossy_network_hardly_accuses_anybody(void **state)
 {
     (void)state;
-    world_open(&world, 16, 5);
-    world.delay_max_ms = 150;
-    world_join_all(&world);
-    world_run(&world, 10000);
-    world.drop_percent = 5;
-    world_run(&world, 200000);
-    assert_int_equal(world.accusations, 0);
-    assert_true(world_agrees(&world));
-    world_close(&world);
+    uint32_t accusations = 0;
+    for (uint64_t seed = 5; seed < 11; seed++) {
+        world_open(&world, 16, seed);
+        world.delay_max_ms = 150;
+        world_join_all(&world);
+        world_run(&world, 10000);
+        world.drop_percent = 5;
+        world_run(&world, 100000);
+        accusations += world.accusations;
+        world.drop_percent = 0;
+        world_run(&world, 5000);
+        assert_true(world_agrees(&world));
+        world_close(&world);
+    }
+    print_message("16 peers, 5 %% lost: %u accusations in 10 minutes\n", accusations);
+    assert_true(accusations <= 4);
 }
 
 static void one_broken_link_accuses_nobody(void **state)
@@ -461,7 +470,7 @@ int main(void)
         cmocka_unit_test(a_stopped_peer_comes_back_and_accuses_nobody),
         cmocka_unit_test(who_wakes_up_deaf_accuses_nobody),
         cmocka_unit_test(short_pauses_cost_nobody),
-        cmocka_unit_test(a_lossy_network_accuses_nobody),
+        cmocka_unit_test(a_lossy_network_hardly_accuses_anybody),
         cmocka_unit_test(one_broken_link_accuses_nobody),
         cmocka_unit_test(a_split_heals),
         cmocka_unit_test(a_restarted_peer_outlives_its_death),
