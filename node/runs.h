@@ -52,11 +52,11 @@ struct run_data {
     uint64_t pending_round;
     struct core_hash saved_inner[RUN_SAVED_MAX];  // inner states that are durable; a ring
     uint32_t saved_next;
-    struct job *saving;    // writes `pending`
-    struct job *training;  // on a lane
+    struct job *saving;       // writes `pending`
+    struct job *training;     // on a lane
     const struct lane *lane;  // where it trained last, NULL for nowhere yet
-    struct job *applied;   // done but for `pending` becoming durable
-    bool trained;          // `train_result` answers the same question again
+    struct job *applied;      // done but for `pending` becoming durable
+    bool trained;             // `train_result` answers the same question again
     struct work_train train_asked;
     struct work_result train_result;
 

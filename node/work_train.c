@@ -19,7 +19,7 @@ struct train_job {
     int8_t *update;           // out
     struct blob *shards[TREE_SHARD_MAX];
     struct buffer_pool *slabs;  // where peers of this host can read the shards; NULL: none will
-    struct compute *compute;  // while it runs
+    struct compute *compute;    // while it runs
     struct work_result result;
 };
 

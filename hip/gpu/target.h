@@ -20,7 +20,7 @@
     extern "C" __attribute__((global, amdgpu_flat_work_group_size(GPU_BLOCK, GPU_BLOCK), amdgpu_waves_per_eu(2)))
 #define GPU_KERNEL_SHARED GPU_KERNEL
 #else
-#define GPU_KERNEL extern "C" __attribute__((global, launch_bounds(GPU_BLOCK)))
+#define GPU_KERNEL        extern "C" __attribute__((global, launch_bounds(GPU_BLOCK)))
 #define GPU_KERNEL_SHARED GPU_KERNEL_TWICE
 #if __CUDA_ARCH__ >= 800
 #define GPU_KERNEL_TWICE extern "C" __attribute__((global, launch_bounds(GPU_BLOCK, 2)))

@@ -210,7 +210,7 @@ void measure_close(struct mesh_world *w);
 void measure_sent(struct mesh_world *w, uint32_t from, const struct wire *wire);
 void measure_accused(struct mesh_world *w, uint32_t accuser, const struct message *m);
 void measure_received(struct mesh_world *w, uint32_t index, const struct wire *wire);
-uint64_t measure_cast(struct mesh_world *w, uint32_t origin);  // its number
+uint64_t measure_cast(struct mesh_world *w, uint32_t origin);             // its number
 bool measure_is_everywhere(const struct mesh_world *w, uint64_t number);  // everyone up was handed it
 void measure_delivered(struct mesh_world *w, uint32_t index, struct slice payload);
 void measure_believed(struct mesh_world *w, uint32_t index, uint32_t of, enum gossip_state state);
