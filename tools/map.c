@@ -37,22 +37,12 @@ static uint32_t columns_of(const char *path)
     return OUTPUT_WIDTH;
 }
 
-static bool speaks_utf8(void)
-{
-    const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *value = getenv(names[i]);
-        if (value && value[0]) return strstr(value, "UTF-8") || strstr(value, "utf8") || strstr(value, "UTF8");
-    }
-    return false;
-}
-
 static enum core_err draw(const struct call *call, const struct atlas_snapshot *s, enum form form, FILE *out, char *why)
 {
     const char *path = args_text(&call->args, "output", NULL);
     const bool devices = args_has(&call->args, "hw");
     const struct atlas_text_options o = {
-        .columns = columns_of(path), .utf8 = speaks_utf8(), .color = call->out.color && !path, .devices = devices};
+        .columns = columns_of(path), .utf8 = output_utf8(), .color = call->out.color && !path, .devices = devices};
     if (form == FORM_TEXT) return atlas_text_write(s, &o, out);
     struct atlas_metrics metrics = atlas_metrics_svg;
     struct atlas_layout l;

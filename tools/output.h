@@ -24,6 +24,9 @@ struct output {
 // `color`: "auto" or "never". Reads NO_COLOR and TERM.
 struct output output_choose(bool json, bool quiet, bool verbose, const char *color);
 
+// Whether the user's locale has letters beyond ASCII (LC_ALL, LC_CTYPE, LANG).
+bool output_utf8(void);
+
 // The escape that begins `tint` on stdout, or "" without colours; output_plain() ends it.
 const char *output_tint(const struct output *out, enum tint tint);
 const char *output_plain(const struct output *out);

@@ -30,11 +30,6 @@ static uint64_t now(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static bool speaks_utf8(void)
-{
-    return MB_CUR_MAX > 1;
-}
-
 // ---- asking ----
 
 static void *ask(void *context)
@@ -191,7 +186,7 @@ static int watch(struct call *call, struct top *t)
                      getenv("TERM") ? getenv("TERM") : "not set");
         return 4;
     }
-    struct screen s = {.t = t, .look = {.utf8 = speaks_utf8()}, .color = call->out.color};
+    struct screen s = {.t = t, .look = {.utf8 = output_utf8()}, .color = call->out.color};
     noecho();
     keypad(stdscr, TRUE);
     curs_set(0);
@@ -237,7 +232,7 @@ static int once(struct call *call, struct top *t)
         output_error(&call->out, "UNREACHABLE", "no daemon answers at %s; `mycel up --detach` starts it", t->home);
         return 3;
     }
-    struct top_look look = {.width = OUTPUT_WIDTH, .height = 1000, .utf8 = speaks_utf8(), .now_ms = now()};
+    struct top_look look = {.width = OUTPUT_WIDTH, .height = 1000, .utf8 = output_utf8(), .now_ms = now()};
     struct top_lines header = {0};
     top_header(&t->data, &look, &header);
     free(header.count ? header.lines[--header.count] : NULL);  // the tabs
