@@ -22,8 +22,7 @@ enum relevance { VOID, KNOWN, ELSEWHERE, NEWS };
 // what was said of an earlier life is settled.
 static enum relevance relevance_of(struct members *m, const struct member *member, const struct accusation *a)
 {
-    const struct member *accuser = members_find(m, &a->accuser);
-    if (!member || !accuser || members_state(accuser) == GOSSIP_LEFT) {
+    if (!member || !members_find(m, &a->accuser)) {
         if (m->sampled) return ELSEWHERE;
         members_refuse(m, GOSSIP_REFUSED_STRANGER);
         return VOID;

@@ -49,6 +49,16 @@ static void make_spec(struct world *w)
     w->spec_size = writer.size;
 }
 
+// Whether the run must go on although one of `members` lies: once the leaver is gone the honest ones are still a
+// quorum. Else it may wait for the liar's vote for ever, as docs/aggregation.md says (n - f >= q). So a stranger, who
+// takes a place among the nodes but none in the run, is left out where it would leave three members whose quorum is all
+// three.
+static bool honest_quorum(const struct world *w, uint32_t members)
+{
+    const uint32_t staying = members - (w->leaver != UINT32_MAX);
+    return staying - 1 >= ledger_quorum(w->options.byzantine ? LEDGER_BYZANTINE : LEDGER_TRUSTED, staying);
+}
+
 static struct world *open_world(const struct sim_options *options, struct sim_report *report)
 {
     struct world *w = calloc(1, sizeof *w);
@@ -63,7 +73,9 @@ static struct world *open_world(const struct sim_options *options, struct sim_re
     w->victim = dies && spare ? 2 : UINT32_MAX;
     w->hostile = options->hostile && options->nodes > 2 ? options->nodes - 1 : UINT32_MAX;
     if (w->hostile != UINT32_MAX) w->joiner = UINT32_MAX;
-    if (options->faults & FAULT_HOSTILE && options->nodes < 6) w->joiner = UINT32_MAX;  // a quorum of honest ones
+    const bool lies = options->faults & FAULT_HOSTILE && options->nodes > 3;
+    if (lies && options->nodes < 6) w->joiner = UINT32_MAX;  // a quorum of honest ones
+    if (lies && !honest_quorum(w, options->nodes - 1)) w->hostile = UINT32_MAX;
     hash_begin(&w->trace);
     enum core_err err = outbox_open(&w->out, RUN_OUT_EFFECTS, RUN_OUT_BYTES);
     check(!err);
@@ -81,8 +93,7 @@ static struct world *open_world(const struct sim_options *options, struct sim_re
     }
     make_spec(w);
     w->watch = watch_open(w);
-    if (options->faults & FAULT_HOSTILE && options->nodes > 3)
-        traitor_begin(w, 1 + world_chance(w, options->nodes - 2));
+    if (lies) traitor_begin(w, 1 + world_chance(w, options->nodes - 2));
     return w;
 }
 
