@@ -49,10 +49,10 @@ static void make_spec(struct world *w)
     w->spec_size = writer.size;
 }
 
-// Whether the run must go on although one of `members` lies: once the leaver is gone the honest ones are still a
-// quorum. Else it may wait for the liar's vote for ever, as docs/aggregation.md says (n - f >= q). So a stranger, who
-// takes a place among the nodes but none in the run, is left out where it would leave three members whose quorum is all
-// three.
+// Whether a run of `members` must go on although one of them lies: without the leaver too, the honest ones are a
+// quorum. Where they are not, it may wait for the liar's vote for ever (docs/aggregation.md: n - f >= q): of three,
+// byzantine, the quorum is all three. A stranger takes a node that could be a member, and is left out where it leaves
+// so few.
 static bool honest_quorum(const struct world *w, uint32_t members)
 {
     const uint32_t staying = members - (w->leaver != UINT32_MAX);
