@@ -58,15 +58,15 @@ void gossip_change_follow(struct gossip *g, const struct members_change *change,
     outbox_member(out, &change->id);
 }
 
-// What somebody said of others while it was cut off lies in queues, and comes when it is dead itself: news to nobody.
-// (Tables that are compared still agree on it.)
+// What somebody said of others while it was cut off lies in queues, and comes when it is dead itself, or left: news
+// to nobody. (Tables that are compared still agree on it.)
 static bool is_posthumous(const struct gossip *g, struct slice bytes)
 {
     struct accusation a;
     if (accusation_read(&a, bytes) || id_equal(&a.target, &g->self.id)) return false;
     const struct member *accuser = members_find(&g->members, &a.accuser),
                         *target = members_find(&g->members, &a.target);
-    return accuser && members_state(accuser) == GOSSIP_DEAD && target && members_state(target) == GOSSIP_ALIVE;
+    return accuser && members_state(accuser) >= GOSSIP_DEAD && target && members_state(target) == GOSSIP_ALIVE;
 }
 
 // Accusations of one member, one behind the other. `pass`: whether any of them is worth passing on.

@@ -208,6 +208,11 @@ static const struct member_record **tombstone_find(const struct members *m, cons
     return NULL;
 }
 
+bool members_known(const struct members *m, const struct core_id *id)
+{
+    return members_find(m, id) || tombstone_find(m, id);
+}
+
 static void tombstone_remove(struct members *m, const struct core_id *id)
 {
     const struct member_record **at = tombstone_find(m, id);

@@ -19,10 +19,11 @@ static const struct accusation *intern_accusation(struct members *m, const struc
 enum relevance { VOID, KNOWN, ELSEWHERE, NEWS };
 
 // What the accusation says here. Strangers' words count for nothing, except that a sample can't tell who is one; and
-// what was said of an earlier life is settled.
+// what was said of an earlier life is settled. Who left since was no stranger when it spoke: others may still believe
+// it, and whoever is accused must outlive it.
 static enum relevance relevance_of(struct members *m, const struct member *member, const struct accusation *a)
 {
-    if (!member || !members_find(m, &a->accuser)) {
+    if (!member || !members_known(m, &a->accuser)) {
         if (m->sampled) return ELSEWHERE;
         members_refuse(m, GOSSIP_REFUSED_STRANGER);
         return VOID;
@@ -67,11 +68,14 @@ enum core_err members_accusation_put(struct members *m, struct slice bytes, uint
     }
     change->id = accusation.target;
     struct member *member = members_find(m, &accusation.target);
-    const enum relevance relevance = relevance_of(m, member, &accusation);
-    change->pass = relevance != VOID;
-    if (relevance == VOID || relevance == KNOWN) return CORE_ERR_OK;
-    // Others may not know yet that it is muted: who is accused outlives it all the same.
     const bool is_own = id_equal(&accusation.accuser, &m->self), of_self = id_equal(&accusation.target, &m->self);
+    const enum relevance relevance = relevance_of(m, member, &accusation);
+    // It may have been a member where this peer was not: it came while a split lasted, and was gone before it healed.
+    const bool strange = relevance == VOID && of_self && member && !member->record->left &&
+                         accusation.incarnation == member->record->incarnation;
+    change->pass = relevance != VOID;
+    if ((relevance == VOID && !strange) || relevance == KNOWN) return CORE_ERR_OK;
+    // Others may not know yet that it is muted: who is accused outlives it all the same.
     const bool muted = !is_own && conduct_muted(&m->conduct, &accusation.accuser, now_ms);
     if (muted && !of_self) {
         members_refuse(m, GOSSIP_REFUSED_MUTED);
@@ -82,8 +86,11 @@ enum core_err members_accusation_put(struct members *m, struct slice bytes, uint
         members_refuse(m, GOSSIP_REFUSED_SIGNATURE);
         return CORE_ERR_BAD_SIGNATURE;
     }
-    const uint32_t cost = muted ? CONDUCT_MUTED_COST : 1;
-    if (!is_own && !conduct_accusation(&m->conduct, &accusation.accuser, cost, now_ms)) {
+    // All strangers share one budget: a key costs them nothing.
+    static const struct core_id strangers = {{0}};
+    const uint32_t cost = muted || strange ? CONDUCT_MUTED_COST : 1;
+    const struct core_id *author = strange ? &strangers : &accusation.accuser;
+    if (!is_own && !conduct_accusation(&m->conduct, author, cost, now_ms)) {
         members_refuse(m, GOSSIP_REFUSED_RATE);
         record_pool_release_accusation(m->pool, interned);
         return CORE_ERR_REFUSED;

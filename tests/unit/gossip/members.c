@@ -419,6 +419,60 @@ static void a_table_beyond_its_size_is_a_sample(void **state)
     }
 }
 
+static struct object signed_goodbye(uint32_t i)
+{
+    struct member_record r = record_of(i, 1, 2);
+    r.left = true;
+    return sign(&r, i);
+}
+
+static bool outlives(struct members *m, uint32_t accuser, uint64_t incarnation)
+{
+    struct members_change change;
+    const struct object o = signed_accusation(accuser, 0, incarnation);
+    const enum core_err err = put(m, &o, &change);
+    assert_true((err == CORE_ERR_OK || err == CORE_ERR_REFUSED) && !change.news);
+    assert_true(!change.self_behind || change.incarnation == incarnation);
+    return change.self_behind;
+}
+
+// Its words may be believed elsewhere, where this peer is dead by them: they are outlived, and tables agree on them.
+static void what_was_said_before_leaving_counts(void **state)
+{
+    (void)state;
+    struct members m = table(8), other = table(8);
+    for (uint32_t i = 1; i < 5; i++) put_ok(&m, signed_record(i, 1, 1), true);
+    for (uint32_t i = 1; i < 5; i++) put_ok(&other, signed_record(i, 1, 1), true);
+    for (uint32_t i = 3; i < 5; i++) put_ok(&m, signed_accusation(i, 2, 1), true);
+    for (uint32_t i = 3; i < 5; i++) put_ok(&m, signed_goodbye(i), true);
+    for (uint32_t i = 3; i < 5; i++) put_ok(&other, signed_goodbye(i), true);
+    assert_false(digest_equal(&m.digest.root, &other.digest.root));
+    for (uint32_t i = 3; i < 5; i++) put_ok(&other, signed_accusation(i, 2, 1), true);
+    assert_true(digest_equal(&m.digest.root, &other.digest.root));
+    assert_int_equal(deaths(&other, 5000), 1);
+    assert_true(outlives(&m, 3, 1));
+    // Long after, when they are forgotten.
+    members_age(&m, 5 + MEMBERS_LEFT_KEEP_MS + MEMBERS_AGE_MS);
+    assert_null(members_find(&m, &keys[3].id));
+    assert_true(outlives(&m, 3, 1));
+    members_close(&m);
+    members_close(&other);
+}
+
+// Who came and left while a split lasted is a stranger to the other side. Keys are free: it is outlived, but seldom.
+static void a_stranger_is_outlived_within_a_budget(void **state)
+{
+    (void)state;
+    struct members m = table(8);
+    assert_true(outlives(&m, 5, 1));
+    assert_false(outlives(&m, 5, 2));  // ahead of this peer: no stranger drives its incarnation
+    assert_false(outlives(&m, 5, 0));
+    uint32_t taken = 0;
+    for (uint32_t i = 0; i < 100; i++) taken += outlives(&m, 1 + i % (KEYS - 1), 1);
+    assert_true(taken > 0 && taken < 10);
+    members_close(&m);
+}
+
 static void who_is_gone_is_forgotten_in_time(void **state)
 {
     (void)state;
@@ -569,6 +623,8 @@ int main(void)
         cmocka_unit_test(two_stories_are_a_proof),
         cmocka_unit_test(a_full_table_lets_go_of_the_longest_dead),
         cmocka_unit_test(a_table_beyond_its_size_is_a_sample),
+        cmocka_unit_test(what_was_said_before_leaving_counts),
+        cmocka_unit_test(a_stranger_is_outlived_within_a_budget),
         cmocka_unit_test(who_is_gone_is_forgotten_in_time),
         cmocka_unit_test(an_author_has_a_budget),
         cmocka_unit_test(false_accusers_are_muted),

@@ -284,6 +284,32 @@ static void a_split_heals(void **state)
     }
 }
 
+static void leave(uint32_t i)
+{
+    gossip_leave(world.peers[i].gossip, world.now_ms, &world.out);
+    world_perform(&world, i);
+    world_run(&world, 1000);
+    world_kill(&world, i);
+}
+
+// Two of a small side gave up all the others, and left: nobody is there to take it back, or to be asked.
+static void a_split_heals_whose_accusers_left(void **state)
+{
+    (void)state;
+    const uint32_t count = 12, first = 4;
+    world_open(&world, count, 304);
+    world_join_all(&world);
+    world_run(&world, 15000);
+    part(first);
+    world_run(&world, 120000);
+    for (uint32_t b = first; b < count; b++) assert_int_equal(world_sees(&world, 0, b), GOSSIP_DEAD);
+    for (uint32_t i = 1; i < first; i++) leave(i);
+    part(0);
+    assert_true(world_until_agreed(&world, 60000) < 30000);
+    for (uint32_t b = first; b < count; b++) assert_int_equal(world_sees(&world, 0, b), GOSSIP_ALIVE);
+    world_close(&world);
+}
+
 static void a_restarted_peer_outlives_its_death(void **state)
 {
     (void)state;
@@ -473,6 +499,7 @@ int main(void)
         cmocka_unit_test(a_lossy_network_hardly_accuses_anybody),
         cmocka_unit_test(one_broken_link_accuses_nobody),
         cmocka_unit_test(a_split_heals),
+        cmocka_unit_test(a_split_heals_whose_accusers_left),
         cmocka_unit_test(a_restarted_peer_outlives_its_death),
         cmocka_unit_test(who_leaves_is_not_dead),
         cmocka_unit_test(broadcasts_reach_everyone_once),
