@@ -214,8 +214,9 @@ static bool is_missed(const struct monitor *m, const struct member *member, uint
         if (age_ms < UNCONFIRMED_MS) return false;
         return monitor_is_prober(m, &r->id) || is_drawn(m, &r->id, age_ms / UNCONFIRMED_MS - 1);
     }
-    if (is_mass(m, now_ms) && is_drawn(m, &r->id, (now_ms - m->mass_ms) / MASS_STEP_MS)) return true;
-    if (age_ms < (r->watcher_count ? UNWATCHED_MS : NEWCOMER_MS)) return false;
+    const bool young = age_ms < UNWATCHED_MS;  // it came, or refuted: it was there a moment ago
+    if (is_mass(m, now_ms) && !young && is_drawn(m, &r->id, (now_ms - m->mass_ms) / MASS_STEP_MS)) return true;
+    if (young || (r->watcher_count == 0 && age_ms < NEWCOMER_MS)) return false;
     bool named = false, lost = false, living = false;
     for (uint32_t i = 0; i < r->watcher_count; i++) {
         const struct member *watcher = members_find(m->members, &r->watchers[i]);

@@ -22,6 +22,9 @@ enum {
     MONITOR_HIGH_WATER = 10000,
     BACKLOG = 256,
     ENDPOINT_MAX = ADDRESS_TEXT_MAX + 16,
+    // TCP_USER_TIMEOUT (RFC 5482): what nobody acknowledges for so long ends the connection. Else TCP tries again less
+    // and less often, and a link stays mute for as long again as the cut that has just healed.
+    UNACKNOWLEDGED_MS = 5000,
 };
 
 static bool set_int(void *socket, int option, int value)
@@ -34,7 +37,7 @@ static bool set_common(void *s, const struct socket_options *o)
     int64_t max = WIRE_FRAME_MAX;
     return set_int(s, ZMQ_LINGER, o->linger_ms) && set_int(s, ZMQ_IPV6, 1) && set_int(s, ZMQ_SNDHWM, HIGH_WATER) &&
            set_int(s, ZMQ_RCVHWM, HIGH_WATER) && zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &max, sizeof max) == 0 &&
-           set_int(s, ZMQ_HANDSHAKE_IVL, o->handshake_ms) &&
+           set_int(s, ZMQ_HANDSHAKE_IVL, o->handshake_ms) && set_int(s, ZMQ_TCP_MAXRT, UNACKNOWLEDGED_MS) &&
            zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, o->curve->secret_key, IDENTITY_CURVE_SIZE) == 0;
 }
 

@@ -14,6 +14,7 @@ from harness import SHARED, Failed, World, case, equal, expect, tiny_run, until,
 MESH = 100 if os.environ.get("MYCEL_FULL") else 32
 KILLED, SILENT, HEALED, BACK = 3 * 3, 3 * 5, 3 * 10, 60  # seconds
 STOPPED_FOR, SPLIT_FOR = 15, 60
+CALM_FOR, CALM = 5, MESH // 4  # seconds, and accusations in them (48 when connections stayed mute)
 BURIED = 180  # until a few have given up many: no promise, they go one by one
 # What a peer may hold: a fixed part and some for each other member.
 RSS_MAX = (24 << 20) + (96 << 10) * MESH
@@ -83,6 +84,9 @@ class Mesh:
     def check_memory(self):
         for k, peer in enumerate(self.peers, 1):
             expect(peer.rss() <= RSS_MAX, f"p{k} holds {peer.rss() >> 20} MiB, above {RSS_MAX >> 20}")
+
+    def accusations(self):
+        return sum(p.log().count("gossip.accused") for p in self.peers)
 
     def healthy_for(self, seconds, viewers, healthy):
         """For so long nobody calls a healthy peer dead."""
@@ -191,12 +195,17 @@ def hosts_split_in_half(world):
 
 @case
 def hosts_site_cut_off(world):
-    """Four hosts cut off together: they keep each other, lose the rest, and are back after the heal."""
+    """Four hosts cut off together: they keep each other, lose the rest, are back after the heal, and then all is calm:
+    connections that TCP had all but given up are no reason to accuse anybody."""
     m = mesh(world)
     site = [1, 2, 3, 4]
     m.split(site, others(*site), "1..4")
     m.lab("heal")
     back = m.until_whole(HEALED, "the site is back")
+    before = m.accusations()
+    m.healthy_for(CALM_FOR, range(1, MESH + 1), range(1, MESH + 1))
+    after = m.accusations()
+    expect(after - before <= CALM, f"{after - before} accusations in the {CALM_FOR} s after the site is back")
     say(f"a site of 4 back with all {back:.1f} s after the heal")
 
 
