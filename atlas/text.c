@@ -401,7 +401,9 @@ enum core_err atlas_text_write(const struct atlas_snapshot *s, const struct atla
 {
     struct map m = {.s = s, .o = o};
     m.columns = o->columns < LEAST_COLUMNS ? LEAST_COLUMNS : o->columns > MOST_COLUMNS ? MOST_COLUMNS : o->columns;
-    enum core_err err = atlas_layout_make(s, &atlas_metrics_text, &m.l);
+    struct atlas_metrics metrics = atlas_metrics_text;
+    if (o->all) metrics.collapse_above = 0;
+    enum core_err err = atlas_layout_make(s, &metrics, &m.l);
     m.blocks = calloc(m.l.site_count + 1, sizeof *m.blocks);
     m.tops = calloc(m.columns, sizeof *m.tops);
     if (!err && (!m.blocks || !m.tops)) err = CORE_ERR_NO_MEMORY;

@@ -12,6 +12,7 @@ struct atlas_text_options {
     bool utf8;         // box-drawing letters and round marks; otherwise plain ASCII
     bool color;        // ANSI colours
     bool devices;      // each peer's devices below it
+    bool all;          // no site is folded
 };
 
 // CORE_ERR_NO_MEMORY; errors of writing stay with `out`.

@@ -6,6 +6,7 @@
 
 #include "bench/gemm.h"
 #include "bench/kernels.h"
+#include "bench/map.h"
 #include "bench/mesh.h"
 #include "bench/mesh_node.h"
 #include "bench/report.h"
@@ -52,6 +53,7 @@ static const struct entry table[] = {
 #if HAS_LEARN
     {"learn", bench_learn, false, NULL},
 #endif
+    {"map", bench_map, false, BENCH_MAP_PARTS},
     {"mesh", bench_mesh, false, BENCH_MESH_PARTS},
 #if HAS_LINK
     {"link", bench_link, false, BENCH_LINK_PARTS},

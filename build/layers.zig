@@ -42,7 +42,7 @@ pub const programs = [_]Module{
     .{ .name = "tools/sim", .sees = &.{ "core", "gossip", "ledger", "hip", "learn" } },
     .{
         .name = "bench",
-        .sees = &.{ "core", "gossip", "mesh", "sched", "store", "ledger", "hip", "learn" },
+        .sees = &.{ "core", "gossip", "mesh", "sched", "store", "ledger", "atlas", "hip", "learn" },
         .libs = &.{ "jansson", "zmq" },
     },
 };

@@ -11,6 +11,7 @@ static const struct flag common[] = {
     {"verbose", 'v', FLAG_SWITCH, NULL, "more of what happens, on stderr", false},
     {"color", 0, FLAG_CHOICE, "auto|never", "colours on a terminal (NO_COLOR is honoured)", false},
     {"help", 'h', FLAG_SWITCH, NULL, "this help", false},
+    {"version", 'V', FLAG_SWITCH, NULL, "as 'mycel version'", false},
 };
 
 // What the machine's owner lets a peer have.
@@ -72,6 +73,7 @@ static const struct flag map_flags[] = {
     {"as", 0, FLAG_CHOICE, "ascii|svg|png|dot|json", "what it becomes (as FILE's name ends, else ascii)", false},
     {"output", 'o', FLAG_TEXT, "FILE", "write it there", false},
     {"hw", 0, FLAG_SWITCH, NULL, "with each peer's devices", false},
+    {"all", 0, FLAG_SWITCH, NULL, "every peer, in a large mesh too (a site of many is one box there)", false},
     {"from", 0, FLAG_TEXT, "FILE", "draw a snapshot that was kept (--as json), - is stdin", false},
 };
 

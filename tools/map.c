@@ -40,13 +40,17 @@ static uint32_t columns_of(const char *path)
 static enum core_err draw(const struct call *call, const struct atlas_snapshot *s, enum form form, FILE *out, char *why)
 {
     const char *path = args_text(&call->args, "output", NULL);
-    const bool devices = args_has(&call->args, "hw");
-    const struct atlas_text_options o = {
-        .columns = columns_of(path), .utf8 = output_utf8(), .color = call->out.color && !path, .devices = devices};
+    const bool devices = args_has(&call->args, "hw"), all = args_has(&call->args, "all");
+    const struct atlas_text_options o = {.columns = columns_of(path),
+                                         .utf8 = output_utf8(),
+                                         .color = call->out.color && !path,
+                                         .devices = devices,
+                                         .all = all};
     if (form == FORM_TEXT) return atlas_text_write(s, &o, out);
     struct atlas_metrics metrics = atlas_metrics_svg;
     struct atlas_layout l;
     metrics.devices = devices;
+    if (all) metrics.collapse_above = 0;
     enum core_err err = atlas_layout_make(s, &metrics, &l);
     if (!err && form == FORM_SVG) err = atlas_svg_write(s, &l, out);
     if (!err && form == FORM_PNG) err = png_write(s, &l, PNG_SCALE, out, why);
