@@ -38,7 +38,8 @@ static void make_peer(struct atlas_peer *p, uint32_t number, uint32_t sites)
     p->state = number % 97 == 5 ? ATLAS_DEAD : number % 89 == 7 ? ATLAS_SUSPECT : ATLAS_ALIVE;
     random = 0xd1b54a32d192ed03u * (number + 1);
     for (size_t i = 0; i < sizeof p->id.bytes; i++) p->id.bytes[i] = (uint8_t)(next(&random) >> 32);
-    snprintf(p->name, sizeof p->name, number % 7 == 3 ? "workstation-%u" : "p%u", number);
+    // (Short enough not to be cut: labels tell peers apart.)
+    snprintf(p->name, sizeof p->name, number % 7 == 3 ? "station-%u" : "p%u", number);
     if (sites) snprintf(p->site, sizeof p->site, "site-%u", site);
 }
 
