@@ -9,6 +9,15 @@
 
 enum { NEAREST_WORD_MAX = 31, CANDIDATES_MAX = 64 };
 
+__attribute__((format(printf, 2, 3))) static enum core_err refuse(char error[ARGS_ERROR_SIZE], const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    vsnprintf(error, ARGS_ERROR_SIZE, format, list);
+    va_end(list);
+    return CORE_ERR_USAGE;
+}
+
 __attribute__((format(printf, 2, 3))) static enum core_err usage(struct args *args, const char *format, ...)
 {
     va_list list;
@@ -187,6 +196,11 @@ static const struct flag *find_flag(const struct command_table *table, const str
     return NULL;
 }
 
+const struct flag *args_flag(const struct command_table *table, const struct command *command, const char *name)
+{
+    return find_flag(table, command, name, strlen(name), 0);
+}
+
 static const char *command_text(const struct command *command, char *out, size_t size)
 {
     snprintf(out, size, "%s%s%s", command->verb, command->sub ? " " : "", command->sub ? command->sub : "");
@@ -220,7 +234,8 @@ static bool choice_allowed(const char *choices, const char *value)
     return false;
 }
 
-static enum core_err check_value(struct args *args, const struct flag *flag, const char *value)
+enum core_err args_check_value(char error[ARGS_ERROR_SIZE], const char *shown, const struct flag *flag,
+                               const char *value)
 {
     uint64_t number;
     double real;
@@ -229,42 +244,50 @@ static enum core_err check_value(struct args *args, const struct flag *flag, con
     case FLAG_SWITCH: return CORE_ERR_OK;
     case FLAG_TEXT:
         if (value[0] != '\0') return CORE_ERR_OK;
-        return usage(args, "--%s is empty; give it %s", flag->name, flag->value);
+        return refuse(error, "%s is empty; give it %s", shown, flag->value);
     case FLAG_COUNT:
         if (args_read_number(value, &number) && number > 0) return CORE_ERR_OK;
-        return usage(args, "--%s %.60s is not a whole number from 1", flag->name, value);
+        return refuse(error, "%s %.60s is not a whole number from 1", shown, value);
     case FLAG_NUMBER:
         if (args_read_number(value, &number)) return CORE_ERR_OK;
-        return usage(args, "--%s %.60s is not a whole number", flag->name, value);
+        return refuse(error, "%s %.60s is not a whole number", shown, value);
     case FLAG_REAL:
         if (args_read_real(value, &real)) return CORE_ERR_OK;
-        return usage(args, "--%s %.60s is not a number from 0", flag->name, value);
+        return refuse(error, "%s %.60s is not a number from 0", shown, value);
     case FLAG_DURATION:
         if (args_read_duration(value, &number)) return CORE_ERR_OK;
-        return usage(args, "--%s %.60s is not a duration; write it as 90s, 5m, 24h or 7d", flag->name, value);
+        return refuse(error, "%s %.60s is not a duration; write it as 90s, 5m, 24h or 7d", shown, value);
     case FLAG_ADDRESS:
         if (args_read_address(value, &port)) return CORE_ERR_OK;
-        return usage(args, "--%s %.60s is not HOST:PORT; write it as 0.0.0.0:6173 or [::]:6173", flag->name, value);
+        return refuse(error, "%s %.60s is not HOST:PORT; write it as 0.0.0.0:6173 or [::]:6173", shown, value);
     case FLAG_RATE:
         if (args_read_rate(value, &number)) return CORE_ERR_OK;
-        return usage(args, "--%s %.60s is not a rate; write it as 100mbit, 1gbit or 64kbit", flag->name, value);
+        return refuse(error, "%s %.60s is not a rate; write it as 100mbit, 1gbit or 64kbit", shown, value);
     case FLAG_DELAY:
         if (args_read_delay(value, &number)) return CORE_ERR_OK;
-        return usage(args, "--%s %.60s is not a delay; write it as 20ms, 500us or 1s", flag->name, value);
+        return refuse(error, "%s %.60s is not a delay; write it as 20ms, 500us or 1s", shown, value);
     case FLAG_PERCENT:
         if (args_read_percent(value, &number)) return CORE_ERR_OK;
-        return usage(args, "--%s %.60s is not from 0%% to 100%%; write it as 1%% or 0.5%%", flag->name, value);
+        return refuse(error, "%s %.60s is not from 0%% to 100%%; write it as 1%% or 0.5%%", shown, value);
     case FLAG_SIZE:
         if (args_read_size(value, &number)) return CORE_ERR_OK;
-        return usage(args, "--%s %.60s is no size above 0; write it as 4GB, 512MB or 2GiB", flag->name, value);
+        return refuse(error, "%s %.60s is no size above 0; write it as 4GB, 512MB or 2GiB", shown, value);
     case FLAG_SHARE:
         if (args_read_share(value, &number)) return CORE_ERR_OK;
-        return usage(args, "--%s %.60s is not a whole number of percent, 1 to 100", flag->name, value);
+        return refuse(error, "%s %.60s is not a whole number of percent, 1 to 100", shown, value);
     case FLAG_CHOICE:
         if (choice_allowed(flag->value, value)) return CORE_ERR_OK;
-        return usage(args, "--%s %.60s is not one of %s", flag->name, value, flag->value);
+        return refuse(error, "%s %.60s is not one of %s", shown, value, flag->value);
     }
     return CORE_ERR_FAILED;
+}
+
+enum core_err args_add(struct args *args, const struct flag *flag, const char *value)
+{
+    if (args->set_count == ARGS_SET_MAX) return CORE_ERR_TOO_LARGE;
+    args->set[args->set_count].flag = flag;
+    args->set[args->set_count++].value = value;
+    return CORE_ERR_OK;
 }
 
 static enum core_err set_flag(struct args *args, const struct flag *flag, const char *value)
@@ -273,14 +296,17 @@ static enum core_err set_flag(struct args *args, const struct flag *flag, const 
         args->help = true;
         return CORE_ERR_OK;
     }
+    if (strcmp(flag->name, "version") == 0) {
+        args->version = true;
+        return CORE_ERR_OK;
+    }
     if (args->set_count == ARGS_SET_MAX) return usage(args, "more than %d flags", ARGS_SET_MAX);
     if (!flag->repeat && flag->kind != FLAG_SWITCH && args_has(args, flag->name))
         return usage(args, "--%s is given twice; give it once", flag->name);
-    enum core_err err = check_value(args, flag, value);
-    if (err) return err;
-    args->set[args->set_count].flag = flag;
-    args->set[args->set_count++].value = value;
-    return CORE_ERR_OK;
+    char shown[NEAREST_WORD_MAX + 3];
+    snprintf(shown, sizeof shown, "--%s", flag->name);
+    enum core_err err = args_check_value(args->error, shown, flag, value);
+    return err ? err : args_add(args, flag, value);
 }
 
 // -qv is -q -v.
@@ -370,11 +396,11 @@ static enum core_err choose_command(struct args *args, const struct command_tabl
         *verb_at = i;
         break;
     }
-    args->set_count = 0;  // parsed again, with the verb known
     if (*verb_at < 0) {
-        if (args->help) return CORE_ERR_OK;
+        if (args->help || args->version) return CORE_ERR_OK;
         return usage(args, "no command is given; 'mycel help' lists them");
     }
+    args->set_count = 0;  // parsed again, with the verb known
     const char *verb = argv[*verb_at];
     const char *next = *verb_at + 1 < argc ? argv[*verb_at + 1] : NULL;
     const struct command *own = find_command(table, verb, NULL);
@@ -437,7 +463,7 @@ enum core_err args_parse(struct args *args, const struct command_table *table, i
         }
         args->words[args->word_count++] = given;
     }
-    return args->help ? CORE_ERR_OK : check_words(args);
+    return args->help || args->version ? CORE_ERR_OK : check_words(args);
 }
 
 bool args_has(const struct args *args, const char *flag)

@@ -66,6 +66,7 @@ struct args {
     char **rest;  // after `--`
     size_t rest_count;
     bool help;                    // --help stood somewhere
+    bool version;                 // so did --version
     char error[ARGS_ERROR_SIZE];  // what failed, why, and what to do next; set with CORE_ERR_USAGE
 };
 
@@ -79,6 +80,15 @@ struct command_table {
 
 // Parses argv[1..]; pointers into argv. CORE_ERR_USAGE with `error` filled.
 CORE_MUST_USE enum core_err args_parse(struct args *args, const struct command_table *table, int argc, char **argv);
+
+// The flag of a command, or of every command, with that name; NULL for none.
+const struct flag *args_flag(const struct command_table *table, const struct command *command, const char *name);
+// Sets a flag that the command line left out, as if it stood there: `value` outlives `args` ("" for a switch) and has
+// been checked. CORE_ERR_TOO_LARGE when there are too many.
+CORE_MUST_USE enum core_err args_add(struct args *args, const struct flag *flag, const char *value);
+// Whether `flag` takes `value`; `shown` is what a refusal calls it ("--cpus"). CORE_ERR_USAGE with `error` filled.
+CORE_MUST_USE enum core_err args_check_value(char error[ARGS_ERROR_SIZE], const char *shown, const struct flag *flag,
+                                             const char *value);
 
 bool args_has(const struct args *args, const char *flag);
 // The last value given, or `otherwise`.

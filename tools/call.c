@@ -5,6 +5,7 @@
 
 #include "core/sign.h"
 #include "tools/commands.h"
+#include "tools/conf.h"
 #include "tools/help.h"
 #include "tools/verbs.h"
 
@@ -27,9 +28,37 @@ static int show_help(const struct args *args)
     return 0;
 }
 
+// What mycel.conf says counts as if it stood on the command line; its text lives as long as the call.
+static enum core_err take_conf(struct call *call)
+{
+    struct args *args = &call->args;
+    static const char *const verbs[] = {"init", "join", "up"};
+    bool taken = false;
+    for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++)
+        taken = taken || (!args->command->sub && strcmp(args->command->verb, verbs[i]) == 0);
+    if (!taken || args->help || args->version) return CORE_ERR_OK;
+    if (home_path(call->home, args_text(args, "home", NULL))) return CORE_ERR_OK;  // run() says so
+    static struct conf conf;
+    conf_open(&conf, &command_table);
+    enum core_err err = conf_read(&conf, call->home, args->error);
+    return err ? err : conf_apply(&conf, &command_table, args);
+}
+
+static int first_page(struct call *call)
+{
+    char key[HOME_PATH_SIZE + 8] = "";
+    bool knows = home_path(call->home, NULL) == CORE_ERR_OK;
+    if (knows) snprintf(key, sizeof key, "%s/key", call->home);
+    bool lives = knows && access(key, F_OK) == 0;
+    help_first_page(stdout, call->home, lives, lives ? home_holder(call->home) : 0);
+    fflush(stdout);
+    return core_error_exit(CORE_ERR_USAGE);
+}
+
 static int run(struct call *call)
 {
     const struct args *args = &call->args;
+    if (args->version) return command_version(call);
     if (args->help) return show_help(args);
     enum core_err err = home_path(call->home, args_text(args, "home", NULL));
     if (err) {
@@ -49,7 +78,9 @@ int tools_main(int argc, char **argv, const struct tools_programs *programs)
 {
     static struct call call;  // its paths and flags are large for a stack
     call = (struct call){.programs = programs};
+    if (argc <= 1) return first_page(&call);
     enum core_err err = args_parse(&call.args, &command_table, argc, argv);
+    if (!err) err = take_conf(&call);
     call.out = output_choose(args_has(&call.args, "json"), args_has(&call.args, "quiet"),
                              args_has(&call.args, "verbose"), args_text(&call.args, "color", "auto"));
     if (err) {

@@ -45,6 +45,7 @@ static const struct flag join_flags[] = {
     {"listen", 0, FLAG_ADDRESS, "HOST:PORT", "where this peer will listen (0.0.0.0:6173)", false},
     {"advertise", 0, FLAG_ADDRESS, "HOST:PORT", "tell others this address (again for more)", true},
     {"site", 0, FLAG_TEXT, "NAME", "where it stands; kept in the home's settings", false},
+    {"http", 0, FLAG_NUMBER, "PORT", "a live page on 127.0.0.1, read-only (0: any port)", false},
     LIMITS,
     {"log-format", 0, FLAG_CHOICE, "text|json", "form of the log's lines", false},
 };
@@ -73,6 +74,7 @@ static const struct flag map_flags[] = {
     {"as", 0, FLAG_CHOICE, "ascii|svg|png|dot|json", "what it becomes (as FILE's name ends, else ascii)", false},
     {"output", 'o', FLAG_TEXT, "FILE", "write it there", false},
     {"hw", 0, FLAG_SWITCH, NULL, "with each peer's devices", false},
+    {"run", 0, FLAG_TEXT, "RUN", "with who sends sums to whom in that run, now", false},
     {"all", 0, FLAG_SWITCH, NULL, "every peer, in a large mesh too (a site of many is one box there)", false},
     {"from", 0, FLAG_TEXT, "FILE", "draw a snapshot that was kept (--as json), - is stdin", false},
 };
@@ -184,9 +186,13 @@ static const struct flag bench_flags[] = {
     {"table", 0, FLAG_SWITCH, NULL, "rows of Markdown", false},
 };
 
+static const struct flag conf_flags[] = {
+    {"example", 0, FLAG_SWITCH, NULL, "a mycel.conf to begin with: every key, as a comment", false},
+};
+
 static const struct flag help_flags[] = {
     {"markdown", 0, FLAG_SWITCH, NULL, "the whole reference, as docs/commands.md", false},
-    {"man", 0, FLAG_SWITCH, NULL, "mycel(1), or a verb's manual page, as roff", false},
+    {"man", 0, FLAG_SWITCH, NULL, "mycel(1), a verb's manual page, or mycel.conf, as roff", false},
 };
 
 static const struct command commands[] = {
@@ -302,6 +308,11 @@ static const struct command commands[] = {
      command_sim},
     {"bench", NULL, "WHAT", 0, 8, false, FLAGS(bench_flags), "measure this machine: gemm, step, learn, mesh or all",
      NULL, command_bench},
+    {"conf", NULL, "", 0, 0, false, FLAGS(conf_flags), "what mycel.conf and the environment say, and where",
+     "A key is a flag of 'mycel up', 'mycel join' or 'mycel init'. The first who names it wins: the command line, "
+     "MYCEL_KEY in the environment, HOME/mycel.conf, /etc/mycel/mycel.conf (MYCEL_CONF names another file), and last "
+     "what the home's settings kept.",
+     command_conf},
     {"version", NULL, "", 0, 0, false, NULL, 0, "version, libraries and kernels", NULL, command_version},
     {"completion", NULL, "bash|zsh|fish", 1, 1, false, NULL, 0, "what a shell needs to complete command lines",
      "For bash: eval \"$(mycel completion bash)\". The Debian package brings all three.", command_completion},

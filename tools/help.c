@@ -49,6 +49,32 @@ static void write_flags(FILE *file, const struct flag *flags, size_t count)
         fprintf(file, "  %-*s %s\n", FLAG_COLUMN, flag_text(&flags[i], text, sizeof text), flags[i].about);
 }
 
+void help_first_page(FILE *file, const char *home, bool lives, int pid)
+{
+    fputs("mycel: a mesh of machines that trains language models, without a coordinator\n\n", file);
+    if (lives && pid > 0)
+        fprintf(file,
+                "A peer runs here: process %d, home %s\n\n"
+                "  mycel status               is it healthy\n"
+                "  mycel map                  the mesh as a picture; 'mycel top' shows it live\n"
+                "  mycel invite               let another machine in\n"
+                "  mycel train --data FILE    train a model with all of them\n",
+                pid, home);
+    else if (lives)
+        fprintf(file,
+                "A peer lives in %s, but it does not run:\n\n"
+                "  mycel up --detach          run it\n"
+                "  mycel conf                 what it will use of this machine\n",
+                home);
+    else
+        fputs("No peer lives here yet. Begin with one of these:\n\n"
+              "  mycel lab up 4             try it: a mesh of four peers on this machine\n"
+              "  mycel init NAME            make a mesh of your own\n"
+              "  mycel join TOKEN           join a mesh; 'mycel invite' on a member prints the token\n",
+              file);
+    fputs("\nAll commands: mycel help\n", file);
+}
+
 void help_overview(FILE *file, const struct command_table *table)
 {
     fputs("mycel: a mesh of machines that trains language models, without a coordinator\n\n", file);

@@ -6,13 +6,16 @@
 
 #include "tools/args.h"
 
+// What `mycel` alone prints: what it is and what to type next, after whether a peer `lives` in `home` and which process
+// runs it (0: none).
+void help_first_page(FILE *file, const char *home, bool lives, int pid);
 // Every verb with its line.
 void help_overview(FILE *file, const struct command_table *table);
 // A verb with its sub-verbs, or one sub-verb (`sub` not NULL): form, flags, what it does. False when there is none.
 bool help_command(FILE *file, const struct command_table *table, const char *verb, const char *sub);
 // The whole as Markdown: docs/commands.md.
 void help_markdown(FILE *file, const struct command_table *table);
-// A manual page in roff: mycel(1), or a verb's. False when there is none.
+// A manual page in roff: mycel(1), a verb's, or mycel.conf(5) for "mycel.conf". False when there is none.
 bool help_man(FILE *file, const struct command_table *table, const char *verb);
 // An exit status (`part` 0) and what it means (1), NULL past the last.
 const char *help_exit_status(size_t index, int part);

@@ -48,6 +48,7 @@ int command_hosts_loss(struct call *call);
 int command_hosts_exec(struct call *call);
 int command_sim(struct call *call);
 int command_bench(struct call *call);
+int command_conf(struct call *call);
 int command_version(struct call *call);
 int command_completion(struct call *call);
 int command_help(struct call *call);

@@ -22,7 +22,7 @@ def join(world, name, token):
 @case
 def usage_errors(world):
     """Unknown verbs and flags, missing and wrong values: exit 2 with a suggestion, before anything is done."""
-    for words, text in ((["statsu"], "did you mean 'mycel status'"), (["vote"], "there is no command"), ([], "mycel help"),
+    for words, text in ((["statsu"], "did you mean 'mycel status'"), (["vote"], "there is no command"), (["-q"], "mycel help"),
                         (["train", "--dtaa", "x"], "--data"), (["train"], "--data file"), (["lab", "up", "0"], "number of peers"),
                         (["up", "--credits", "8"], "takes no flag"), (["init", "m", "--listen", "6173"], "host:port"),
                         (["join"], "token"), (["runs", "shwo", "x"], "runs show")):

@@ -171,7 +171,7 @@ class World:
         self.name, self.binary = name, binary
         self.folder = tempfile.mkdtemp(prefix=f"mycel-{name[:20]}-")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("MYCEL_", "XDG_"))}
-        self.env.update(XDG_RUNTIME_DIR=self.folder, HOME=self.folder, NO_COLOR="1")
+        self.env.update(XDG_RUNTIME_DIR=self.folder, HOME=self.folder, NO_COLOR="1", MYCEL_CONF="")
         self.mounts = []
         self.processes = []
         self.labs_on_hosts = []

@@ -64,6 +64,8 @@ static void finds_verbs_and_sub_verbs(void **state)
     accepts("join -", "join", NULL);
     accepts("--help", "mycel", NULL);
     accepts("train --help", "train", NULL);
+    accepts("--version", "mycel", NULL);
+    accepts("-V", "mycel", NULL);
 }
 
 static void refuses_with_a_next_step(void **state)
