@@ -86,6 +86,7 @@ struct lan_seen {
     uint32_t top;
     uint32_t count;
     struct address addresses[LAN_ADDRESSES_MAX];
+    bool wanted;  // the owner's: it is to be dialled
 };
 
 struct lan {
@@ -103,9 +104,10 @@ void lan_open(struct lan *l, const struct charter *charter, const struct core_id
 // Judges and counts one datagram. LAN_HEARD fills `out`, and its addresses are kept under its author.
 enum lan_verdict lan_receive(struct lan *l, struct slice bytes, uint64_t now_ms, uint64_t now_s,
                              struct lan_announcement *out);
-// The addresses that were heard from a peer in the last LAN_FRESH_MS; false for none. Added in front of nothing: `out`
-// begins empty.
+// The addresses that were heard from a peer in the last LAN_FRESH_MS; false for none.
 bool lan_heard(const struct lan *l, const struct core_id *id, uint64_t now_ms, struct address_list *out);
+// What is kept of a peer, or NULL.
+struct lan_seen *lan_seen_find(struct lan *l, const struct core_id *id);
 // True when it is time to speak; then it fixes the next time: after 1, 2, 4 .. 32 s while `alone` (no link is up), else
 // after a minute, and a random quarter more or less, so that peers started together don't speak together.
 bool lan_due(struct lan *l, bool alone, uint64_t now_ms, uint64_t random);

@@ -1,6 +1,6 @@
 // The sockets behind mesh/lan.h: UDP multicast on every interface that is up, can multicast and isn't loopback, to
 // 239.255.61.73 (RFC 2365's local scope, TTL 1) and ff12::6d79:6365 (link scope, transient: RFC 4291), port 6173.
-// They are bound to the groups themselves, so nothing sent to the machine's own addresses arrives here. One thread.
+// What is sent to the machine's own addresses is not read. One thread.
 #ifndef MESH_LAN_SOCKET_H
 #define MESH_LAN_SOCKET_H
 

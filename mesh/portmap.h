@@ -7,8 +7,9 @@
 //                   +----> NATPMP                 +----> FAILED --5 min--> PCP            +-- no renewal --> FAILED
 //
 // Invariants: at most one request is under way; an answer counts only while it is, for the protocol asked, our port,
-// and (PCP) our nonce; MAPPED has an external port and address; a gateway whose epoch went back has forgotten, and is
-// asked anew. An external address that is itself private means another NAT beyond: MAPPED, but `reachable` is false.
+// and (PCP) our nonce; MAPPED has an external port and address, and is asked for again after half its lifetime, 10 min
+// at most, so that a gateway that was restarted and has forgotten it learns it again. An external address that is
+// itself private means another NAT beyond: MAPPED, but `reachable` is false.
 #ifndef MESH_PORTMAP_H
 #define MESH_PORTMAP_H
 
@@ -25,6 +26,7 @@ enum {
     PORTMAP_REQUEST_MAX = 60,
     PORTMAP_TRIES = 4,  // of one request, 250 ms apart at first, then twice as long each
     PORTMAP_LIFETIME_S = 7200,
+    PORTMAP_RENEW_MS = 600000,
     PORTMAP_AGAIN_MS = 300000,  // after a failure
 };
 
@@ -44,10 +46,8 @@ struct portmap {
     uint16_t external_port;
     uint8_t external[4];
     uint32_t lifetime_s;
-    uint32_t epoch;
-    uint64_t epoch_ms;  // when it was told; 0: never
-    uint64_t refused;   // answers that were none: malformed, not ours, not asked for
-    char why[96];       // of FAILED, for a person
+    uint64_t refused;  // answers that were none: malformed, not ours, not asked for
+    char why[96];      // of FAILED, for a person
 };
 
 // Begins to ask for TCP `port`; `nonce` is random.

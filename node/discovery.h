@@ -35,6 +35,8 @@ struct discovery {
     int portmap_fd;  // -1: none
     uint8_t gateway[4];
     enum portmap_state portmap_told;
+    uint8_t external[4];     // that others are told, ..
+    uint16_t external_port;  // .. and its port; 0: none
 };
 
 // The addresses that others are told: what the owner advertises, or the machine's; and the gateway's, where it gave a
@@ -46,7 +48,7 @@ void discovery_open(struct node *n, const struct address *listen);
 void discovery_close(struct node *n);  // gives the port back
 
 size_t discovery_pollitems(struct node *n, zmq_pollitem_t *items);
-void discovery_process(struct node *n);  // what has arrived
+void discovery_process(struct node *n);  // what has arrived; call when one of them is ready
 void discovery_tick(struct node *n);     // what is due
 uint64_t discovery_next_ms(const struct node *n);
 

@@ -91,6 +91,7 @@ static void each_second(struct node *n)
     members_file_tick(n);
     record_tick(n);
     node_links_tick(n);
+    discovery_tick(n);
 }
 
 // ---- leaving ----
@@ -130,6 +131,7 @@ static int wait_ms(struct node *n)
     wait = until(n->now_ms, peer_next_ms(n->peer), wait);
     wait = until(n->now_ms, transfers_next_ms(&n->transfers), wait);
     wait = until(n->now_ms, n->second_ms, wait);
+    wait = until(n->now_ms, discovery_next_ms(n), wait);
     wait = until(n->now_ms, n->now_ms + http_wait_ms(n->http), wait);
     int links = links_timeout_ms(n->links);
     if (links >= 0 && links < wait) wait = links;
@@ -175,7 +177,7 @@ static void take_signal(struct node *n, int fd)
 enum core_err node_loop(struct node *n, int signals)
 {
     size_t links_max = links_pollitems_max(n->links);
-    size_t capacity = links_max + CONTROL_SESSIONS_MAX + 1 + 3;
+    size_t capacity = links_max + CONTROL_SESSIONS_MAX + 1 + 3 + DISCOVERY_POLLITEMS;
     zmq_pollitem_t *items = calloc(capacity, sizeof *items);
     struct pollfd *fds = calloc(capacity, sizeof *fds);
     enum core_err err = items && fds ? CORE_ERR_OK : CORE_ERR_NO_MEMORY;
@@ -186,6 +188,8 @@ enum core_err node_loop(struct node *n, int signals)
         items[count++] = (zmq_pollitem_t){.fd = signals, .events = ZMQ_POLLIN};
         links_bulk_hold(n->links, worker_load(&n->sums_worker) + worker_load(&n->io_worker) > BEHIND_JOBS);
         count += links_pollitems(n->links, items + count, links_max);
+        size_t found = count;
+        count += discovery_pollitems(n, items + count);
         size_t page = count;
         count += http_pollitems(n->http, items + count);
         size_t control = count;
@@ -196,6 +200,7 @@ enum core_err node_loop(struct node *n, int signals)
         if (fds[1].revents) take_signal(n, signals);
         links_process(n->links, node_link_event, n);
         n->now_ms = node_clock_ms();
+        if (any_ready(fds + found, page - found) || discovery_next_ms(n) <= n->now_ms) discovery_process(n);
         if (peer_next_ms(n->peer) <= n->now_ms) peer_tick(n->peer, n->now_ms, &n->out);
         node_perform(n);
         transfers_tick(n);

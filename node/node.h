@@ -27,6 +27,8 @@ struct node_options {
     const char
         *advertise[NODE_ADVERTISE_MAX];  // "HOST:PORT"; none: every non-loopback address, and 127.0.0.1 to this host
     uint32_t advertise_count;
+    bool no_lan;             // neither announces itself to the LAN nor listens for others of the mesh
+    bool map_port;           // asks the gateway for a port, by PCP or NAT-PMP
     uint32_t cpus;           // to compute with at most; 0: this peer's fair share of the machine
     uint64_t memory_bytes;   // 0: this peer's fair share of half of the machine's
     const char *gpus;        // "all" (as NULL), "none", how many, or names: "nvidia:0,nvidia:1"
@@ -63,6 +65,8 @@ struct node_join_options {
     const char *token;  // as printed by `invite`
     const char *peer_name;
     const char *listen;
+    const char *sponsors[NODE_ADVERTISE_MAX];  // "HOST:PORT" where the sponsor may be, too, besides the token's addresses
+    uint32_t sponsor_count;
     // Told what each address answered, and every wait: one sentence without a line's end. May be NULL.
     void (*progress)(void *context, const char *text);
     void *context;

@@ -138,11 +138,14 @@ void outbound_close(struct outbound *o)
     while (o->count) free_message(o, o->count - 1);
 }
 
-// Peers of this machine are reached by loopback first; nobody else's loopback is any use.
-static size_t order_addresses(struct slice addresses, bool same_host, uint8_t out[ADDRESS_LIST_BYTES])
+// Peers of this machine are reached by loopback first, those of this LAN where they were heard; nobody else's loopback
+// is any use.
+static size_t order_addresses(const struct node *n, const struct core_id *peer, struct slice addresses, bool same_host,
+                              uint8_t out[ADDRESS_LIST_BYTES])
 {
     struct address_list all, list = {0};
     if (address_list_decode(addresses, &all)) return 0;
+    discovery_prefer(n, peer, &all);
     for (uint32_t pass = 0; pass < 2; pass++) {
         for (uint32_t i = 0; i < all.count; i++) {
             bool loopback = address_is_loopback(&all.items[i]);
@@ -160,7 +163,7 @@ bool outbound_dial(struct node *n, const struct core_id *peer, struct slice addr
     if (addresses.size == 0 && known) addresses = member.addresses;
     uint8_t ordered[ADDRESS_LIST_BYTES];
     bool same_host = !known || hash_equal(&member.host, &n->host);
-    size_t size = order_addresses(addresses, same_host, ordered);
+    size_t size = order_addresses(n, peer, addresses, same_host, ordered);
     if (size == 0) return false;
     enum core_err err = links_dial(n->links, peer, (struct slice){ordered, size});
     return err == CORE_ERR_OK || err == CORE_ERR_EXISTS;

@@ -132,36 +132,6 @@ static enum core_err read_rest(struct node *n, struct node_failure *why)
 
 // ---- links ----
 
-static enum core_err set_addresses(struct node *n, const struct address *listen, struct node_failure *why)
-{
-    for (uint32_t i = 0; i < n->options->advertise_count; i++) {
-        struct address a;
-        enum core_err err = settings_listen(n->options->advertise[i], "", &a);
-        if (!err && a.port == 0) a.port = n->port;
-        if (!err) err = address_list_add(&n->addresses, &a);
-        if (err) {
-            node_failure_set(why, "give HOST:PORT", "'%s' is no address to advertise", n->options->advertise[i]);
-            return err;
-        }
-    }
-    enum core_err err = CORE_ERR_OK;
-    if (n->addresses.count == 0 && !address_is_any(listen)) {
-        struct address a = *listen;
-        a.port = n->port;
-        err = address_list_add(&n->addresses, &a);
-    } else if (n->addresses.count == 0) {
-        err = address_list_local(&n->addresses, n->port);
-    }
-    if (err) return fail(why, err, "cannot tell this machine's addresses", "give --advertise HOST:PORT");
-    n->address_size = address_list_encode(&n->addresses, n->address_bytes);
-    // A member record has room for so much; the first addresses are the ones that were advertised by hand.
-    while (n->address_size > GOSSIP_ADDRESSES_MAX) {
-        n->addresses.count--;
-        n->address_size = address_list_encode(&n->addresses, n->address_bytes);
-    }
-    return CORE_ERR_OK;
-}
-
 // Whether an id is a member's: links refuse the other id that has the same X25519 key.
 static bool knows(void *context, const struct core_id *id)
 {
@@ -201,7 +171,8 @@ static enum core_err open_links(struct node *n, struct node_failure *why)
     }
     if (err) return fail(why, err, "cannot listen", "give another --listen HOST:PORT");
     n->port = links_port(n->links);
-    err = set_addresses(n, &listen, why);
+    discovery_open(n, &listen);
+    err = discovery_addresses(n, why);
     if (!err) links_set_addresses(n->links, (struct slice){n->address_bytes, n->address_size});
     return err;
 }
@@ -287,6 +258,7 @@ static void close_all(struct node *n)
     lanes_close(n);
     control_server_drain(&n->control, 500);
     control_server_close(&n->control);
+    discovery_close(n);
     if (n->links) links_close(n->links);
     transfers_close(&n->transfers);
     outbound_close(&n->outbound);

@@ -148,6 +148,8 @@ void verb_status(struct node *n, struct session *s)
     json_object_set_new(o, "pid", json_integer(getpid()));
     json_object_set_new(o, "port", json_integer(n->port));
     json_object_set_new(o, "addresses", addresses_json((struct slice){n->address_bytes, n->address_size}));
+    json_object_set_new(o, "lan", discovery_lan_json(n));
+    json_object_set_new(o, "port_map", discovery_portmap_json(n));
     json_object_set_new(o, "uptime_s", json_integer((json_int_t)((n->now_ms - n->started_ms) / 1000)));
     json_object_set_new(o, "http", json_integer(http_port(n->http)));
     json_object_set_new(o, "peers_up", json_integer(seen.up));

@@ -65,6 +65,8 @@ static void run_options(struct node_options *options, struct call *call)
         .home = call->home,
         .listen = args_text(args, "listen", NULL),
         .site = args_text(args, "site", NULL),
+        .no_lan = args_has(args, "no-lan"),
+        .map_port = args_has(args, "map-port"),
         .cpus = cpus > UINT32_MAX ? UINT32_MAX : (uint32_t)cpus,
         .memory_bytes = args_size(args, "memory", 0),
         .gpus = args_text(args, "gpus", NULL),
@@ -151,6 +153,10 @@ int command_join(struct call *call)
         .progress = join_progress,
         .context = call,
     };
+    const char *address;
+    while (options.sponsor_count < NODE_ADVERTISE_MAX &&
+           (address = args_nth(args, "sponsor", options.sponsor_count)) != NULL)
+        options.sponsors[options.sponsor_count++] = address;
     struct node_created created;
     struct node_failure why = {0};
     enum core_err err = node_join(&options, &created, &why);
