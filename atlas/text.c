@@ -8,6 +8,7 @@ enum {
     LEAST_COLUMNS = 40,
     MOST_COLUMNS = 400,
     WAYS_SHOWN = 16,
+    SUMS_SHOWN = 40,
     PEERS_WITH_LINKS = 12,
     LINES_MAX = 20000,
     DEVICE_INDENT = 4
@@ -362,6 +363,56 @@ static enum core_err write_ways(const struct map *m, FILE *out)
     return CORE_ERR_OK;
 }
 
+// ---- who sums for whom ----
+
+static int by_sum(const void *a, const void *b)
+{
+    const struct atlas_flow *x = a, *y = b;
+    if (x->level != y->level) return x->level < y->level ? -1 : 1;
+    return x->to != y->to ? (x->to > y->to) - (x->to < y->to) : (x->from > y->from) - (x->from < y->from);
+}
+
+// "  level 0             p1 <- p2 p3 p4": flows [first, first + count) have one level and end at one peer.
+static void write_sum(const struct map *m, const struct atlas_flow *flows, uint32_t count, bool new_level, FILE *out)
+{
+    char label[ATLAS_LABEL_MAX + 1], level[24] = "";
+    const uint32_t room = m->columns - 10;  // for "and N more"
+    if (new_level) snprintf(level, sizeof level, "level %" PRIu32, flows[0].level);
+    atlas_label(label, m->s->peers[flows[0].to].name, 14);
+    uint32_t column = (uint32_t)fprintf(out, "  %-9s %14s <-", level, label);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t width = 1 + (uint32_t)atlas_label(label, m->s->peers[flows[i].from].name, 14);
+        if (column + width > room && i + 1 < count) {
+            fprintf(out, " +%" PRIu32, count - i);
+            break;
+        }
+        fprintf(out, " %s", label);
+        column += width;
+    }
+    fputc('\n', out);
+}
+
+static enum core_err write_sums(const struct map *m, FILE *out)
+{
+    const uint32_t n = m->s->flow_count;
+    struct atlas_flow *list = malloc((n + 1) * sizeof *list);
+    if (!list) return CORE_ERR_NO_MEMORY;
+    if (n) memcpy(list, m->s->flows, n * sizeof *list);
+    if (n) qsort(list, n, sizeof *list, by_sum);
+    if (n) fputs("sums of the round, who sends to whom:\n", out);
+    uint32_t lines = 0, hidden = 0;
+    for (uint32_t first = 0, end = 0; first < n; first = end) {
+        while (end < n && list[end].level == list[first].level && list[end].to == list[first].to) end++;
+        if (lines++ < SUMS_SHOWN)
+            write_sum(m, &list[first], end - first, first == 0 || list[first - 1].level != list[first].level, out);
+        else
+            hidden++;
+    }
+    if (hidden) fprintf(out, "  and %" PRIu32 " more\n", hidden);
+    free(list);
+    return CORE_ERR_OK;
+}
+
 static void write_legend(const struct map *m, FILE *out)
 {
     uint32_t of[ATLAS_STATES] = {0};
@@ -394,7 +445,8 @@ static enum core_err draw(struct map *m, FILE *out)
     write_legend(m, out);
     write_canvas(&c, m->o, out);
     free(c.cells);
-    return write_ways(m, out);
+    enum core_err err = write_ways(m, out);
+    return err ? err : write_sums(m, out);
 }
 
 enum core_err atlas_text_write(const struct atlas_snapshot *s, const struct atlas_text_options *o, FILE *out)

@@ -157,6 +157,7 @@ enum round_stage {
 };
 const char *round_stage_name(enum round_stage stage);
 
+struct tree_plan;
 struct run_status {
     struct core_hash run;
     const struct run_spec *spec;  // lives as long as the run is known
@@ -170,9 +171,10 @@ struct run_status {
     bool member;    // this peer is in the electorate
     uint32_t slot;  // when a member
     uint32_t quorum;
-    uint64_t committed;       // slots whose acknowledged commits of this round are here
-    uint64_t owners;          // slots that own a shard at any level of this round's plan
-    struct core_id proposer;  // of the height in progress, in consensus' current round
+    uint64_t committed;            // slots whose acknowledged commits of this round are here
+    uint64_t owners;               // slots that own a shard at any level of this round's plan
+    const struct tree_plan *plan;  // this round's; NULL: none yet. Lives until the next event
+    struct core_id proposer;       // of the height in progress, in consensus' current round
     uint64_t stage_since_ms;
     uint64_t round_since_ms;  // the head was learned
     uint32_t liars;           // members convicted of two signed words for one place (peer_run_liar)

@@ -118,7 +118,10 @@ void round_status(const struct round *r, struct run_status *status)
         .broken = r->broken,
     };
     status->waiting = !round_ended(r) && alive(r) < status->quorum;
-    if (t->valid) status->owners = owner_slots(&t->plan);
+    if (t->valid) {
+        status->owners = owner_slots(&t->plan);
+        status->plan = &t->plan;
+    }
     const uint32_t proposer = consensus_status(r->consensus).proposer;
     if (proposer < r->head.member_count) status->proposer = r->head.members[proposer].id;
 }

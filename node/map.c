@@ -23,6 +23,7 @@ struct map_state {
     struct node *node;
     struct session *session;
     uint64_t nonce, began_ms;
+    struct core_hash run;     // whose sums are drawn, too; zero: none's
     struct atlas_snapshot s;  // peers ascending by id until it is settled
     uint32_t link_capacity;
     struct map_member *members;
@@ -211,7 +212,9 @@ static void closed(struct session *s)
 
 static void finish(struct map_state *m)
 {
-    json_t *json = atlas_snapshot_settle(&m->s) ? NULL : atlas_json_make(&m->s);
+    bool failed = !hash_is_zero(&m->run) && map_flows(m->node, &m->run, &m->s);
+    failed = failed || atlas_snapshot_settle(&m->s);
+    json_t *json = failed ? NULL : atlas_json_make(&m->s);
     if (json && session_flag(m->session, "layout")) json_object_set_new(json, "layout", http_layout_json(&m->s));
     if (json)
         session_end(m->session, 0, json);
@@ -295,11 +298,29 @@ static enum core_err note_members(struct node *n, struct map_state *m)
     return CORE_ERR_OK;
 }
 
+// The run that the request names; false: there is none to draw, and the session is told.
+static bool find_run(struct node *n, struct session *s, struct core_hash *run)
+{
+    struct run_data *data;
+    struct run_status status;
+    if (!session_text(s, "run")) return true;
+    if (!run_resolve(n, s, &data, &status)) return false;
+    if (status.plan && status.head && status.head->state != RUN_DONE && status.head->state != RUN_CANCELLED) {
+        *run = data->id;
+        return true;
+    }
+    session_fail(s, CORE_ERR_REFUSED, "`mycel runs` shows those that go on", "nobody sums for that run: it is %s",
+                 run_state_text(n, data, &status));
+    return false;
+}
+
 void verb_map(struct node *n, struct session *s)
 {
+    struct core_hash run = {0};
+    if (!find_run(n, s, &run)) return;
     struct map_state *m = calloc(1, sizeof *m);
     if (m) {
-        *m = (struct map_state){.node = n, .session = s, .began_ms = n->now_ms, .next = n->maps};
+        *m = (struct map_state){.node = n, .session = s, .began_ms = n->now_ms, .run = run, .next = n->maps};
         random_bytes(&m->nonce, sizeof m->nonce);
         n->maps = m;
         s->state = m;

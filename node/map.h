@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "atlas/snapshot.h"
 #include "core/message.h"
 
 struct node;
@@ -21,5 +22,9 @@ enum { MAP_LINKS_MAX = 256, MAP_LINK_SIZE = 44, MAP_ANSWERS_A_SECOND = 4 };
 void map_asked(struct node *n, const struct core_id *from, uint64_t nonce);
 // CORE_ERR_MALFORMED where the lists can't be read; an answer that nobody waits for is passed over.
 CORE_MUST_USE enum core_err map_told(struct node *n, const struct core_id *from, const struct message *m);
+
+// The flows of `s` become those of the run's round in progress (its plan, by who is there); none where it isn't known.
+// The snapshot is not settled yet. CORE_ERR_NO_MEMORY.
+CORE_MUST_USE enum core_err map_flows(const struct node *n, const struct core_hash *run, struct atlas_snapshot *s);
 
 #endif

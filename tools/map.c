@@ -115,12 +115,18 @@ int command_map(struct call *call)
     struct atlas_snapshot s = {0};
     const char *from = args_text(&call->args, "from", NULL);
     int status;
+    const char *run = args_text(&call->args, "run", NULL);
+    if (from && run) {
+        output_error(&call->out, "USAGE",
+                     "--run asks the daemon, --from doesn't: a snapshot keeps what it was made with");
+        return core_error_exit(CORE_ERR_USAGE);
+    }
     if (from) {
         status = read_file(call, from, &s);
     } else {
         json_t *answer;
         char why[ATLAS_WHY_SIZE] = "";
-        status = client_ask(call, "map", NULL, MAP_PATIENCE_MS, &answer);
+        status = client_ask(call, "map", run ? json_pack("{s:s}", "run", run) : NULL, MAP_PATIENCE_MS, &answer);
         if (!answer) return status;
         if (atlas_json_read(answer, &s, why)) {
             output_error(&call->out, "MALFORMED", "the daemon's map can't be read: %s; are both of one version?", why);
