@@ -84,6 +84,14 @@ static const struct flag map_flags[] = {
     {"from", 0, FLAG_TEXT, "FILE", "draw a snapshot that was kept (--as json), - is stdin", false},
 };
 
+static const struct flag trace_flags[] = {
+    {"run", 0, FLAG_TEXT, "ID", "of this run (the only one)", false},
+    {"round", 0, FLAG_COUNT, "R", "this round (the last one, or the one that goes on, where that takes longer)", false},
+    {"as", 0, FLAG_CHOICE, "text|ascii|svg|perfetto|json", "what it becomes (as FILE's name ends, else text)", false},
+    {"output", 'o', FLAG_TEXT, "FILE", "write it there", false},
+    {"from", 0, FLAG_TEXT, "FILE", "draw a trace that was kept (--as json), - is stdin", false},
+};
+
 static const struct flag train_flags[] = {
     {"data", 0, FLAG_TEXT, "FILE|HASH", "the text, or a data set the mesh holds", false},
     {"held-out", 0, FLAG_TEXT, "FILE", "text to measure on (the last tenth of --data)", false},
@@ -133,6 +141,7 @@ static const struct flag hosts_list_flags[] = {
 
 static const struct flag lab_up_flags[] = {
     LIMITS,
+    {"http", 0, FLAG_NUMBER, "PORT", "a live page for each: peer K's at PORT + K - 1", false},
     {"hosts", 0, FLAG_COUNT, "H", "spread them over H network namespaces (none)", false},
     LIMIT_FLAGS,
     TAG_FLAG,
@@ -259,11 +268,17 @@ static const struct command commands[] = {
     {"runs", "resume", "ID", 1, 1, false, NULL, 0, "go on", NULL, command_runs_resume},
     {"runs", "cancel", "ID", 1, 1, false, NULL, 0, "end it for good; its rounds stay readable", NULL,
      command_runs_cancel},
+    {"trace", NULL, "[RUN]", 0, 1, false, FLAGS(trace_flags), "one round of a run on a time line: who slows it down?",
+     "The first line names the slowest peer, what it was slow at, and by how much. Members are asked what they did; "
+     "who does not answer within a second is named. Peers keep the last 8 rounds. The file of --as perfetto opens in "
+     "ui.perfetto.dev.",
+     command_trace},
     {"generate", NULL, "", 0, 0, false, FLAGS(generate_flags), "write text with a trained model", NULL,
      command_generate},
     {"lab", NULL, "", 0, 0, false, NULL, 0, "a mesh of several peers on this machine, to try things",
      "Peer K lives in HOME/lab/K. 'lab up' again restarts the ones that died.", NULL},
-    {"lab", "up", "N", 1, 1, false, FLAGS(lab_up_flags), "start N peers and wait until all see all", NULL,
+    {"lab", "up", "N", 1, 1, false, FLAGS(lab_up_flags), "start N peers and wait until all see all",
+     "The limits and --http are kept, in HOME/lab/mycel.conf and HOME/lab/K/mycel.conf, for every later start.",
      command_lab_up},
     {"lab", "down", "", 0, 0, false, NULL, 0, "stop them", NULL, command_lab_down},
     {"lab", "status", "", 0, 0, false, NULL, 0, "which run, and where", NULL, command_lab_status},

@@ -54,6 +54,7 @@ void lab_look(struct lab_peer *peer, const char *home, unsigned number, int pati
     peer->state = "up";
     snprintf(peer->id, sizeof peer->id, "%s", field_text(answer, "id", ""));
     peer->port = (unsigned)field_number(answer, "port", peer->port);
+    peer->http = (unsigned)field_number(answer, "http", 0);
     json_decref(answer);
 }
 
@@ -121,9 +122,9 @@ void lab_print(const struct output *out, const struct lab_place *place, const st
         for (unsigned i = 0; i < count; i++)
             json_array_append_new(list,
                                   json_pack("{s:i,s:s,s:i,s:i,s:i,s:i,s:s,s:s*}", "peer", (int)peers[i].number, "home",
-                                            peers[i].home, "pid", peers[i].pid, "port", (int)peers[i].port, "http", 0,
-                                            "host", (int)lab_place_host(place, peers[i].number), "state",
-                                            peers[i].state, "id", peers[i].id[0] ? peers[i].id : NULL));
+                                            peers[i].home, "pid", peers[i].pid, "port", (int)peers[i].port, "http",
+                                            (int)peers[i].http, "host", (int)lab_place_host(place, peers[i].number),
+                                            "state", peers[i].state, "id", peers[i].id[0] ? peers[i].id : NULL));
         output_json(json_pack("{s:o}", "lab", list));
         return;
     }

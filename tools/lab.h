@@ -13,6 +13,7 @@ struct lab_peer {
     int pid;            // 0: no process
     unsigned port;      // 0: not known
     unsigned host;      // 0: on the loopback
+    unsigned http;      // its live page's port; 0: none, or not known
     bool sees_all;      // it has listed every other as alive (lab_all_see_all)
     char id[65];        // "" while it doesn't answer
     const char *state;  // "up", "silent": a process that doesn't answer, "down", "absent": no such home

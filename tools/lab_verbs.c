@@ -9,6 +9,7 @@
 
 #include "core/check.h"
 #include "tools/lab.h"
+#include "tools/lab_conf.h"
 #include "tools/lab_place.h"
 #include "tools/spawn.h"
 #include "tools/verbs.h"
@@ -26,8 +27,7 @@ enum {
 struct lab {
     struct call *call;
     unsigned count;
-    char cpus[16];                      // a peer
-    const char *memory, *gpus, *share;  // likewise, as given; NULL: not
+    char cpus[16];  // a peer's, where mycel.conf says nothing of them, else ""
     struct lab_place place;
     struct lab_peer peers[LAB_PEERS_MAX];
 };
@@ -62,29 +62,21 @@ static void word(struct words *w, const char *text)
     w->at[w->count] = NULL;
 }
 
-// What every peer of the lab may have of the machine.
-static void limit_words(const struct lab *lab, struct words *w)
-{
-    const char *const limits[][2] = {
-        {"--cpus", lab->cpus}, {"--memory", lab->memory}, {"--gpus", lab->gpus}, {"--share", lab->share}};
-    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
-        if (!limits[i][1]) continue;
-        word(w, limits[i][0]);
-        word(w, limits[i][1]);
-    }
-}
-
-// Without limits of their own the peers divide what this process may use.
+// Without a limit of their own (tools/lab_conf.h) the peers divide what this process may use.
 static void limits_read(struct lab *lab)
 {
-    const struct args *args = &lab->call->args;
     cpu_set_t usable;
     unsigned cpus = sched_getaffinity(0, sizeof usable, &usable) ? 1 : (unsigned)CPU_COUNT(&usable);
-    uint64_t share = cpus > lab->count ? cpus / lab->count : 1;
-    snprintf(lab->cpus, sizeof lab->cpus, "%llu", (unsigned long long)args_number(args, "cpus", share));
-    lab->memory = args_text(args, "memory", NULL);
-    lab->gpus = args_text(args, "gpus", NULL);
-    lab->share = args_text(args, "share", NULL);
+    if (!lab_conf_has_cpus(lab->call->home))
+        snprintf(lab->cpus, sizeof lab->cpus, "%u", cpus > lab->count ? cpus / lab->count : 1);
+    lab_conf_enter(lab->call->home);
+}
+
+static void limit_words(const struct lab *lab, struct words *w)
+{
+    if (!lab->cpus[0]) return;
+    word(w, "--cpus");
+    word(w, lab->cpus);
 }
 
 static enum core_err start(struct lab *lab, unsigned number, struct spawn *s, struct words *w, const char *input)
@@ -291,8 +283,9 @@ int command_lab_up(struct call *call)
     struct lab *lab = lab_open(call);
     unsigned there = lab_count(call->home);
     lab->count = (unsigned)wanted > there ? (unsigned)wanted : there;
-    limits_read(lab);
     int status = lab_place_make(&lab->place, call, there);
+    if (status == 0) status = lab_conf_keep(call, lab->count);
+    limits_read(lab);
     if (status == 0) status = bring_up(lab);
     if (status == 0) {
         lab_print(&call->out, &lab->place, lab->peers, lab->count);
@@ -367,6 +360,7 @@ int command_lab_run(struct call *call)
                      strerror(errno));
         return core_error_exit(CORE_ERR_REFUSED);
     }
+    lab_conf_enter(call->home);
     setenv("MYCEL_HOME", peer.home, 1);
     setenv("PATH", path, 1);
     char **command = call->args.rest;

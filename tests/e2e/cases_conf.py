@@ -1,0 +1,100 @@
+"""mycel.conf, the first page, and what a lab's peers keep over their restarts."""
+import os
+
+from harness import case, equal, expect, free_port, until
+
+
+def rows(peer, env=None):
+    return {row["key"]: (row["value"], row["from"]) for row in peer.json("conf", env=env)["conf"]}
+
+
+@case
+def conf_is_taken(world):
+    """A peer takes its flags from the command line, the environment, its home's file and the system's, in this order."""
+    peer = world.peer("p1")
+    port = free_port()
+    system = world.file("system.conf", f"# all of us\nlisten = 127.0.0.1:{port}\ncpus = 1\nsite = attic\nname = sys\n")
+    env = {"MYCEL_CONF": system}
+    peer.run("init", "m", env=env)
+    world.file("p1/mycel.conf", "http = 0\nsite = cellar\nshare = 50%\n")
+    env["MYCEL_SHARE"] = "25"
+    told = rows(peer, env)
+    equal(told["listen"], (f"127.0.0.1:{port}", "system"), "listen")
+    equal((told["site"], told["share"], told["http"]), (("cellar", "home"), ("25", "environment"), ("0", "home")), "the rest")
+    equal((told["memory"], told["name"]), ((None, "default"), ("sys", "settings")), "memory and name")
+    peer.up(env=env)
+    status = peer.json("status")
+    equal((status["name"], status["port"]), ("sys", port), "name and port")
+    expect(status["http"] > 0, "no live page")
+    limits = peer.json("hw")["peer"]["limits"]
+    equal((limits["cpus"], limits["share_percent"]), (1, 25), "what the peer took of the machine")
+    peer.run("down")
+
+
+@case
+def conf_is_refused(world):
+    """A file with a mistake: exit 2, file and line, what to do; nothing starts, nothing is made."""
+    peer = world.peer("p1")
+    peer.run("init", "m", "--listen", "127.0.0.1:0")
+    path = world.file("p1/mycel.conf", "cpus = 1\nhtpp = 80\n")
+    for words in (["up", "--detach"], ["conf"]):
+        told = peer.run(*words, status=2)
+        expect(f"{path}:2: there is no key 'htpp'; did you mean http?" in told.err, f"{words}: {told.err}")
+    equal(peer.pid(), 0, "a process")
+    world.file("p1/mycel.conf", "cpus = 1\n")
+    none = world.run("--home", world.path("new"), "init", "m", env={"MYCEL_CONF": world.path("absent")})
+    equal(none.status, 2, "a system's file that isn't there")
+    expect("unset MYCEL_CONF" in none.err and not os.path.exists(world.path("new")), none.err)
+    world.file("p1/mycel.conf", b"cpus = \x1b]0;x\x07\n")
+    told = peer.run("up", status=2).err
+    expect("\x1b" not in told and "mycel.conf:1:" in told, repr(told))
+
+
+@case
+def first_page(world):
+    """`mycel` alone says what to type next, by what is there; --version says what `version` says."""
+    peer = world.peer("p1")
+
+    def page():
+        told = world.run(env={"MYCEL_HOME": peer.home})
+        equal(told.status, 2, "exit status")
+        return told.out
+
+    expect("mycel init NAME" in page() and "mycel join TOKEN" in page(), page())
+    peer.run("init", "m", "--listen", "127.0.0.1:0")
+    expect("mycel up --detach" in page(), page())
+    peer.up("--cpus", "1")
+    expect(f"process {peer.pid()}" in page() and "mycel map" in page(), page())
+    for words in (["--version"], ["-V"], ["up", "--version"]):
+        told = world.run(*words)
+        equal((told.status, told.out), (0, world.run("version").out), " ".join(words))
+
+
+@case
+def lab_keeps_its_limits(world):
+    """A lab's peers come back with the limits of the first `lab up`: by lab restart, by lab up, by hand."""
+    home = world.path("lab-home")
+
+    def lab(*words):
+        return world.run("--home", home, "lab", *words).good()
+
+    port = free_port()
+    lab("up", "2", "--cpus", "1", "--memory", "300MB", "--gpus", "none", "--http", "0", "-q")
+    peer = world.peer("lab-home/lab/2")
+
+    def limits():
+        until(lambda: peer.run("status", status=None).status in (0, 1), "the peer answers")
+        return peer.json("hw")["peer"]["limits"], peer.json("status", status=None)["http"] > 0
+
+    first = limits()
+    equal(first, ({"cpus": 1, "memory_bytes": 300000000, "gpus": "none", "share_percent": 100}, True), "limits at first")
+    lab("restart", "2")
+    equal(limits(), first, "after lab restart")
+    peer.run("down")
+    world.run("--home", home, "lab", "run", "--peer", "2", "--", "mycel", "up", "--detach", env={"MYCEL_HTTP": str(port)}).good()
+    equal(limits(), first, "after lab run -- mycel up")
+    expect(peer.json("status", status=None)["http"] != port, "the environment of the caller reached a lab's peer")
+    peer.kill()
+    lab("up", "2")
+    equal(limits(), first, "after lab up")
+    lab("down")
