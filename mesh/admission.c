@@ -15,7 +15,13 @@
 static const char proof_domain[] = "mycel admit proof v1";
 static const char domain[] = "mycel admit v1";
 
-enum { SIGNED_MAX = 4 * 32 + CHARTER_NAME_MAX, PROBE_MS = 300 };
+enum {
+    SIGNED_MAX = 4 * 32 + CHARTER_NAME_MAX,
+    PROBE_MS = 300,
+    STAGGER_MS = 250,  // before the next address is tried, too
+    SILENT_MS = 4000,  // without a connection
+    LOOK_MS = 50,
+};
 
 // ---- what both sides compute ----
 
@@ -247,9 +253,12 @@ static const char *probe(const struct address *a)
 }
 
 struct attempt {
+    const struct address *at;  // NULL: not begun
     void *socket, *monitor;
-    bool connected, secured;
+    uint64_t begun_ms;
+    bool connected, secured, over, told;
     const char *ended;  // the sentence, once the connection is over
+    enum core_err err;
 };
 
 static void read_monitor(struct attempt *t, const struct address *at)
@@ -289,42 +298,89 @@ static bool send_request(struct join *j, void *socket)
     return zmq_send(socket, head, size, ZMQ_DONTWAIT) >= 0;
 }
 
-static enum core_err wait_answer(struct join *j, struct attempt *t, const struct address *at, bool *final)
+// What has come of an attempt by now; true once it is over.
+static bool attempt_over(struct join *j, struct attempt *t, uint64_t now_ms, bool *final)
 {
-    uint64_t until_ms = links_clock_ms() + (uint64_t)j->timeout_ms, now_ms;
-    while ((now_ms = links_clock_ms()) < until_ms) {
-        struct socket_message raw;
-        read_monitor(t, at);
-        if (socket_receive(t->socket, &raw)) {
-            enum core_err err = take_answer(j, &raw, final);
-            socket_message_close(&raw);
-            return err;
-        }
-        if (t->ended) return CORE_ERR_UNREACHABLE;
-        zmq_pollitem_t items[2] = {{.socket = t->socket, .events = ZMQ_POLLIN},
-                                   {.socket = t->monitor, .events = ZMQ_POLLIN}};
-        if (zmq_poll(items, 2, (long)(until_ms - now_ms)) < 0 && errno != EINTR) return CORE_ERR_IO;
+    struct socket_message raw;
+    read_monitor(t, t->at);
+    uint64_t limit_ms = (uint64_t)j->timeout_ms;
+    if (!t->connected && limit_ms > SILENT_MS) limit_ms = SILENT_MS;
+    t->over = true;
+    if (socket_receive(t->socket, &raw)) {
+        t->err = take_answer(j, &raw, final);
+        socket_message_close(&raw);
+    } else if (t->ended) {
+        t->err = CORE_ERR_UNREACHABLE;
+    } else if (now_ms >= t->begun_ms + limit_ms) {
+        t->ended = silence(t);
+        t->err = CORE_ERR_TIMED_OUT;
+    } else {
+        t->over = false;
     }
-    t->ended = silence(t);
-    return CORE_ERR_TIMED_OUT;
+    return t->over;
 }
 
-static enum core_err try_address(struct join *j, uint32_t index, admission_report *report, void *context, bool *final)
+static void attempt_begin(struct join *j, struct attempt *t, uint32_t index, uint64_t now_ms)
 {
-    const struct address *at = &j->token->addresses.items[index];
-    char text[ADDRESS_TEXT_MAX], name[32];
-    address_format(at, text);
+    char name[32];
     snprintf(name, sizeof name, "join-%u", index);
-    struct attempt t = {.ended = NULL};
-    *final = false;
-    enum core_err err = socket_dial(j->context, &j->sockets, at, j->server, name, &t.socket, &t.monitor);
-    if (!err && !send_request(j, t.socket)) err = CORE_ERR_IO;
-    if (!err) err = wait_answer(j, &t, at, final);
-    socket_close(t.socket, t.monitor);
-    const char *sentence = *final ? j->out->why : t.ended ? t.ended : core_error_text(err);
-    if (report) report(context, text, err, err ? sentence : "admitted");
-    if (!err) j->out->address = *at;
-    return err;
+    *t = (struct attempt){.at = &j->token->addresses.items[index], .begun_ms = now_ms};
+    t->err = socket_dial(j->context, &j->sockets, t->at, j->server, name, &t->socket, &t->monitor);
+    if (!t->err && !send_request(j, t->socket)) t->err = CORE_ERR_IO;
+    t->over = t->err != CORE_ERR_OK;
+}
+
+static void attempt_end(struct join *j, struct attempt *t, bool final, admission_report *report, void *context)
+{
+    char text[ADDRESS_TEXT_MAX];
+    address_format(t->at, text);
+    const char *sentence = final ? j->out->why : t->ended ? t->ended : core_error_text(t->err);
+    if (report) report(context, text, t->err, t->err ? sentence : "admitted");
+    if (!t->err) j->out->address = *t->at;
+    socket_close(t->socket, t->monitor);
+    t->socket = t->monitor = NULL;
+    t->told = true;
+}
+
+static void wait_any(const struct attempt *tries, uint32_t count)
+{
+    zmq_pollitem_t items[2 * ADDRESS_LIST_MAX];
+    int open = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!tries[i].socket) continue;
+        items[open++] = (zmq_pollitem_t){.socket = tries[i].socket, .events = ZMQ_POLLIN};
+        items[open++] = (zmq_pollitem_t){.socket = tries[i].monitor, .events = ZMQ_POLLIN};
+    }
+    if (zmq_poll(items, open, LOOK_MS) < 0) return;  // a signal: looked at again
+}
+
+// Every address, the next one begun when an earlier one failed or has been silent for STAGGER_MS (as RFC 8305 does),
+// until one brings a final answer. CORE_ERR_OK, or the error of the first address that had one.
+static enum core_err try_addresses(struct join *j, admission_report *report, void *context, bool *final)
+{
+    struct attempt tries[ADDRESS_LIST_MAX] = {0};
+    uint32_t count = j->token->addresses.count, begun = 0, over = 0;
+    uint64_t next_ms = 0;
+    enum core_err answer = CORE_ERR_UNREACHABLE;
+    while (!*final && over < count) {
+        uint64_t now_ms = links_clock_ms();
+        if (begun < count && now_ms >= next_ms) {
+            attempt_begin(j, &tries[begun], begun, now_ms);
+            begun++;
+            next_ms = now_ms + STAGGER_MS;
+        }
+        for (uint32_t i = 0; i < begun && !*final; i++) {
+            struct attempt *t = &tries[i];
+            if (t->told || (!t->over && !attempt_over(j, t, now_ms, final))) continue;
+            attempt_end(j, t, *final, report, context);
+            if (*final) answer = t->err;
+            over++;
+            next_ms = now_ms;
+        }
+        if (!*final && over < count && now_ms < next_ms) wait_any(tries, begun);
+    }
+    for (uint32_t i = 0; i < begun; i++) socket_close(tries[i].socket, tries[i].monitor);
+    return *final || count == 0 ? answer : tries[0].err;
 }
 
 enum core_err admission_join(const struct invitation *token, const struct core_key *key, const char *name,
@@ -345,15 +401,11 @@ enum core_err admission_join(const struct invitation *token, const struct core_k
                                         .linger_ms = 0};
     j.context = zmq_ctx_new();
     if (!j.context) return CORE_ERR_NO_MEMORY;
-    enum core_err err = CORE_ERR_UNREACHABLE, first = CORE_ERR_OK;
     bool final = false;
-    for (uint32_t i = 0; i < token->addresses.count && !final; i++) {
-        err = try_address(&j, i, report, context, &final);
-        if (!first) first = err;
-    }
+    enum core_err err = try_addresses(&j, report, context, &final);
     zmq_ctx_term(j.context);
     identity_forget(&curve, sizeof curve);
     if (err && !final)
         snprintf(out->why, sizeof out->why, "none of the sponsor's %u addresses answered", token->addresses.count);
-    return err && !final && first ? first : err;
+    return err;
 }

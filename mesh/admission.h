@@ -33,7 +33,8 @@ struct admission_result {
 // refused", "another key answers there, or no mycel peer").
 typedef void admission_report(void *context, const char *address, enum core_err err, const char *text);
 
-// Blocks for at most `timeout_ms` an address (own sockets, any thread; no daemon yet). Tries every address of the token
+// Blocks for at most `timeout_ms` an address (own sockets, any thread; no daemon yet), 4 s where it doesn't even take a
+// connection. Tries every address of the token, the next one after 250 ms of silence or at once after a failure,
 // until one admits; a sponsor's REFUSED ends it with that error. Verifies charter, chain, name and key of what comes
 // back. Errors: CORE_ERR_UNREACHABLE (no address answered), CORE_ERR_TIMED_OUT, CORE_ERR_EXPIRED, CORE_ERR_USED_UP,
 // CORE_ERR_REVOKED, CORE_ERR_WRONG_MESH, CORE_ERR_REFUSED (no such token, no invitation open), CORE_ERR_VERIFY_FAILED.

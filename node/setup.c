@@ -142,6 +142,34 @@ static const char *join_remedy(enum core_err err)
     }
 }
 
+// As many as there is room for.
+static void add_all(struct address_list *list, const struct address_list *more)
+{
+    for (uint32_t i = 0; i < more->count; i++)
+        if (address_list_add(list, &more->items[i])) return;
+}
+
+// Addresses given by hand go before the token's; where there are too many, the token's last ones go.
+static enum core_err add_sponsors(const struct node_join_options *o, struct address_list *addresses,
+                                  struct node_failure *why)
+{
+    struct address_list list = {0};
+    for (uint32_t i = 0; i < o->sponsor_count; i++) {
+        struct address a;
+        enum core_err err = address_parse(o->sponsors[i], &a);
+        if (!err && (a.port == 0 || address_is_any(&a))) err = CORE_ERR_USAGE;
+        if (!err) err = address_list_add(&list, &a);
+        if (err) {
+            node_failure_set(why, "give HOST:PORT, 8 of them at most", "'%s' is no address of a sponsor",
+                             o->sponsors[i]);
+            return CORE_ERR_USAGE;
+        }
+    }
+    add_all(&list, addresses);
+    *addresses = list;
+    return CORE_ERR_OK;
+}
+
 enum core_err node_join(const struct node_join_options *o, struct node_created *created, struct node_failure *why)
 {
     struct invitation token;
@@ -154,6 +182,8 @@ enum core_err node_join(const struct node_join_options *o, struct node_created *
         node_failure_set(why, join_remedy(err), "the token is no good: %s", *reason ? reason : core_error_text(err));
         return err;
     }
+    err = add_sponsors(o, &token.addresses, why);
+    if (err) return err;
     struct home home = {.lock = -1};
     struct settings s;
     err = open_new(&home, &s, o->home, o->peer_name, o->listen, why);
@@ -161,9 +191,7 @@ enum core_err node_join(const struct node_join_options *o, struct node_created *
     struct core_key key = sign_key_random();
     static struct admission_result result;
     struct join_report context = {.options = o};
-    uint32_t addresses = token.addresses.count ? token.addresses.count : 1;
-    int timeout_ms = (int)((o->timeout_ms ? o->timeout_ms : JOIN_TIMEOUT_MS) / addresses);
-    if (timeout_ms < 1000) timeout_ms = 1000;
+    int timeout_ms = (int)(o->timeout_ms ? o->timeout_ms : JOIN_TIMEOUT_MS);
     err = admission_join(&token, &key, s.name, timeout_ms, report, &context, &result);
     if (err)
         node_failure_set(why, join_remedy(err), "not admitted (%u of %u addresses tried): %s", context.tried,
@@ -172,9 +200,10 @@ enum core_err node_join(const struct node_join_options *o, struct node_created *
         err = write_home(&home, &s, &key, (struct slice){result.charter, result.charter_size},
                          (struct slice){result.certificate, result.certificate_size}, why);
     if (!err) {
-        // Whom to dial at the first start; the mesh tells the rest.
+        // Whom to dial at the first start, where it answered first; the mesh tells the rest.
         uint8_t sponsor[CORE_ID_SIZE + ADDRESS_LIST_BYTES];
-        struct address_list list = token.addresses;
+        struct address_list list = {.items = {result.address}, .count = 1};
+        add_all(&list, &token.addresses);
         memcpy(sponsor, token.sponsor.bytes, CORE_ID_SIZE);
         size_t size = CORE_ID_SIZE + address_list_encode(&list, sponsor + CORE_ID_SIZE);
         err = home_write(&home, "sponsor", (struct slice){sponsor, size});
