@@ -12,7 +12,7 @@
 #include <stdio.h>
 
 #include "core/error.h"
-#include "mesh/address.h"
+#include "mesh/links.h"
 #include "node/checks_table.h"
 #include "node/dialback.h"
 #include "node/home.h"
@@ -71,8 +71,8 @@ void checks_markdown(FILE *file);
 // ---- facts of the home (checks_home.c) ----
 struct checks_home_facts {
     const char *home;
-    bool there;             // it holds a key file, or a file says that it cannot be looked at
-    enum core_err closed;   // of looking, or of writing into it
+    bool there;          // a peer lives there
+    const char *closed;  // why it cannot be looked at, or written to; NULL: it can
     uint32_t mode, key_mode;
     enum core_err key, charter, certificate, settings;  // of reading; certificate: of verifying against the charter
     bool certificate_decoded, other_key;                // other_key: it is for another key than the home's
@@ -109,14 +109,12 @@ void checks_disk(struct checks *c, const struct checks_disk_facts *f);
 struct checks_limits_facts {  // UINT64_MAX: no limit
     uint64_t open_files, locked_bytes, group_bytes;
     uint32_t cpus, cpus_machine;
-    bool has_gpu;  // locked memory matters to drivers alone
 };
 void checks_limits(struct checks *c, const struct checks_limits_facts *f);
 
-// `devices`: as `mycel hw --json` has them, or NULL where they could not be had; `silent_s`: the driver said nothing for
-// so long, 0: it answered. `pci` counts the GPUs that the bus shows: without any, and with no driver named by the
-// environment (`named`), a driver that is missing is no trouble.
-void checks_devices(struct checks *c, const json_t *devices, uint32_t silent_s, size_t pci, bool named);
+// `devices` and `pci`: as `mycel hw --json` has them, NULL where they could not be had (`pci`: or where GPUs are not
+// looked for). `silent_s`: the driver said nothing for so long; 0: it answered.
+void checks_devices(struct checks *c, const json_t *devices, const json_t *pci, uint32_t silent_s);
 
 // ---- facts that the daemon has (checks_mesh.c) ----
 struct checks_member {
@@ -133,6 +131,13 @@ struct checks_members_facts {
     bool sponsor_unmet;  // this peer has joined, and has met nobody
 };
 void checks_members(struct checks *c, const struct checks_members_facts *f);
+
+struct checks_dial_facts {
+    const char *name, *address;
+    enum link_reason reason;
+    bool told;  // the other side said so
+};
+void checks_dial(struct checks *c, const struct checks_dial_facts *f);
 
 struct checks_clock {
     char name[CHECKS_NAME_MAX];

@@ -35,6 +35,8 @@
       "ask a member for `mycel invite` in time, and join anew in another home")                                        \
     X(CERTIFICATE_REVOKED, "certificate-revoked", CERTIFICATE, FAIL, "its certificate was revoked ({who} says so)",    \
       "ask a founder of the mesh why; to come back, join anew in another home")                                        \
+    X(CERTIFICATE_DISPUTED, "certificate-disputed", CERTIFICATE, FAIL, "{who} says that its certificate has expired",  \
+      "compare the clocks (`date -u` on both); if that is right, join anew in another home with a new token")          \
     X(CERTIFICATE_OTHER, "certificate-other", CERTIFICATE, FAIL, "its certificate is no good here: {why}",             \
       "the key, charter and certificate of {home} must be of one peer: restore all three from one copy")               \
     X(DAEMON_NONE, "daemon-none", DAEMON, WARN, "no daemon runs in {home}", "`mycel up --detach` starts it")           \
@@ -91,6 +93,8 @@
       "look at `dmesg`; it is tried again {when}, or at once by `mycel hw --measure`")                                 \
     X(DRIVER_BROKEN, "driver-broken", DEVICES, FAIL, "the GPU {device} cannot be used: {why}",                         \
       "look at `dmesg` and reinstall the vendor's driver; until then the CPU does the work (`mycel hw` lists devices)") \
+    X(DRIVER_MISSING, "driver-missing", DEVICES, WARN, "{device} is in this machine, but no driver for it is",         \
+      "install the vendor's driver, or leave it: the CPU does the work")                                               \
     X(DRIVER_SILENT, "driver-silent", DEVICES, FAIL, "the GPU driver did not answer within {time}",                    \
       "look at `dmesg` and restart the machine; `mycel up --gpus none` runs the peer without it")
 

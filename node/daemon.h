@@ -15,6 +15,8 @@
 #include "node/blobs.h"
 #include "node/catalog.h"
 #include "node/control_server.h"
+#include "node/dialback.h"
+#include "node/dials.h"
 #include "node/discovery.h"
 #include "node/events_log.h"
 #include "node/home.h"
@@ -50,6 +52,8 @@ struct node_link {
     uint64_t rate, rate_bytes, rate_ms;  // bytes a second when it was last wanted for a map, and of when (node/map.c)
     uint64_t map_ms;                     // since when its questions for this peer's links are counted: ..
     uint32_t map_answers;                // .. so many
+    uint64_t check_ms;                   // the same of its checks (node/dialback.c)
+    uint32_t check_answers;
     uint64_t trace_ms;  // the same of its questions for rounds (node/trace.c)
     uint32_t trace_answers;
     struct core_hash host;
@@ -107,7 +111,10 @@ struct node {
     struct control_server control;
     struct http *http;  // the live page; NULL for none
     struct node_ping pings[NODE_PINGS_MAX];
-    struct map_state *maps;  // that are being gathered
+    struct map_state *maps;        // that are being gathered
+    struct doctor_state *doctors;  // the same of `doctor`
+    struct dialback dialback;
+    struct dials dials;
     struct trace_state *traces;
     uint64_t refused;        // by this node and its protocols: lying data, malformed messages, joiners; ..
     uint64_t refused_by[NODE_TYPES][CORE_ERR_COUNT];  // .. by type of message and error

@@ -131,6 +131,7 @@ static int wait_ms(struct node *n)
     wait = until(n->now_ms, peer_next_ms(n->peer), wait);
     wait = until(n->now_ms, transfers_next_ms(&n->transfers), wait);
     wait = until(n->now_ms, n->second_ms, wait);
+    wait = dialback_wait_ms(n, wait);
     wait = until(n->now_ms, discovery_next_ms(n), wait);
     wait = until(n->now_ms, n->now_ms + http_wait_ms(n->http), wait);
     int links = links_timeout_ms(n->links);
@@ -204,6 +205,7 @@ enum core_err node_loop(struct node *n, int signals)
         if (peer_next_ms(n->peer) <= n->now_ms) peer_tick(n->peer, n->now_ms, &n->out);
         node_perform(n);
         transfers_tick(n);
+        dialback_tick(n);
         node_perform(n);
         if (any_ready(fds + control, count - control) || control_server_serving(&n->control))
             control_server_process(&n->control, n->now_ms);

@@ -4,6 +4,7 @@
 
 #include "node/daemon.h"
 #include "node/map.h"
+#include "node/trace.h"
 #include "node/verbs.h"
 
 enum { LINK_IDLE_MS = 10000, LINK_WORK_IDLE_MS = 60000, STRIKE_BAN_MS = 10000, CERTIFICATE_FOREVER = 0 };
@@ -130,9 +131,29 @@ static void take_message(struct node *n, const struct core_id *from, const struc
         peer_heard(n->peer, from, n->now_ms);
         map_asked(n, from, m->links_ask.nonce);
         return;
+    case MESSAGE_CHECK_ASK:
+        peer_heard(n->peer, from, n->now_ms);
+        dialback_asked(n, from, m->check_ask.nonce);
+        return;
+    case MESSAGE_CHECK_TELL: {
+        peer_heard(n->peer, from, n->now_ms);
+        enum core_err err = doctor_told(n, from, m);
+        if (err) node_strike(n, from, m->type, err);
+        return;
+    }
     case MESSAGE_LINKS_TELL: {
         peer_heard(n->peer, from, n->now_ms);
         enum core_err err = map_told(n, from, m);
+        if (err) node_strike(n, from, m->type, err);
+        return;
+    }
+    case MESSAGE_TRACE_ASK:
+        peer_heard(n->peer, from, n->now_ms);
+        trace_asked(n, from, m);
+        return;
+    case MESSAGE_TRACE_TELL: {
+        peer_heard(n->peer, from, n->now_ms);
+        enum core_err err = trace_told(n, from, m);
         if (err) node_strike(n, from, m->type, err);
         return;
     }
@@ -154,6 +175,7 @@ void node_link_event(void *context, const struct link_event *e)
 {
     struct node *n = context;
     n->now_ms = node_clock_ms();
+    dials_event(&n->dials, e, n->now_ms);
     switch (e->kind) {
     case LINK_EVENT_UP:
         link_note(n, e);

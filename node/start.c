@@ -261,6 +261,7 @@ static void close_all(struct node *n)
     discovery_close(n);
     if (n->links) links_close(n->links);
     transfers_close(&n->transfers);
+    dialback_close(n);
     outbound_close(&n->outbound);
     if (n->peer) peer_close(n->peer);
     runs_close(&n->runs);

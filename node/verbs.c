@@ -14,6 +14,7 @@ static const struct {
     {"peers", verb_peers},
     {"ping", verb_ping},
     {"map", verb_map},
+    {"trace", verb_trace},
     {"invite", verb_invite},
     {"train", verb_train},
     {"attach", verb_attach},
@@ -25,6 +26,7 @@ static const struct {
     {"runs_cancel", verb_runs_cancel},
     {"generate", verb_generate},
     {"hw", verb_hw},
+    {"doctor", verb_doctor},
     {"leave", verb_leave},
     {"down", verb_down},
 };

@@ -10,6 +10,7 @@ void verb_status(struct node *n, struct session *s);
 void verb_peers(struct node *n, struct session *s);
 void verb_ping(struct node *n, struct session *s);
 void verb_map(struct node *n, struct session *s);  // node/map.c
+void verb_trace(struct node *n, struct session *s);  // node/trace.c
 void verb_invite(struct node *n, struct session *s);
 void verb_train(struct node *n, struct session *s);
 void verb_attach(struct node *n, struct session *s);
@@ -23,6 +24,10 @@ void verb_generate(struct node *n, struct session *s);
 void verb_leave(struct node *n, struct session *s);
 void verb_hw(struct node *n, struct session *s);
 void verb_down(struct node *n, struct session *s);
+
+void verb_doctor(struct node *n, struct session *s);  // node/verbs_doctor.c
+// A peer's answer to a question of `doctor`. MALFORMED.
+CORE_MUST_USE enum core_err doctor_told(struct node *n, const struct core_id *from, const struct message *m);
 
 // True if the nonce was one of `ping`'s.
 bool verb_ping_answered(struct node *n, const struct core_id *from, uint64_t nonce);

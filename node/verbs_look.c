@@ -5,15 +5,11 @@
 #include <unistd.h>
 
 #include "node/about.h"
+#include "node/checks_daemon.h"
 #include "node/hw.h"
 #include "node/verbs.h"
 
-enum { DEAD_TOLD_MS = 300000, WAIT_TOLD_MS = 5000, PING_TIMEOUT_US = 1000000, PING_EVERY_MS = 200, PINGS_LIMIT = 1000 };
-
-static void problem(json_t *list, const char *peer, const char *cause, const char *remedy)
-{
-    json_array_append_new(list, json_pack("{s:s, s:s, s:s}", "peer", peer, "cause", cause, "remedy", remedy));
-}
+enum { PING_TIMEOUT_US = 1000000, PING_EVERY_MS = 200, PINGS_LIMIT = 1000 };
 
 // The members at a glance: `since_ms` is when the newest of the unreachable was lost.
 struct seen_members {
@@ -21,48 +17,35 @@ struct seen_members {
     uint64_t since_ms;
 };
 
-static void member_problems(struct node *n, json_t *list, struct seen_members *seen)
+static struct seen_members see_members(struct node *n)
 {
     const struct gossip *g = peer_gossip(n->peer);
-    *seen = (struct seen_members){0};
+    struct seen_members seen = {0};
     for (uint32_t i = 0; i < gossip_member_count(g); i++) {
         struct gossip_member m;
         gossip_member_at(g, i, &m);
         if (m.self) continue;
-        seen->known++;
-        seen->up += m.state == GOSSIP_ALIVE;
-        seen->suspect += m.state == GOSSIP_SUSPECT;
-        seen->left += m.state == GOSSIP_LEFT;
-        seen->unreachable += m.state == GOSSIP_DEAD;
-        if (m.state == GOSSIP_DEAD && m.since_ms > seen->since_ms) seen->since_ms = m.since_ms;
-        bool lately = m.since_ms && n->now_ms < m.since_ms + DEAD_TOLD_MS;
-        if (m.state != GOSSIP_SUSPECT && !(m.state == GOSSIP_DEAD && lately)) continue;
-        char name[64], cause[160];
-        snprintf(cause, sizeof cause, "%s for %llu s: %s", gossip_state_name(m.state),
-                 (unsigned long long)((n->now_ms - m.since_ms) / 1000),
-                 m.state == GOSSIP_DEAD ? "nobody reaches it" : "it has not answered lately");
-        problem(list, member_name(n, &m.id, name), cause,
-                m.state == GOSSIP_DEAD ? "start it again with `mycel up` there, or check its network"
-                                       : "wait some seconds");
+        seen.known++;
+        seen.up += m.state == GOSSIP_ALIVE;
+        seen.suspect += m.state == GOSSIP_SUSPECT;
+        seen.left += m.state == GOSSIP_LEFT;
+        seen.unreachable += m.state == GOSSIP_DEAD;
+        if (m.state == GOSSIP_DEAD && m.since_ms > seen.since_ms) seen.since_ms = m.since_ms;
     }
-    if (seen->known == 0 && !id_is_zero(&n->sponsor))
-        problem(list, "", "no member of the mesh has answered yet",
-                "check that the sponsor runs and its port is open to this machine");
+    return seen;
 }
 
-// What was a device of this peer and isn't now.
-static void device_problems(struct node *n, json_t *list)
+// What doctor would find without asking anybody.
+static json_t *problems_json(struct node *n)
 {
-    for (uint32_t i = 0; i < n->lanes.count; i++) {
-        const struct lane *l = &n->lanes.lane[i];
-        enum lane_state state = lane_state(n, l);
-        if (state != LANE_LOST && state != LANE_PROBING) continue;
-        char cause[512], remedy[160];
-        snprintf(cause, sizeof cause, "its device %s is lost: %.300s; the others do its work", l->name, l->why);
-        snprintf(remedy, sizeof remedy, "look at `dmesg`; it is tried again %s, or at once by `mycel hw --measure`",
-                 state == LANE_PROBING ? "now" : "by itself");
-        problem(list, n->own.name, cause, remedy);
-    }
+    json_t *list = json_array();
+    struct checks *c = calloc(1, sizeof *c);
+    if (!c) return list;
+    checks_of_node(n, c);
+    for (uint32_t i = 0; i < c->count; i++)
+        if (c->lines[i].trouble) json_array_append_new(list, checks_line_json(&c->lines[i]));
+    free(c);
+    return list;
 }
 
 // The names of the devices that work for this peer, the fastest kind first: "nvidia:0, cpu".
@@ -104,28 +87,13 @@ static const char *role_text(uint32_t roles)
 
 void verb_status(struct node *n, struct session *s)
 {
-    json_t *problems = json_array(), *runs = json_array();
-    struct seen_members seen;
-    member_problems(n, problems, &seen);
+    json_t *problems = problems_json(n), *runs = json_array();
+    struct seen_members seen = see_members(n);
     for (uint32_t i = 0; i < peer_run_count(n->peer); i++) {
         struct run_status status;
         peer_run_at(n->peer, i, &status);
         struct run_data *run = runs_find(&n->runs, &status.run);
-        if (!run || !run->has_spec) continue;
-        json_array_append_new(runs, run_json(n, run, &status));
-        bool over = status.head && (status.head->state == RUN_DONE || status.head->state == RUN_CANCELLED);
-        json_t *waiting = over ? NULL : run_waiting_json(n, &status, WAIT_TOLD_MS);
-        bool told = n->disk_full || (status.head && status.head->state == RUN_PAUSED);  // below, or wanted
-        if (waiting && told)
-            json_decref(waiting);
-        else if (waiting)
-            json_array_append_new(problems, waiting);
-    }
-    device_problems(n, problems);
-    if (n->disk_full) {
-        char cause[160];
-        snprintf(cause, sizeof cause, "its disk refuses writes (%s): it does not vote", core_error_text(n->disk_err));
-        problem(problems, n->own.name, cause, "free some space where its home lies; it resumes by itself");
+        if (run && run->has_spec) json_array_append_new(runs, run_json(n, run, &status));
     }
     struct links_stats stats;
     links_stats(n->links, &stats);
