@@ -47,7 +47,7 @@ void atlas_trace_settle(struct atlas_trace *t);
 enum atlas_blame {
     BLAME_NOBODY,  // nothing is known of anybody
     BLAME_LONGER,  // its `phase` took `took_us`, `more_us` more than the others' median
-    BLAME_WAITED,  // half of the others or more waited for it for `more_us`, most of it in their `phase`
+    BLAME_WAITED,  // more than half of the others waited for it for `more_us` at least, mostly in their `phase`
 };
 
 struct atlas_verdict {

@@ -36,6 +36,7 @@ struct atlas_span {
     int64_t begin_us, end_us;
     struct core_id waited_for;  // whom longest, zero for nobody; ..
     uint64_t waited_us;         // .. so long
+    uint32_t root;              // in a settled trace: the place of who held that one up in turn; UINT32_MAX: nobody
 };
 
 // Writes `spans` as seen at `now_us`, the moment of the answer, on the same clock as they.

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "node/daemon.h"
+#include "node/trace.h"
 #include "store/object.h"
 
 struct run_data *runs_find(struct runs *runs, const struct core_hash *run)
@@ -54,6 +55,7 @@ static void run_free(struct run_data *r)
     run_inner_release(r->pending);
     free(r->text.bytes);
     free(r->notes);
+    trace_log_free(r->trace);
     free(r);
 }
 
@@ -274,6 +276,7 @@ void runs_watch(struct node *n)
         peer_run_at(n->peer, i, &status);
         struct run_data *r = runs_find(&n->runs, &status.run);
         if (!r || !status.head) continue;
+        trace_watch(n, r, &status);
         if (r->note_count == 0) note(n, r, status.head);
         if (status.head->round == r->seen_round && status.head->state == r->seen_state) continue;
         bool closed = status.head->round > r->seen_round;

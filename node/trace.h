@@ -18,7 +18,7 @@ struct run_status;
 struct trace_state;
 struct trace_log;
 
-enum { TRACE_MS = 1000, TRACE_ASKS = 3, TRACE_ROUNDS = 8, TRACE_ANSWERS_A_SECOND = 8 };
+enum { TRACE_MS = 900, TRACE_ASKS = 3, TRACE_ROUNDS = 8, TRACE_ANSWERS_A_SECOND = 8 };
 
 // Looks where the run stands now, and whom it waits for; call it after everything that may have changed that.
 void trace_watch(struct node *n, struct run_data *run, const struct run_status *status);

@@ -1,0 +1,377 @@
+#include "node/trace.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "atlas/trace_json.h"
+#include "node/daemon.h"
+#include "node/verbs.h"
+
+// ---- what this peer did ----
+
+struct trace_round {
+    uint64_t round;  // the manifest's that it starts from
+    uint32_t count;  // 0: an empty place
+    struct atlas_span spans[ATLAS_SPANS_MAX];
+};
+
+struct trace_wait {
+    struct core_id peer;
+    uint64_t us;  // waited for it in the span that goes on
+    bool now;     // still
+};
+
+struct trace_log {
+    struct trace_round rounds[TRACE_ROUNDS];  // a ring
+    uint32_t newest;
+    bool going;  // the newest's last span goes on
+    uint64_t seen_us, asked_ms;
+    struct trace_wait waits[RUN_MEMBERS_MAX];
+    uint32_t wait_count;
+};
+
+void trace_log_free(struct trace_log *log)
+{
+    free(log);
+}
+
+static enum atlas_phase phase_of(enum round_stage stage)
+{
+    switch (stage) {
+    case ROUND_QUEUED: return PHASE_QUEUED;
+    case ROUND_CATCHING:
+    case ROUND_FETCHING: return PHASE_FETCHING;
+    case ROUND_WATCHING: return PHASE_WATCHING;
+    case ROUND_TRAINING: return PHASE_TRAINING;
+    case ROUND_HANDING: return PHASE_SENDING;
+    case ROUND_COLLECTING: return PHASE_WAITING;
+    case ROUND_SUMMING: return PHASE_SUMMING;
+    case ROUND_APPLYING: return PHASE_APPLYING;
+    case ROUND_AGREEING: return PHASE_AGREEING;
+    case ROUND_PAUSED: return PHASE_PAUSED;
+    case ROUND_ENDED: break;
+    }
+    return PHASE_OTHER;
+}
+
+static struct trace_round *newest(struct trace_log *log)
+{
+    return &log->rounds[log->newest];
+}
+
+static struct atlas_span *last(struct trace_log *log)
+{
+    return &newest(log)->spans[newest(log)->count - 1];
+}
+
+// The time since it was last looked at belongs to those who were waited for then.
+static void account(struct trace_log *log, uint64_t now_us)
+{
+    struct atlas_span *s = last(log);
+    s->end_us = (int64_t)now_us;
+    for (uint32_t i = 0; i < log->wait_count; i++) {
+        struct trace_wait *w = &log->waits[i];
+        if (w->now) w->us += now_us - log->seen_us;
+        if (w->us <= s->waited_us) continue;
+        s->waited_us = w->us;
+        s->waited_for = w->peer;
+    }
+    log->seen_us = now_us;
+}
+
+static void note_waits(struct node *n, const struct core_hash *run, struct trace_log *log)
+{
+    struct wait_entry entries[RUN_MEMBERS_MAX];
+    const uint32_t count = peer_run_waiting(n->peer, run, entries, RUN_MEMBERS_MAX);
+    for (uint32_t i = 0; i < log->wait_count; i++) log->waits[i].now = false;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t k = 0;
+        if (id_equal(&entries[i].peer, &n->key.id)) continue;
+        while (k < log->wait_count && !id_equal(&log->waits[k].peer, &entries[i].peer)) k++;
+        if (k == RUN_MEMBERS_MAX) continue;
+        if (k == log->wait_count) log->waits[log->wait_count++] = (struct trace_wait){.peer = entries[i].peer};
+        log->waits[k].now = true;
+    }
+}
+
+static void begin(struct trace_log *log, uint64_t round, enum atlas_phase phase, uint64_t now_us)
+{
+    struct trace_round *r = newest(log);
+    if (r->count && r->round != round) {
+        log->newest = (log->newest + 1) % TRACE_ROUNDS;
+        r = newest(log);
+        r->count = 0;
+    }
+    r->round = round;
+    log->going = true;
+    log->seen_us = now_us;
+    log->wait_count = 0;
+    if (r->count == ATLAS_SPANS_MAX) return;  // what comes beyond belongs to the last
+    r->spans[r->count++] = (struct atlas_span){.phase = phase, .begin_us = (int64_t)now_us, .end_us = (int64_t)now_us};
+}
+
+void trace_watch(struct node *n, struct run_data *run, const struct run_status *status)
+{
+    if (!status->head) return;
+    const bool ended = status->stage == ROUND_ENDED;
+    if (!run->trace && !ended) run->trace = calloc(1, sizeof *run->trace);
+    struct trace_log *log = run->trace;
+    if (!log) return;
+    const uint64_t now_us = node_clock_us();
+    const enum atlas_phase phase = phase_of(status->stage);
+    if (log->going) account(log, now_us);
+    if (ended) {
+        log->going = false;
+        return;
+    }
+    const bool full = log->going && newest(log)->count == ATLAS_SPANS_MAX;
+    const bool same = log->going && newest(log)->round == status->head->round;
+    if (!same || (last(log)->phase != phase && !full)) {
+        begin(log, status->head->round, phase, now_us);
+        log->asked_ms = 0;
+    }
+    if (log->asked_ms == n->now_ms) return;  // once a millisecond is enough
+    log->asked_ms = n->now_ms;
+    note_waits(n, &run->id, log);
+}
+
+// The spans of a round, up to now; NULL where nothing is kept of it.
+static const struct trace_round *look_up(struct node *n, const struct core_hash *id, uint64_t round)
+{
+    struct run_status status;
+    struct run_data *run = runs_find(&n->runs, id);
+    if (!run || !peer_run_find(n->peer, id, &status)) return NULL;
+    trace_watch(n, run, &status);
+    for (uint32_t i = 0; run->trace && i < TRACE_ROUNDS; i++)
+        if (run->trace->rounds[i].count && run->trace->rounds[i].round == round) return &run->trace->rounds[i];
+    return NULL;
+}
+
+void trace_asked(struct node *n, const struct core_id *from, const struct message *m)
+{
+    struct node_link *link = node_link_find(n, from);
+    if (!link) return;
+    if (n->now_ms >= link->trace_ms + 1000) {
+        link->trace_ms = n->now_ms;
+        link->trace_answers = 0;
+    }
+    if (link->trace_answers++ >= TRACE_ANSWERS_A_SECOND) return;
+    uint8_t spans[ATLAS_SPANS_MAX * ATLAS_SPAN_SIZE];
+    struct writer w = writer_over(spans, sizeof spans);
+    const struct trace_round *r = look_up(n, &m->trace_ask.run, m->trace_ask.round);
+    if (r) atlas_spans_write(&w, r->spans, r->count, (int64_t)node_clock_us());
+    struct message answer = {.type = MESSAGE_TRACE_TELL};
+    answer.trace_tell.nonce = m->trace_ask.nonce;
+    answer.trace_tell.spans = (struct slice){spans, w.size};
+    outbound_send(n, from, &answer);
+}
+
+// ---- what the others did ----
+
+struct trace_member {
+    uint64_t asked_us;
+    uint32_t asked;    // so often
+    uint64_t best_us;  // the shortest round trip; 0: no answer yet
+    bool waiting;
+};
+
+struct trace_state {
+    struct trace_state *next;  // of all that are under way
+    struct node *node;
+    struct session *session;
+    uint64_t nonce, began_ms;
+    struct core_hash run;
+    uint64_t round;  // the manifest's that it starts from
+    struct atlas_trace t;
+    struct trace_member members[RUN_MEMBERS_MAX];  // as t.peers, until it is settled
+};
+
+static void closed(struct session *s)
+{
+    struct trace_state *t = s->state;
+    for (struct trace_state **at = &t->node->traces; *at; at = &(*at)->next) {
+        if (*at != t) continue;
+        *at = t->next;
+        break;
+    }
+    atlas_trace_free(&t->t);
+    free(t);
+}
+
+static void finish(struct trace_state *t)
+{
+    uint32_t known = 0;
+    for (uint32_t i = 0; i < t->t.peer_count; i++) known += t->t.peers[i].span_count > 0;
+    if (!known) {
+        session_fail(t->session, CORE_ERR_NOT_FOUND, "give one of the last rounds, with --round",
+                     "nobody who answers keeps round %llu: peers keep the last %d rounds since they started",
+                     (unsigned long long)t->t.round, TRACE_ROUNDS);
+        return;
+    }
+    atlas_trace_settle(&t->t);
+    json_t *json = atlas_trace_json_make(&t->t);
+    if (json)
+        session_end(t->session, 0, json);
+    else
+        session_fail(t->session, CORE_ERR_NO_MEMORY, "give the daemon more memory", "no memory for the time line");
+}
+
+static void ask(struct trace_state *t, uint32_t index)
+{
+    struct trace_member *member = &t->members[index];
+    struct message m = {.type = MESSAGE_TRACE_ASK};
+    member->waiting = true;
+    member->asked++;
+    member->asked_us = node_clock_us();
+    m.trace_ask.nonce = t->nonce + member->asked;
+    m.trace_ask.run = t->run;
+    m.trace_ask.round = t->round;
+    outbound_send(t->node, &t->t.peers[index].id, &m);
+}
+
+// Ends the session when there is nobody left to wait for.
+static void go_on(struct trace_state *t)
+{
+    bool waiting = false;
+    for (uint32_t i = 0; i < t->t.peer_count; i++) waiting |= t->members[i].waiting;
+    if (!waiting || t->node->now_ms >= t->began_ms + TRACE_MS) finish(t);
+}
+
+static void tick(struct session *s, uint64_t now_ms)
+{
+    (void)now_ms;
+    go_on(s->state);
+}
+
+// The answer was given in the middle of the round trip, give or take half of it.
+static enum core_err take(struct trace_state *t, uint32_t index, struct slice bytes)
+{
+    struct trace_member *member = &t->members[index];
+    struct atlas_trace_peer *p = &t->t.peers[index];
+    struct atlas_span spans[ATLAS_SPANS_MAX];
+    uint32_t count;
+    const uint64_t now_us = node_clock_us(), took_us = now_us - member->asked_us + 1;
+    member->waiting = false;
+    enum core_err err = atlas_spans_read(bytes, (int64_t)(now_us - took_us / 2), spans, &count);
+    if (err) return err;
+    if (!member->best_us || took_us < member->best_us) {
+        member->best_us = took_us;
+        p->answered = true;
+        p->error_us = took_us / 2;
+        p->span_count = count;
+        memcpy(p->spans, spans, count * sizeof *spans);
+    }
+    if (member->asked < TRACE_ASKS) ask(t, index);
+    return CORE_ERR_OK;
+}
+
+enum core_err trace_told(struct node *n, const struct core_id *from, const struct message *m)
+{
+    for (struct trace_state *t = n->traces; t; t = t->next) {
+        for (uint32_t i = 0; i < t->t.peer_count; i++) {
+            if (!t->members[i].waiting || m->trace_tell.nonce != t->nonce + t->members[i].asked ||
+                !id_equal(&t->t.peers[i].id, from))
+                continue;
+            enum core_err err = take(t, i, m->trace_tell.spans);
+            go_on(t);
+            return err;
+        }
+    }
+    return CORE_ERR_OK;
+}
+
+// ---- the verb ----
+
+static void note_self(struct trace_state *t, struct atlas_trace_peer *p)
+{
+    const struct trace_round *r = look_up(t->node, &t->run, t->round);
+    p->self = p->answered = true;
+    if (!r) return;
+    memcpy(p->spans, r->spans, r->count * sizeof *r->spans);
+    p->span_count = r->count;
+}
+
+static enum core_err note_members(struct trace_state *t, const struct manifest *manifest)
+{
+    struct node *n = t->node;
+    t->t.peers = calloc(manifest->member_count + 1, sizeof *t->t.peers);
+    if (!t->t.peers) return CORE_ERR_NO_MEMORY;
+    for (uint32_t i = 0; i < manifest->member_count; i++) {
+        struct atlas_trace_peer *p = &t->t.peers[i];
+        struct gossip_member member;
+        char name[64];
+        p->spans = calloc(ATLAS_SPANS_MAX, sizeof *p->spans);
+        t->t.peer_count = i + 1;
+        if (!p->spans) return CORE_ERR_NO_MEMORY;
+        p->id = manifest->members[i].id;
+        snprintf(p->name, sizeof p->name, "%s", member_name(n, &p->id, name));
+        if (gossip_member_find(peer_gossip(n->peer), &p->id, &member))
+            snprintf(p->site, sizeof p->site, "%.*s", (int)(member.site.size < 31 ? member.site.size : 31),
+                     member.site.size ? (const char *)member.site.data : "");
+        if (id_equal(&p->id, &n->key.id)) note_self(t, p);
+    }
+    return CORE_ERR_OK;
+}
+
+static void ask_all(struct trace_state *t)
+{
+    for (uint32_t i = 0; i < t->t.peer_count; i++) {
+        const struct atlas_trace_peer *p = &t->t.peers[i];
+        if (!p->self && gossip_state_of(peer_gossip(t->node->peer), &p->id) <= GOSSIP_SUSPECT) ask(t, i);
+    }
+}
+
+static int64_t length_us(const struct trace_round *r)
+{
+    return r && r->count ? r->spans[r->count - 1].end_us - r->spans[0].begin_us : -1;
+}
+
+// As people count: round R is closed by manifest R. The last one that is closed, unless the one that goes on takes
+// longer already.
+static uint64_t choose_round(struct node *n, const struct run_data *run, const struct run_status *status)
+{
+    const uint64_t head = status->head->round;
+    const int64_t before_us = head ? length_us(look_up(n, &run->id, head - 1)) : -1;
+    const int64_t now_us = length_us(look_up(n, &run->id, head));
+    return head == 0 || (status->stage != ROUND_ENDED && now_us > before_us && before_us >= 0) ? head + 1 : head;
+}
+
+void verb_trace(struct node *n, struct session *s)
+{
+    struct run_data *run;
+    struct run_status status;
+    struct manifest manifest;
+    uint64_t cut_height;
+    if (!run_resolve(n, s, &run, &status)) return;
+    const double asked = session_number(s, "round", -1);
+    const uint64_t round = asked < 0 || !status.head ? 0 : (uint64_t)asked;
+    const uint64_t wanted = asked < 0 && status.head ? choose_round(n, run, &status) : round;
+    if (wanted == 0 || !status.head || wanted > status.head->round + 1 ||
+        !peer_run_manifest(n->peer, &run->id, wanted - 1, &manifest, &cut_height)) {
+        session_fail(s, CORE_ERR_NOT_FOUND, "rounds count from 1; `mycel runs` shows the last one that is closed",
+                     "round %llu isn't here", (unsigned long long)wanted);
+        return;
+    }
+    struct trace_state *t = calloc(1, sizeof *t);
+    if (t) {
+        *t = (struct trace_state){.node = n, .session = s, .began_ms = n->now_ms, .next = n->traces};
+        random_bytes(&t->nonce, sizeof t->nonce);
+        t->run = run->id;
+        t->round = wanted - 1;
+        t->t.round = wanted;
+        t->t.open = wanted > status.head->round && status.stage != ROUND_ENDED;
+        t->t.taken_s = node_wall_s();
+        hex_encode(t->t.run, run->id.bytes, CORE_HASH_SIZE);
+        snprintf(t->t.mesh, sizeof t->t.mesh, "%s", n->charter.name);
+        n->traces = t;
+        s->state = t;
+        s->hooks = (struct session_hooks){.tick = tick, .closed = closed};
+    }
+    if (!t || note_members(t, &manifest)) {
+        session_fail(s, CORE_ERR_NO_MEMORY, "give the daemon more memory", "no memory for the time line");
+        return;
+    }
+    ask_all(t);
+    go_on(t);
+}
