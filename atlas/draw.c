@@ -1,6 +1,7 @@
 #include "atlas/draw.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,9 @@ const uint32_t atlas_colors[PAINTS][2] = {
     [PAINT_LINK] = {0x8d9aa8, 0x5b6875},    [PAINT_FLOW] = {0xc2571a, 0xf0894a}, [PAINT_ALIVE] = {0x1a8f4c, 0x3fc27a},
     [PAINT_SUSPECT] = {0xc98a00, 0xe6b33a}, [PAINT_DEAD] = {0xc5303a, 0xf0626b}, [PAINT_LEFT] = {0x8d9aa8, 0x6b7785},
 };
-const double atlas_link_opacity = 0.55, atlas_faint_opacity = 0.45;
+const double atlas_faint_opacity = 0.45;
+static const double link_opacity = 0.55, least_opacity = 0.2, least_width = 0.6;
+static const double covered = 0.25;  // of the picture, by links, before they are drawn weaker
 
 struct drawing {
     const struct atlas_snapshot *s;
@@ -54,12 +57,13 @@ static const struct atlas_box *site_of(const struct drawing *d, uint32_t peer)
 
 // ---- what lies between ----
 
-// 1 at rest, half a pixel more for each doubling above 1 KiB/s: 1 MiB/s is 6 wide.
-static double link_width(uint64_t bytes_s)
+// 1 at rest, half a pixel more for each doubling above 1 KiB/s: 1 MiB/s is 6 wide; thinner where there is much of it.
+static double link_width(const struct drawing *d, uint64_t bytes_s)
 {
     double width = 1;
     for (; bytes_s > 1024 && width < 9; bytes_s /= 2) width += 0.5;
-    return width;
+    width *= d->pen->ink;
+    return width < least_width ? least_width : width;
 }
 
 static struct atlas_place middle(const struct atlas_box *b)
@@ -73,7 +77,7 @@ static enum core_err bundles(const struct drawing *d)
     if (!list) return CORE_ERR_NO_MEMORY;
     const uint32_t n = atlas_layout_bundles(d->s, d->l, list);
     for (uint32_t i = 0; i < n; i++)
-        line(d, middle(&d->l->sites[list[i].a]), middle(&d->l->sites[list[i].b]), link_width(list[i].bytes_s),
+        line(d, middle(&d->l->sites[list[i].a]), middle(&d->l->sites[list[i].b]), link_width(d, list[i].bytes_s),
              PAINT_LINK);
     free(list);
     return CORE_ERR_OK;
@@ -93,8 +97,32 @@ static void links(const struct drawing *d, bool bundled, bool inside)
         const struct atlas_link *k = &d->s->links[i];
         const struct atlas_box *a = site_of(d, k->a);
         if (in_one_host(d, k) != inside || (bundled && (a != site_of(d, k->b) || a->folded))) continue;
-        line(d, d->l->peers[k->a], d->l->peers[k->b], link_width(k->bytes_s), PAINT_LINK);
+        line(d, d->l->peers[k->a], d->l->peers[k->b], link_width(d, k->bytes_s), PAINT_LINK);
     }
+}
+
+static void measure_line(void *context, double x, double y, double to_x, double to_y, double width,
+                         enum atlas_paint stroke)
+{
+    (void)stroke;
+    *(double *)context += width * sqrt((to_x - x) * (to_x - x) + (to_y - y) * (to_y - y));
+}
+
+double atlas_draw_ink(const struct atlas_snapshot *s, const struct atlas_layout *l)
+{
+    double all = 0;
+    const struct atlas_pen pen = {.context = &all, .ink = 1, .line = measure_line};
+    const struct drawing d = {s, l, &pen};
+    const bool bundled = s->peer_count > ATLAS_BUNDLE_ABOVE;
+    if (bundled && bundles(&d)) return 1;
+    links(&d, bundled, false);
+    const double most = covered * l->width * l->height;
+    return all > most ? sqrt(most / all) : 1;
+}
+
+double atlas_link_opacity(double ink)
+{
+    return link_opacity * ink < least_opacity ? least_opacity : link_opacity * ink;
 }
 
 static void flows(const struct drawing *d)
@@ -168,6 +196,7 @@ static void legend(const struct drawing *d)
         x += 3 * DISC + atlas_metrics_svg.letter_width * (double)strlen(label);
     }
     text(d, MARGIN, y + 22, PAINT_DIM, false, "distance: square root of round trip; width: bytes a second");
+    if (d->s->flow_count) text(d, x + DISC, y + 4, PAINT_FLOW, false, "arrows: sums of the round");
 }
 
 void atlas_draw_size(const struct atlas_layout *l, double *width, double *height)

@@ -5,7 +5,7 @@
 
 #include "atlas/layout.h"
 
-enum { ATLAS_BUNDLE_ABOVE = 60 };  // with more peers, the links between two sites are one line
+enum { ATLAS_BUNDLE_ABOVE = 24 };  // with more peers, the links between two sites are one line
 
 enum atlas_paint {
     PAINT_GROUND,
@@ -25,10 +25,11 @@ enum atlas_paint {
 
 // 0xRRGGBB, on light and on dark.
 extern const uint32_t atlas_colors[PAINTS][2];
-extern const double atlas_link_opacity, atlas_faint_opacity;
+extern const double atlas_faint_opacity;
 
 struct atlas_pen {
     void *context;
+    double ink;  // atlas_draw_ink
     void (*rectangle)(void *context, const struct atlas_box *box, double radius, enum atlas_paint fill);  // rim: RIM
     void (*disc)(void *context, double x, double y, double radius, enum atlas_paint fill, bool faint);
     void (*line)(void *context, double x, double y, double to_x, double to_y, double width, enum atlas_paint stroke);
@@ -36,6 +37,11 @@ struct atlas_pen {
     void (*text)(void *context, double x, double y, enum atlas_paint fill, bool bold, const char *text);
 };
 
+// How strong links are drawn: 1, or less where they would cover too much of the picture; their width and opacity go by
+// it. 1 without memory.
+double atlas_draw_ink(const struct atlas_snapshot *s, const struct atlas_layout *l);
+// Opacity of links in a picture of such ink.
+double atlas_link_opacity(double ink);
 // How large the picture comes to be, with its margins, heading and legend; pixels.
 void atlas_draw_size(const struct atlas_layout *l, double *width, double *height);
 // Draws `s` as laid out in `l` with atlas_metrics_svg. CORE_ERR_NO_MEMORY, with the picture incomplete.

@@ -164,12 +164,42 @@ static void fold(struct making *k, struct atlas_box *site)
         k->out->peers[i] = (struct atlas_place){.x = site->width / 2, .y = site->height / 2};
 }
 
-// How wide the rows of a site's hosts are, so that it comes out in the medium's aspect.
-static double row_width(const struct atlas_metrics *m, const struct atlas_box *hosts, uint32_t count)
+// Puts hosts in rows at most `full` wide, their corners from (0, 0); what they take goes to `width` and `height`.
+static void pack(const struct atlas_metrics *m, struct atlas_box *hosts, uint32_t count, double full, double *width,
+                 double *height)
 {
-    double area = 0;
-    for (uint32_t h = 0; h < count; h++) area += (hosts[h].width + m->pad_x) * (hosts[h].height + m->pad_y);
-    return sqrt(area * m->aspect * 1.15);
+    double x = 0, y = 0, row = 0;
+    *width = 0;
+    for (uint32_t h = 0; h < count; h++) {
+        if (x > 0 && x + hosts[h].width > full) {
+            x = 0;
+            y += row + m->pad_y;
+            row = 0;
+        }
+        hosts[h].x = x;
+        hosts[h].y = y;
+        x += hosts[h].width;
+        if (x > *width) *width = x;
+        if (hosts[h].height > row) row = hosts[h].height;
+        x += m->pad_x;
+    }
+    *height = y + row;
+}
+
+// As wide as its first hosts side by side, so many of them that it comes nearest to the medium's aspect.
+static void pack_well(const struct atlas_metrics *m, struct atlas_box *hosts, uint32_t count, double *width,
+                      double *height)
+{
+    double full = 0, best = 0, best_cost = 0;
+    for (uint32_t k = 0; k < count && (double)k * k < 9.0 * count + 9; k++) {
+        full += hosts[k].width + (k ? m->pad_x : 0);
+        pack(m, hosts, count, full, width, height);
+        const double cost = *width > *height * m->aspect ? *width : *height * m->aspect;
+        if (k && cost >= best_cost) continue;
+        best_cost = cost;
+        best = full;
+    }
+    pack(m, hosts, count, best, width, height);
 }
 
 static void arrange_site(struct making *k, struct atlas_box *site)
@@ -183,24 +213,15 @@ static void arrange_site(struct making *k, struct atlas_box *site)
         return;
     }
     const double rim_x = site->drawn ? m->pad_x : 0, rim_y = site->drawn ? m->pad_y : 0;
-    const double head = site->drawn ? m->line_height : 0, full = row_width(m, hosts, site->hosts);
-    double x = 0, y = 0, row = 0;
+    const double head = site->drawn ? m->line_height : 0;
+    pack_well(m, hosts, site->hosts, &site->width, &site->height);
     for (uint32_t h = 0; h < site->hosts; h++) {
-        if (x > 0 && x + hosts[h].width > full) {
-            x = 0;
-            y += row + m->pad_y;
-            row = 0;
-        }
-        hosts[h].x = rim_x + x;
-        hosts[h].y = head + rim_y + y;
+        hosts[h].x += rim_x;
+        hosts[h].y += head + rim_y;
         move_peers(k, &hosts[h], hosts[h].x, hosts[h].y);
-        x += hosts[h].width;
-        if (x > site->width) site->width = x;
-        if (hosts[h].height > row) row = hosts[h].height;
-        x += m->pad_x;
     }
     site->width += 2 * rim_x;
-    site->height = head + y + row + 2 * rim_y;
+    site->height += head + 2 * rim_y;
     const double least = site->drawn ? label_width(m, name) + 2 * m->pad_x : 0;
     if (site->width < least) site->width = least;
 }

@@ -2,47 +2,20 @@
 
 #include <inttypes.h>
 
+#include "atlas/svg_parts.h"
+
 // Classes of the paints. Colours are said by class rather than by variables, which many viewers don't know.
 static const char *const classes[PAINTS] = {"g", "t", "d", "s", "h", "r", "l", "f", "alive", "suspect", "dead", "left"};
-
-// Tenths of a pixel, written without the locale's help.
-static void number(FILE *out, double value)
-{
-    long tenths = (long)(value * 10 + (value < 0 ? -0.5 : 0.5));
-    if (tenths < 0) fputc('-', out);
-    if (tenths < 0) tenths = -tenths;
-    fprintf(out, tenths % 10 ? "%ld.%ld" : "%ld", tenths / 10, tenths % 10);
-}
-
-static void attribute(FILE *out, const char *name, double value)
-{
-    fprintf(out, " %s=\"", name);
-    number(out, value);
-    fputc('"', out);
-}
-
-static void escaped(FILE *out, const char *text)
-{
-    for (; *text; text++) {
-        switch (*text) {
-        case '<': fputs("&lt;", out); break;
-        case '>': fputs("&gt;", out); break;
-        case '&': fputs("&amp;", out); break;
-        case '"': fputs("&quot;", out); break;
-        default: fputc(*text, out);
-        }
-    }
-}
 
 static void rectangle(void *context, const struct atlas_box *b, double radius, enum atlas_paint fill)
 {
     FILE *out = context;
     fprintf(out, "<rect class=\"%s r\"", classes[fill]);
-    attribute(out, "rx", radius);
-    attribute(out, "x", b->x);
-    attribute(out, "y", b->y);
-    attribute(out, "width", b->width);
-    attribute(out, "height", b->height);
+    atlas_svg_attribute(out, "rx", radius);
+    atlas_svg_attribute(out, "x", b->x);
+    atlas_svg_attribute(out, "y", b->y);
+    atlas_svg_attribute(out, "width", b->width);
+    atlas_svg_attribute(out, "height", b->height);
     fputs("/>\n", out);
 }
 
@@ -50,9 +23,9 @@ static void disc(void *context, double x, double y, double radius, enum atlas_pa
 {
     FILE *out = context;
     fprintf(out, "<circle class=\"%s%s\"", classes[fill], faint ? " u" : "");
-    attribute(out, "r", radius);
-    attribute(out, "cx", x);
-    attribute(out, "cy", y);
+    atlas_svg_attribute(out, "r", radius);
+    atlas_svg_attribute(out, "cx", x);
+    atlas_svg_attribute(out, "cy", y);
     fputs("/>\n", out);
 }
 
@@ -60,15 +33,15 @@ static void line(void *context, double x, double y, double to_x, double to_y, do
 {
     FILE *out = context;
     fprintf(out, "<path class=\"%s\"", classes[stroke]);
-    attribute(out, "stroke-width", width);
+    atlas_svg_attribute(out, "stroke-width", width);
     fputs(" d=\"M", out);
-    number(out, x);
+    atlas_svg_number(out, x);
     fputc(' ', out);
-    number(out, y);
+    atlas_svg_number(out, y);
     fputc('L', out);
-    number(out, to_x);
+    atlas_svg_number(out, to_x);
     fputc(' ', out);
-    number(out, to_y);
+    atlas_svg_number(out, to_y);
     fputs("\"/>\n", out);
 }
 
@@ -76,10 +49,10 @@ static void text(void *context, double x, double y, enum atlas_paint fill, bool 
 {
     FILE *out = context;
     fprintf(out, "<text class=\"%s%s\"", classes[fill], bold ? " b" : "");
-    attribute(out, "x", x);
-    attribute(out, "y", y);
+    atlas_svg_attribute(out, "x", x);
+    atlas_svg_attribute(out, "y", y);
     fputc('>', out);
-    escaped(out, what);
+    atlas_svg_escaped(out, what);
     fputs("</text>\n", out);
 }
 
@@ -95,13 +68,13 @@ static void palette(FILE *out, int dark)
             atlas_colors[PAINT_LINK][dark]);
 }
 
-static void style(FILE *out)
+static void style(FILE *out, double ink)
 {
     fputs("<style>text{font:12px ui-monospace,Menlo,Consolas,monospace;paint-order:stroke;stroke-width:2.5px;"
           "stroke-linejoin:round}.b{font-weight:700}",
           out);
     fprintf(out, "path{fill:none;stroke-opacity:.%02d}path.f{stroke-opacity:1;marker-end:url(#a)}.u{opacity:.%02d}",
-            (int)(atlas_link_opacity * 100), (int)(atlas_faint_opacity * 100));
+            (int)(atlas_link_opacity(ink) * 100), (int)(atlas_faint_opacity * 100));
     palette(out, 0);
     fputs("@media(prefers-color-scheme:dark){", out);
     palette(out, 1);
@@ -110,22 +83,22 @@ static void style(FILE *out)
 
 enum core_err atlas_svg_write(const struct atlas_snapshot *s, const struct atlas_layout *l, FILE *out)
 {
-    const struct atlas_pen pen = {out, rectangle, disc, line, text};
+    const struct atlas_pen pen = {out, atlas_draw_ink(s, l), rectangle, disc, line, text};
     char name[ATLAS_LABEL_MAX + 1];
     double width, height;
     atlas_draw_size(l, &width, &height);
     fputs("<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\"", out);
-    attribute(out, "width", width);
-    attribute(out, "height", height);
+    atlas_svg_attribute(out, "width", width);
+    atlas_svg_attribute(out, "height", height);
     fputs(" viewBox=\"0 0 ", out);
-    number(out, width);
+    atlas_svg_number(out, width);
     fputc(' ', out);
-    number(out, height);
+    atlas_svg_number(out, height);
     fputs("\">\n<title>mesh ", out);
     atlas_label(name, s->mesh, ATLAS_LABEL_MAX);
-    escaped(out, name);
+    atlas_svg_escaped(out, name);
     fprintf(out, ", %" PRIu32 " peers</title>\n", s->peer_count);
-    style(out);
+    style(out, pen.ink);
     fputs("<defs><marker id=\"a\" viewBox=\"0 0 8 8\" refX=\"13\" refY=\"4\" markerWidth=\"5\" markerHeight=\"5\" "
           "orient=\"auto\"><path class=\"f\" style=\"stroke:none;marker:none\" d=\"M0 0L8 4L0 8z\"/></marker></defs>\n",
           out);

@@ -57,10 +57,11 @@ json_t *http_layout_json(const struct atlas_snapshot *s)
     struct atlas_layout l;
     json_t *json = NULL;
     if (!atlas_layout_make(s, &atlas_metrics_svg, &l))
-        json = json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:o}", "width", tenths(l.width), "height", tenths(l.height),
-                         "peers", peers_json(s, &l), "hosts", boxes_json(s, l.hosts, l.host_count, false), "sites",
-                         boxes_json(s, l.sites, l.site_count, true), "bundled",
-                         (int)(s->peer_count > ATLAS_BUNDLE_ABOVE), "bundles", bundles_json(s, &l));
+        json =
+            json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:b, s:o}", "width", tenths(l.width), "height", tenths(l.height),
+                      "ink", atlas_draw_ink(s, &l), "peers", peers_json(s, &l), "hosts",
+                      boxes_json(s, l.hosts, l.host_count, false), "sites", boxes_json(s, l.sites, l.site_count, true),
+                      "bundled", (int)(s->peer_count > ATLAS_BUNDLE_ABOVE), "bundles", bundles_json(s, &l));
     atlas_layout_free(&l);
     return json ? json : json_null();
 }

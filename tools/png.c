@@ -1,6 +1,7 @@
 #include "tools/png.h"
 
 #include <dlfcn.h>
+#include <math.h>
 #include <stdint.h>
 
 // The part of cairo's interface that is used (cairographics.org, stable since 1.2), by name.
@@ -32,12 +33,13 @@
 
 struct cairo {
     void *library, *surface, *cr;
+    double link_opacity;
 #define CAIRO_FIELD(type, name, arguments) type(*name) arguments;
     CAIRO_CALLS(CAIRO_FIELD)
 #undef CAIRO_FIELD
 };
 
-enum { FORMAT_RGB24 = 1, SIDE_MAX = 32000, FONT_SIZE = 12 };
+enum { FORMAT_RGB24 = 1, SIDE_MAX = 32000, FONT_SIZE = 12, ARROW_BACK = 6, ARROW_SIZE = 10 };
 static const double pi = 3.14159265358979323846;
 
 static bool load(struct cairo *c)
@@ -85,15 +87,31 @@ static void disc(void *context, double x, double y, double radius, enum atlas_pa
     c->fill(c->cr);
 }
 
+// At the end of a line, before the peer's mark that it points at.
+static void arrow(struct cairo *c, double x, double y, double to_x, double to_y)
+{
+    const double far = hypot(to_x - x, to_y - y), dx = (to_x - x) / far, dy = (to_y - y) / far;
+    if (far < ARROW_BACK + ARROW_SIZE) return;
+    to_x -= dx * ARROW_BACK;
+    to_y -= dy * ARROW_BACK;
+    c->new_path(c->cr);
+    c->move_to(c->cr, to_x, to_y);
+    c->line_to(c->cr, to_x - dx * ARROW_SIZE - dy * ARROW_SIZE / 2, to_y - dy * ARROW_SIZE + dx * ARROW_SIZE / 2);
+    c->line_to(c->cr, to_x - dx * ARROW_SIZE + dy * ARROW_SIZE / 2, to_y - dy * ARROW_SIZE - dx * ARROW_SIZE / 2);
+    c->close_path(c->cr);
+    c->fill(c->cr);
+}
+
 static void line(void *context, double x, double y, double to_x, double to_y, double width, enum atlas_paint stroke)
 {
     struct cairo *c = context;
     c->new_path(c->cr);
     c->move_to(c->cr, x, y);
     c->line_to(c->cr, to_x, to_y);
-    color(c, stroke, stroke == PAINT_LINK ? atlas_link_opacity : 1);
+    color(c, stroke, stroke == PAINT_LINK ? c->link_opacity : 1);
     c->set_line_width(c->cr, width);
     c->stroke(c->cr);
+    if (stroke == PAINT_FLOW) arrow(c, x, y, to_x, to_y);
 }
 
 static void text(void *context, double x, double y, enum atlas_paint fill, bool bold, const char *what)
@@ -119,7 +137,7 @@ static int write_bytes(void *context, const unsigned char *bytes, unsigned size)
 
 static enum core_err draw(struct cairo *c, const struct atlas_snapshot *s, const struct atlas_layout *l, double scale)
 {
-    const struct atlas_pen pen = {c, rectangle, disc, line, text};
+    const struct atlas_pen pen = {c, atlas_draw_ink(s, l), rectangle, disc, line, text};
     double width, height;
     atlas_draw_size(l, &width, &height);
     if (width * scale > SIDE_MAX || height * scale > SIDE_MAX) return CORE_ERR_LIMIT;
@@ -129,6 +147,7 @@ static enum core_err draw(struct cairo *c, const struct atlas_snapshot *s, const
     c->scale(c->cr, scale, scale);
     color(c, PAINT_GROUND, 1);
     c->paint(c->cr);
+    c->link_opacity = atlas_link_opacity(pen.ink);
     enum core_err err = atlas_draw(s, l, &pen);
     return err ? err : c->status(c->cr) ? CORE_ERR_NO_MEMORY : CORE_ERR_OK;
 }

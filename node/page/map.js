@@ -4,12 +4,14 @@
 const SVG_PEERS = 300;
 const MARGIN = 24;
 
-// 1 at rest, half a pixel more for each doubling above 1 KiB/s.
-function linkWidth(bytes) {
+// 1 at rest, half a pixel more for each doubling above 1 KiB/s; weaker where links would cover too much (atlas/draw.c).
+function linkWidth(bytes, ink) {
   let width = 1;
   for (; bytes > 1024 && width < 9; bytes /= 2) width += 0.5;
-  return width;
+  return Math.max(0.6, width * ink);
 }
+
+function linkOpacity(scene) { return Math.max(0.2, 0.55 * scene.l.ink); }
 
 // What a snapshot looks like by places in its list of peers.
 function sceneOf(map) {
@@ -32,9 +34,9 @@ function draw(scene, pen) {
   const middle = (s) => ({ x: s.x + s.width / 2, y: s.y + s.height / 2 });
   const own = (inside) => links.forEach((k) => {
     if (inHost(k) !== inside || (l.bundled && (site[k.a] !== site[k.b] || folded(k.a)))) return;
-    pen.line(place(k.a), place(k.b), linkWidth(k.bytes), "link", k);
+    pen.line(place(k.a), place(k.b), linkWidth(k.bytes, l.ink), "link", k);
   });
-  l.bundles.forEach((b) => pen.line(middle(l.sites[b.a]), middle(l.sites[b.b]), linkWidth(b.bytes_s), "link"));
+  l.bundles.forEach((b) => pen.line(middle(l.sites[b.a]), middle(l.sites[b.b]), linkWidth(b.bytes_s, l.ink), "link"));
   l.sites.forEach((s) => { if (s.drawn) pen.box(s, 9, "site"); });
   own(false);
   l.hosts.forEach((h) => { if (h.drawn && !folded(h.first)) pen.box(h, 5, "host"); });
@@ -69,6 +71,7 @@ class SvgPen {
     this.scene = scene;
     this.marks = new Map();
     this.all.replaceChildren();
+    this.all.style.setProperty("--link-opacity", linkOpacity(scene));
     draw(scene, this);
     this.hot = this.all.appendChild(svgNew("g", {}, "hot"));
   }
@@ -157,7 +160,7 @@ class CanvasPen {
   }
   line(a, b, width, name) {
     const { g } = this;
-    g.globalAlpha = name === "flow" ? 0.8 : 0.55;
+    g.globalAlpha = name === "flow" ? 0.8 : linkOpacity(this.scene);
     g.strokeStyle = this.colors[name];
     g.lineWidth = width;
     g.beginPath();

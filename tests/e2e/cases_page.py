@@ -317,7 +317,7 @@ BIG = """(() => {
   const peers = Array.from({ length: n }, (_, i) => ({ id: i.toString(16).padStart(64, '0'), name: 'p' + i, site: 's' + i % 9, host: String(i), state: 'alive', self: i === 0, answered: true, devices: [] }));
   const links = Array.from({ length: 5 * n }, (_, i) => ({ a: peers[i % n].id, b: peers[(i * 7 + 13) % n].id, rtt_us: 900, bytes_s: i * 99 }));
   const box = (i) => ({ ...at(i), width: 100, height: 40, first: i, count: 1, drawn: true, folded: false, label: 's' });
-  const layout = { width: 3750, height: 1200, peers: peers.map((p, i) => ({ ...at(i), label: p.name })), hosts: peers.map((_, i) => box(i)), sites: peers.map((_, i) => box(i)),
+  const layout = { width: 3750, height: 1200, ink: 0.5, peers: peers.map((p, i) => ({ ...at(i), label: p.name })), hosts: peers.map((_, i) => box(i)), sites: peers.map((_, i) => box(i)),
     bundled: true, bundles: links.map((_, i) => ({ a: i % n, b: (i * 7 + 13) % n, links: 1, bytes_s: i * 99, rtt_us: 900 })) };
   take.map({ peers, links, flows: [], layout });
   return document.querySelector('#view canvas') ? 'canvas' : 'none';
