@@ -91,6 +91,7 @@ struct node {
     struct address_list addresses;
     bool fault_update;  // MYCEL_FAULT=update: what this peer trains is wrong on purpose, to see it found
                         // (CONTRIBUTING.md)
+    uint64_t certificate_ttl_s;  // of those that it issues; 0: for ever. MYCEL_FAULT=brief: seconds, to see one expire
     uint8_t address_bytes[ADDRESS_LIST_BYTES];
     size_t address_size;
     uint16_t port;

@@ -7,7 +7,7 @@
 #include "node/trace.h"
 #include "node/verbs.h"
 
-enum { LINK_IDLE_MS = 10000, LINK_WORK_IDLE_MS = 60000, STRIKE_BAN_MS = 10000, CERTIFICATE_FOREVER = 0 };
+enum { LINK_IDLE_MS = 10000, LINK_WORK_IDLE_MS = 60000, STRIKE_BAN_MS = 10000 };
 
 struct node_link *node_link_find(struct node *n, const struct core_id *id)
 {
@@ -64,7 +64,7 @@ static void admit(struct node *n, const struct link_event *e)
                                         .certificate = {n->certificate, n->certificate_size},
                                         .revoked = &n->revoked,
                                         .ledger = &n->invitations,
-                                        .certificate_ttl_s = CERTIFICATE_FOREVER};
+                                        .certificate_ttl_s = n->certificate_ttl_s};
     struct admission_answer *answer = calloc(1, sizeof *answer);
     if (!answer) return;
     struct invitations before = n->invitations;

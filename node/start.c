@@ -20,7 +20,7 @@
 #include "node/members_file.h"
 #include "node/verbs.h"
 
-enum { OUTBOX_EFFECTS = 8192, OUTBOX_BYTES = 32 << 20, BLOBS_MAX = 8192, DESCRIPTORS = 4096, JOIN_MS = 10000 };
+enum { OUTBOX_EFFECTS = 8192, OUTBOX_BYTES = 32 << 20, BLOBS_MAX = 8192, DESCRIPTORS = 4096, JOIN_MS = 10000, BRIEF_S = 5 };
 
 static enum core_err fail(struct node_failure *why, enum core_err err, const char *what, const char *remedy)
 {
@@ -347,6 +347,7 @@ static enum core_err run_here(const struct node_options *o, struct node_failure 
     if (!n) return fail(why, CORE_ERR_NO_MEMORY, "cannot start", "free some memory");
     const char *fault = getenv("MYCEL_FAULT");
     n->fault_update = fault && !strcmp(fault, "update");
+    if (fault && !strcmp(fault, "brief")) n->certificate_ttl_s = BRIEF_S;
     n->options = o;
     n->home.lock = n->control.listener = n->inbox.fd = -1;
     n->log = (struct events_log){.json = o->log_json, .quiet = o->quiet, .verbose = o->verbose};

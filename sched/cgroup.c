@@ -102,9 +102,15 @@ static void read_entry(const char *root, char *line, struct sched_cgroup *out)
 
 void sched_cgroup_read(const char *root, struct sched_cgroup *out)
 {
+    sched_cgroup_read_of(root, 0, out);
+}
+
+void sched_cgroup_read_of(const char *root, int pid, struct sched_cgroup *out)
+{
     *out = (struct sched_cgroup){0};
-    char path[PATH_SIZE], line[LINE_SIZE];
-    snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
+    char path[PATH_SIZE], line[LINE_SIZE], process[16] = "self";
+    if (pid) snprintf(process, sizeof process, "%d", pid);
+    snprintf(path, sizeof path, "%s/proc/%s/cgroup", root, process);
     FILE *f = fopen(path, "re");
     if (!f) return;
     while (fgets(line, sizeof line, f)) read_entry(root, line, out);

@@ -13,5 +13,7 @@ struct sched_cgroup {
 // The least of what the process's groups and those above them say. `root` is "" for this machine, a folder that holds
 // proc/self/cgroup and sys/fs/cgroup for tests. What is missing or unreadable is no limit.
 void sched_cgroup_read(const char *root, struct sched_cgroup *out);
+// The same of process `pid`; 0: this one.
+void sched_cgroup_read_of(const char *root, int pid, struct sched_cgroup *out);
 
 #endif

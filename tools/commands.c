@@ -204,6 +204,10 @@ static const struct flag conf_flags[] = {
     {"example", 0, FLAG_SWITCH, NULL, "a mycel.conf to begin with: every key, as a comment", false},
 };
 
+static const struct flag doctor_flags[] = {
+    {"markdown", 0, FLAG_SWITCH, NULL, "every trouble it knows, as docs/troubles.md", false},
+};
+
 static const struct flag help_flags[] = {
     {"markdown", 0, FLAG_SWITCH, NULL, "the whole reference, as docs/commands.md", false},
     {"man", 0, FLAG_SWITCH, NULL, "mycel(1), a verb's manual page, or mycel.conf, as roff", false},
@@ -236,6 +240,11 @@ static const struct command commands[] = {
      command_down},
     {"status", NULL, "", 0, 0, false, NULL, 0, "is this peer healthy, and what does it do",
      "Health first: each problem names its cause and what to do. Exit 0 when healthy, else 1.", command_status},
+    {"doctor", NULL, "", 0, 0, false, FLAGS(doctor_flags), "what is wrong here, and what to do about it",
+     "Looks at the home, the daemon, its port, who reaches it, clocks, the mesh, runs, disk, limits and GPU drivers, "
+     "with or without a running peer; asks nobody for longer than a second or two. Exit 0 when nothing fails, 1 when "
+     "something does, 3 when nothing fails and no daemon runs.",
+     command_doctor},
     {"hw", NULL, "", 0, 0, false, FLAGS(hw_flags), "this machine: cpus, memory, GPUs, and who uses what",
      "Devices that cannot be used are listed with the reason. While the peer runs it also says what lies where. "
      "Rates are of matrix products in repro-fp32 and of memory; they are kept in the home.",
