@@ -138,6 +138,26 @@ static void flush(struct session *s)
     s->output_used -= sent;
 }
 
+static void send_text(struct session *s, const char *text, size_t size)
+{
+    if (s->output_used + size > s->output_capacity) {
+        size_t capacity = 2 * (s->output_used + size);
+        const bool fits = s->output_used + size <= CONTROL_OUTPUT_LIMIT;
+        if (capacity > CONTROL_OUTPUT_LIMIT) capacity = CONTROL_OUTPUT_LIMIT;
+        char *grown = fits ? realloc(s->output, capacity) : NULL;
+        if (!grown) {  // a client that doesn't read
+            s->phase = SESSION_ENDING;
+            s->output_used = 0;
+            return;
+        }
+        s->output = grown;
+        s->output_capacity = capacity;
+    }
+    memcpy(s->output + s->output_used, text, size);
+    s->output_used += size;
+    s->told_ms = s->server->now_ms;
+}
+
 void session_send(struct session *s, json_t *object)
 {
     json_t *line = json_pack("{s:i}", "schema", 1);
@@ -156,21 +176,7 @@ void session_send(struct session *s, json_t *object)
     }
     size_t size = strlen(text);
     text[size++] = '\n';
-    if (s->output_used + size > s->output_capacity) {
-        size_t capacity = 2 * (s->output_used + size);
-        char *grown = capacity > CONTROL_OUTPUT_LIMIT ? NULL : realloc(s->output, capacity);
-        if (!grown) {  // a client that doesn't read
-            s->phase = SESSION_ENDING;
-            s->output_used = 0;
-            free(text);
-            return;
-        }
-        s->output = grown;
-        s->output_capacity = capacity;
-    }
-    memcpy(s->output + s->output_used, text, size);
-    s->output_used += size;
-    s->told_ms = s->server->now_ms;
+    send_text(s, text, size);
     free(text);
     flush(s);
 }
@@ -180,6 +186,21 @@ void session_end(struct session *s, int exit_status, json_t *object)
     json_t *line = object ? object : json_object();
     json_object_set_new(line, "exit", json_integer(exit_status));
     session_send(s, line);
+    s->phase = SESSION_ENDING;
+}
+
+void session_end_text(struct session *s, int exit_status, const char *json)
+{
+    const size_t size = strlen(json);
+    char end[32];
+    check(size > 2 && json[size - 1] == '}');
+    if (s->answered) {
+        s->answered_text(s->context, exit_status, json);
+    } else if (s->fd >= 0) {
+        send_text(s, json, size - 1);
+        send_text(s, end, (size_t)snprintf(end, sizeof end, ",\"exit\":%d}\n", exit_status));
+        flush(s);
+    }
     s->phase = SESSION_ENDING;
 }
 
@@ -237,7 +258,8 @@ static void take_request(struct session *s, const char *line, size_t size)
 }
 
 void session_local(struct session *s, struct control_server *server, json_t *request,
-                   void (*answered)(void *context, const json_t *line), void *context)
+                   void (*answered)(void *context, const json_t *line),
+                   void (*answered_text)(void *context, int exit_status, const char *json), void *context)
 {
     *s = (struct session){.server = server,
                           .fd = -1,
@@ -246,6 +268,7 @@ void session_local(struct session *s, struct control_server *server, json_t *req
                           .started_ms = server->now_ms,
                           .told_ms = server->now_ms,
                           .answered = answered,
+                          .answered_text = answered_text,
                           .context = context};
     const char *verb = session_text(s, "verb");
     check(verb);

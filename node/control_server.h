@@ -47,6 +47,7 @@ struct session {
     uint64_t started_ms, told_ms;  // told_ms: when a line was last sent
     // A session of the daemon's own (session_local): who gets its lines, which stay the session's.
     void (*answered)(void *context, const json_t *line);
+    void (*answered_text)(void *context, int exit_status, const char *json);
     void *context;
 };
 
@@ -81,10 +82,12 @@ void control_server_drain(struct control_server *server, int timeout_ms);
 struct session *control_session_find(struct control_server *server, uint64_t serial);
 
 // A session without a client, for a part of the daemon that wants a verb's answer: `answered` gets each line in the
-// client's place, the last one with "exit". `request` (taken over) has the verb. The caller ticks it while its phase
+// client's place, the last one with "exit"; or `answered_text` gets that one as session_end_text was given it.
+// `request` (taken over) has the verb. The caller ticks it while its phase
 // isn't SESSION_ENDING, and ends it by session_local_close.
 void session_local(struct session *s, struct control_server *server, json_t *request,
-                   void (*answered)(void *context, const json_t *line), void *context);
+                   void (*answered)(void *context, const json_t *line),
+                   void (*answered_text)(void *context, int exit_status, const char *json), void *context);
 void session_local_tick(struct session *s, uint64_t now_ms);
 void session_local_close(struct session *s);
 
@@ -94,6 +97,8 @@ void session_expect_stream(struct session *s, uint32_t parts);
 void session_send(struct session *s, json_t *object);
 // The same with "exit", and ends the session. `object` may be NULL.
 void session_end(struct session *s, int exit_status, json_t *object);
+// The same with a line that was written elsewhere: an object's text, not empty, without "exit".
+void session_end_text(struct session *s, int exit_status, const char *json);
 // Ends it with an error's line: `message` is printf's.
 __attribute__((format(printf, 4, 5))) void session_fail(struct session *s, enum core_err err, const char *remedy,
                                                         const char *message, ...);

@@ -51,6 +51,21 @@ static enum http_view_kind kind_of(const struct http_view *view)
     return (enum http_view_kind)(view - view->of->view);
 }
 
+static void keep(struct http_view *view, int exit_status, bool failed, const char *json)
+{
+    struct http_text *text = json ? http_text_make(kinds[kind_of(view)].name, json, strlen(json)) : NULL;
+    view->making = false;
+    view->answers++;
+    if (!text) return;
+    view->exit = exit_status;
+    view->failed = failed;
+    const bool same =
+        view->text && view->text->size == text->size && memcmp(view->text->data, text->data, text->size) == 0;
+    if (!same) view->version++;
+    http_text_drop(view->text);
+    view->text = text;
+}
+
 static void answered(void *context, const json_t *line)
 {
     struct http_view *view = context;
@@ -60,19 +75,15 @@ static void answered(void *context, const json_t *line)
     json_object_del(shown, "exit");
     char *json = shown ? json_dumps(shown, JSON_COMPACT | JSON_REAL_PRECISION(10)) : NULL;
     json_decref(shown);
-    struct http_text *text = json ? http_text_make(kinds[kind_of(view)].name, json, strlen(json)) : NULL;
+    if (json && kind_of(view) == VIEW_STATUS) view->of->problems = json_array_size(json_object_get(line, "problems"));
+    keep(view, (int)json_integer_value(status), json_object_get(line, "error") != NULL, json);
     free(json);
-    view->making = false;
-    view->answers++;
-    if (!text) return;
-    view->exit = (int)json_integer_value(status);
-    view->failed = json_object_get(line, "error") != NULL;
-    if (kind_of(view) == VIEW_STATUS) view->of->problems = json_array_size(json_object_get(line, "problems"));
-    const bool same =
-        view->text && view->text->size == text->size && memcmp(view->text->data, text->data, text->size) == 0;
-    if (!same) view->version++;
-    http_text_drop(view->text);
-    view->text = text;
+}
+
+static void answered_text(void *context, int exit_status, const char *json)
+{
+    struct http_view *view = context;
+    if (view->making) keep(view, exit_status, false, json);
 }
 
 // Who looks at a map makes others answer and, where there is no link, be dialled: the larger the mesh, the seldomer.
@@ -101,7 +112,7 @@ static void begin(struct http_view *view)
     if (kind == VIEW_RUN) json_object_set_new(request, "run", json_string(view->of->run));
     const uint64_t began_us = node_clock_us();
     view->making = true;
-    session_local(&view->session, &n->control, request, answered, view);
+    session_local(&view->session, &n->control, request, answered, answered_text, view);
     set_due(view, node_clock_us() - began_us);
 }
 

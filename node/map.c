@@ -4,10 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "atlas/json.h"
 #include "core/bytes.h"
 #include "node/daemon.h"
-#include "node/http_layout.h"
+#include "node/map_draw.h"
 #include "node/verbs.h"
 
 enum { MAP_ASKS_MAX = 32, MAP_ANSWER_MS = 1000, MAP_MS = 6000, RATE_LEAST_MS = 1000, DEVICES_SIZE = 1024 };
@@ -28,6 +27,7 @@ struct map_state {
     uint32_t link_capacity;
     struct map_member *members;
     uint32_t count, asked;
+    bool drawing;  // the snapshot is with a worker: nobody's word is waited for any more
 };
 
 // ---- what this peer says of itself ----
@@ -182,7 +182,7 @@ static void go_on(struct map_state *m);
 enum core_err map_told(struct node *n, const struct core_id *from, const struct message *said)
 {
     for (struct map_state *m = n->maps; m; m = m->next) {
-        if (m->nonce != said->links_tell.nonce) continue;
+        if (m->nonce != said->links_tell.nonce || m->drawing) continue;
         for (uint32_t i = 0; i < m->asked; i++) {
             struct map_member *member = &m->members[i];
             if (member->state != MAP_ASKED || !id_equal(&m->s.peers[member->peer].id, from)) continue;
@@ -210,16 +210,24 @@ static void closed(struct session *s)
     free(m);
 }
 
-static void finish(struct map_state *m)
+static void drawn(struct node *n, uint64_t nonce, const char *json)
 {
-    bool failed = !hash_is_zero(&m->run) && map_flows(m->node, &m->run, &m->s);
-    failed = failed || atlas_snapshot_settle(&m->s);
-    json_t *json = failed ? NULL : atlas_json_make(&m->s);
-    if (json && session_flag(m->session, "layout")) json_object_set_new(json, "layout", http_layout_json(&m->s));
+    struct map_state *m = n->maps;
+    while (m && m->nonce != nonce) m = m->next;
+    if (!m) return;  // whoever asked has gone
     if (json)
-        session_end(m->session, 0, json);
+        session_end_text(m->session, 0, json);
     else
         session_fail(m->session, CORE_ERR_NO_MEMORY, "give the daemon more memory", "no memory for the map");
+}
+
+static void finish(struct map_state *m)
+{
+    m->drawing = true;
+    if (!hash_is_zero(&m->run) && map_flows(m->node, &m->run, &m->s))
+        drawn(m->node, m->nonce, NULL);
+    else
+        map_draw(m->node, &m->s, session_flag(m->session, "layout"), m->nonce, drawn);
 }
 
 // Asks the next ones; ends the session when there is nobody left to wait for.
@@ -248,7 +256,8 @@ static void go_on(struct map_state *m)
 static void tick(struct session *s, uint64_t now_ms)
 {
     (void)now_ms;
-    go_on(s->state);
+    const struct map_state *m = s->state;
+    if (!m->drawing) go_on(s->state);
 }
 
 static void copy_text(char *out, size_t size, struct slice from)
