@@ -12,6 +12,7 @@
 //!   zig build device               the same as a program to be carried, zig-out/device
 //!   zig build fake                 the library that plays a GPU's driver (tests/fake), zig-out/tests/libfakegpu.so
 //!   zig build deb                  the Debian package, zig-out/mycel_VERSION_ARCH.deb
+//!   zig build release              source and binary as tarballs with their checksums, zig-out/release
 //!   zig build sim bench tidy fmt   simulator seeds, benchmarks, style as a test, formatting check
 const std = @import("std");
 const layers = @import("build/layers.zig");
@@ -68,6 +69,7 @@ const Context = struct {
             .target = target,
             .optimize = c.optimize,
             .link_libc = true,
+            .pic = true,  // the program is position-independent: the system may load it anywhere
             .sanitize_thread = c.tsan,
             .sanitize_c = if (c.optimize == .Debug) .full else .off,
         });
@@ -101,7 +103,9 @@ const Context = struct {
     }
 
     fn executable(c: *Context, name: []const u8, root: *std.Build.Module) *std.Build.Step.Compile {
-        return c.b.addExecutable(.{ .name = name, .root_module = root });
+        const exe = c.b.addExecutable(.{ .name = name, .root_module = root });
+        exe.pie = true;
+        return exe;
     }
 
     /// One executable for each tests/unit/MODULE/*.c, run by `step`.
@@ -153,7 +157,7 @@ pub fn build(b: *std.Build) void {
     b.step("fake", "The library that plays a GPU's driver, into zig-out/tests").dependOn(&place_fake.step);
     var c = Context{ .b = b, .target = target, .images = images, .page = live_page, .fake_driver = fake_driver, .optimize = if (debug) .Debug else .ReleaseFast };
 
-    const exe = if (only == null) mycel(&c) else null;
+    const exe = if (only == null) mycel(&c, false) else null;
     if (exe) |e| {
         b.installArtifact(e);
         const run = b.addRunArtifact(e);
@@ -161,11 +165,17 @@ pub fn build(b: *std.Build) void {
         b.step("run", "Run mycel").dependOn(&run.step);
         const package = b.addSystemCommand(&.{"tools/package/deb.sh"});
         package.setCwd(b.path("."));
-        const stripped = b.addObjCopy(e.getEmittedBin(), .{ .strip = .debug_and_symbols, .basename = "mycel" });
-        package.addFileArg(stripped.getOutput());
+        const stripped = mycel(&c, true).?.getEmittedBin();
+        package.addFileArg(stripped);
         package.addArg("zig-out");
         package.has_side_effects = true;
         b.step("deb", "The Debian package into zig-out").dependOn(&package.step);
+        const release = b.addSystemCommand(&.{"tools/package/release.sh"});
+        release.setCwd(b.path("."));
+        release.addFileArg(stripped);
+        release.addArg("zig-out/release");
+        release.has_side_effects = true;
+        b.step("release", "Source and binary as tarballs, with checksums, into zig-out/release").dependOn(&release.step);
         runStep(b, e, "bench", "Benchmarks beside their peers", &.{"bench"}, &.{"all"});
         runStep(b, e, "sim", "Simulator: 200 seeds with faults", &.{"sim"}, &.{ "--nodes", "7", "--rounds", "20", "--faults", "all", "--seeds", "200" });
     }
@@ -248,14 +258,15 @@ fn hostile(c: *Context) ?*std.Build.Step.Compile {
     return c.executable("hostile", root);
 }
 
-/// The program: tools/main.c with the command line, the daemon, the simulator and the benchmarks.
-fn mycel(c: *Context) ?*std.Build.Step.Compile {
+/// The program: tools/main.c with the command line, the daemon, the simulator and the benchmarks. `strip`: without symbols.
+fn mycel(c: *Context, strip: bool) ?*std.Build.Step.Compile {
     const b = c.b;
     if (!sources.exists(b, "tools/main/main.c")) return null;
     var sees = std.ArrayList([]const u8).empty;
     for (layers.modules) |module| sees.append(b.allocator, module.name) catch @panic("OOM");
     const view = layers.Module{ .name = "tools/main", .sees = &.{ "core", "node", "tools", "tools/sim", "bench" } };
     const root = c.moduleOf(view);
+    root.strip = strip;
     root.addCSourceFile(.{ .file = b.path("tools/main/main.c"), .flags = &layers.flags });
     for (layers.programs) |program| c.linkProgram(root, program);
     c.linkWith(root, sees.items);

@@ -27,6 +27,10 @@ compressed() {
 
 put 755 "$binary" usr/bin/mycel
 "$binary" help --man | compressed usr/share/man/man1/mycel.1.gz
+"$binary" help --man mycel.conf | compressed usr/share/man/man5/mycel.conf.5.gz
+mkdir -p "$tree/etc/mycel" "$tree/DEBIAN"
+"$binary" conf --example >"$tree/etc/mycel/mycel.conf"
+echo /etc/mycel/mycel.conf >"$tree/DEBIAN/conffiles"
 "$binary" help | sed -nE 's/^  ([a-z]+) +[^ -].*/\1/p' | sort -u | while read -r verb; do
     "$binary" help --man "$verb" | compressed "usr/share/man/man1/mycel-$verb.1.gz"
 done
@@ -48,6 +52,9 @@ compressed usr/share/doc/mycel/CHANGELOG.md.gz <"$root/CHANGELOG.md"
 for name in README.md SECURITY.md docs/tutorial.md docs/commands.md docs/json.md; do
     compressed "usr/share/doc/mycel/$(basename "$name").gz" <"$root/$name"
 done
+for name in "$root"/docs/howto/*.md; do
+    compressed "usr/share/doc/mycel/howto/$(basename "$name").gz" <"$name"
+done
 
 # The packages that hold the libraries it links, in the versions that are here or newer.
 depends=$(ldd "$binary" | sed -nE 's/.*=> (\/[^ ]+).*/\1/p' | xargs -n1 realpath | sort -u | while read -r library; do
@@ -56,7 +63,6 @@ depends=$(ldd "$binary" | sed -nE 's/.*=> (\/[^ ]+).*/\1/p' | xargs -n1 realpath
 done | sort -u | grep -Ex 'libc6|libzmq5|libsodium[0-9]+|libmsgpack.*|libhwloc[0-9]+|libjansson4|libssl3.*|libncursesw6|libtinfo6|libgcc-s1' | while read -r name; do
     echo "$name (>= $(dpkg-query -W -f='${Version}' "$name" | sed -E 's/^([0-9]+\.[0-9]+).*/\1/'))"
 done | paste -sd, | sed 's/,/, /g')
-mkdir -p "$tree/DEBIAN"
 sed -e "s/@VERSION@/$version/" -e "s/@ARCH@/$arch/" -e "s/@DEPENDS@/$depends/" \
     -e "s/@SIZE@/$(du -sk --apparent-size "$tree/usr" | cut -f1)/" "$here/control.in" >"$tree/DEBIAN/control"
 for script in postinst prerm postrm; do install -m 755 "$here/$script" "$tree/DEBIAN/$script"; done
