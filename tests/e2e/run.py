@@ -23,12 +23,15 @@ import cases_bad_input  # noqa: E402,F401
 import cases_bench  # noqa: E402,F401
 import cases_conf  # noqa: E402,F401
 import cases_devices  # noqa: E402,F401
+import cases_discovery  # noqa: E402,F401
+import cases_doctor  # noqa: E402,F401
 import cases_faults  # noqa: E402,F401
 import cases_hosts  # noqa: E402,F401
 import cases_journey  # noqa: E402,F401
 import cases_look  # noqa: E402,F401
 import cases_page  # noqa: E402,F401
 import cases_package  # noqa: E402,F401
+import cases_trace  # noqa: E402,F401
 import cases_training  # noqa: E402,F401
 
 OUT = os.path.join(ROOT, ".cache", "tests", "e2e")
