@@ -1,0 +1,134 @@
+"""One round on a time line: who slows it down is named, by peers that answer and about those that don't."""
+import json
+import os
+import signal
+import threading
+import time
+import xml.dom.minidom
+
+from harness import case, equal, expect, tiny_run, until
+
+STEPS = 300  # inner steps of a round: some tenths of a second
+
+
+class Limp:
+    """Stops a process nine tenths of the time."""
+
+    def __init__(self, pid):
+        self.pid, self.over = pid, threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.over.is_set():
+            os.kill(self.pid, signal.SIGSTOP)
+            time.sleep(0.18)
+            os.kill(self.pid, signal.SIGCONT)
+            time.sleep(0.02)
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join()
+
+
+def check_perfetto(trace, shown):
+    """The trace has a named process a peer, and the very spans that `shown` has, apart from each other in each."""
+    events = trace["traceEvents"]
+    names = {e["pid"]: e["args"]["name"] for e in events if e["ph"] == "M" and e["name"] == "process_name"}
+    threads = {(e["pid"], e["tid"]) for e in events if e["ph"] == "M" and e["name"] == "thread_name"}
+    equal([names[pid].split()[0] for pid in sorted(names)], [p["name"] for p in shown["peers"]], "the processes")
+    equal({e["ph"] for e in events}, {"M", "X"}, "the kinds of events")
+    for pid, peer in zip(sorted(names), shown["peers"]):
+        spans = [e for e in events if e["ph"] == "X" and e["pid"] == pid]
+        expect(all((pid, e["tid"]) in threads for e in spans), "a span of a thread without a name")
+        equal([(e["name"], e["ts"], e["ts"] + e["dur"]) for e in spans],
+              [(s["phase"], s["begin_us"], s["end_us"]) for s in peer["spans"]], f"the spans of {peer['name']}")
+        for before, after in zip(spans, spans[1:]):
+            expect(before["ts"] + before["dur"] <= after["ts"], f"spans overlap: {before}, {after}")
+
+
+@case
+def trace_names_the_slow_peer(world):
+    """A peer that gets a tenth of its time trains longest; the first line says so, and every form shows the same."""
+    mesh = world.lab(4)
+    first, slow = mesh[0], mesh[2]
+    run = tiny_run(world, first, 1000, steps=STEPS)
+    until(lambda: first.round(run) >= 1, "a round is closed")
+    with Limp(slow.pid()):
+        limps = first.round(run) + 2  # the first round that it limps through from its beginning
+        until(lambda: first.round(run) >= limps, "a slow round is closed")
+    for peer in mesh:
+        shown = peer.json("trace", run, "--round", str(limps))
+        equal((shown["slowest"]["peer"], shown["slowest"]["why"], shown["slowest"]["phase"], shown["slowest"]["matters"]),
+              ("p3", "longer", "training", True), f"who is slow, says {os.path.basename(peer.home)}")
+        equal([(p["name"], p["answered"]) for p in shown["peers"]], [(f"p{k}", True) for k in range(1, 5)], "the peers")
+        expect(all(p["self"] or p["clock_error_us"] > 0 for p in shown["peers"]), "a clock is exact without a round trip")
+    kept = world.path("kept.json")
+    first.run("trace", run, "--round", str(limps), "--as", "json", "-o", kept)
+    with open(kept) as file:
+        shown = json.load(file)
+        file.seek(0)
+        equal(first.run("trace", "--from", kept, "--json").out, file.read(), "the trace, read and written")
+    phases = {s["phase"] for p in shown["peers"] for s in p["spans"]}
+    expect({"training", "waiting", "summing", "applying"} <= phases, f"the phases: {phases}")
+    for form in ("text", "ascii", "svg", "perfetto"):
+        pictures = [first.run("trace", "--from", kept, "--as", form).out for _ in range(2)]
+        equal(pictures[0], pictures[1], f"two pictures as {form}")
+        expect("p3" in pictures[0], f"no p3 in the {form}")
+    lines = first.run("trace", "--from", kept, env={"LC_ALL": "C.UTF-8"}).out.splitlines()
+    expect(lines[0].startswith("p3 slows round") and "training" in lines[0], lines[0])
+    expect(all(len(line) <= 80 for line in lines), f"wider than 80 columns: {max(lines, key=len)}")
+    xml.dom.minidom.parseString(first.run("trace", "--from", kept, "--as", "svg").out)
+    check_perfetto(json.loads(first.run("trace", "--from", kept, "--as", "perfetto").out), shown)
+    first.run("runs", "cancel", run)
+
+
+@case
+def trace_of_a_stopped_peer(world):
+    """A peer that is stopped says nothing; the others waited for it, and it is named for that, at once."""
+    mesh = world.lab(4)
+    first = mesh[0]
+    run = tiny_run(world, first, 1000, steps=STEPS)
+    until(lambda: first.round(run) >= 1, "a round is closed")
+    pid = mesh[2].kill(signal.SIGSTOP)
+    try:
+        stopped = first.round(run)
+        until(lambda: first.round(run) >= stopped + 3, "the others go on without it")
+        began = time.monotonic()
+        rounds = [first.json("trace", run, "--round", str(stopped + k)) for k in range(1, 4)]
+        took = time.monotonic() - began
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    expect(took < 3 * 3 * 1, f"three traces took {took:.1f} s")
+    longest = max(rounds, key=lambda r: r["length_us"])
+    equal((longest["slowest"]["peer"], longest["slowest"]["why"], longest["slowest"]["matters"]), ("p3", "waited_for", True),
+          f"who is slow in round {longest['round']}")
+    equal({p["name"]: p["answered"] for p in longest["peers"]}, {"p1": True, "p2": True, "p3": False, "p4": True}, "who answers")
+    first.run("runs", "cancel", run)
+
+
+@case
+def trace_of_nothing(world):
+    """Rounds and runs that aren't there, files that are no traces, no daemon: which it is and what to do."""
+    peer = world.founder()
+    expect("no run" in peer.run("trace", status=None).err, "no run is known")
+    run = tiny_run(world, peer, 2)
+    until(lambda: peer.round(run) == 2, "the run is done")
+    equal(peer.json("trace")["round"], 2, "the last round")
+    expect("isn't here" in peer.run("trace", "--round", "9", status=1).err, "a round that isn't")
+    expect("begins with" in peer.run("trace", "--run", "ffff", status=1).err, "a run that isn't")
+    peer.run("trace", "--as", "jpeg", status=2)
+    text = json.dumps(peer.json("trace"))
+    for name, data, said in (("cut", text[:-9], "no trace"), ("newer", text.replace('"schema": 1', '"schema": 7'), "schema 7"),
+                             ("empty", "", "no trace"), ("other", "[1, 2]", "no list")):
+        expect(said in peer.run("trace", "--from", world.file(name, data), status=4).err, f"{name} is refused with the reason")
+    kept = world.file("kept", text.replace('"p1"', '"<b>\\u001b[2J\\u202e"'))
+    for form in ("text", "ascii", "svg"):
+        shown = peer.run("trace", "--from", kept, "--as", form).out
+        unsafe = ("\x1b", "\u202e") + (("<b>",) if form == "svg" else ())
+        expect(not any(bad in shown for bad in unsafe), f"unsafe {form}: {shown}")
+    expect("cannot write" in peer.run("trace", "--from", kept, "-o", world.path("no/such.svg"), status=4).err, "no folder")
+    peer.run("down")
+    equal(peer.run("trace", status=None).status, 3, "without a daemon")
