@@ -51,7 +51,7 @@ struct lan_announcement {
 #define LAN_VERDICTS(X)                                                                            \
     X(HEARD, "heard")                                                                              \
     X(OWN, "own")             /* this peer's own, which multicast gives back */                    \
-    X(LIMITED, "limited")     /* more than LAN_PER_S: not looked at */                             \
+    X(LIMITED, "limited")     /* more than LAN_PER_S: not opened */                                \
     X(MALFORMED, "malformed") /* no announcement by its length, version or content */              \
     X(FOREIGN, "foreign")     /* does not open: of another mesh, or made without the mesh's key */ \
     X(FORGED, "forged")       /* opens, but its author has not signed it */                        \

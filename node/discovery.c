@@ -15,6 +15,7 @@ enum {
     INTERFACES_MS = 5000,
     DATAGRAMS_A_CALL = 32,
     DIALS_A_TICK = 4,
+    DEAF_MS = 1000,
     UNKNOWN_MS = 10000,  // between two dials of ids that are no known member's
     ROUTES_MAX = 16384,
 };
@@ -176,7 +177,12 @@ static void hear(struct node *n)
     for (int i = 0; i < DATAGRAMS_A_CALL; i++) {
         size_t size = lan_socket_receive(&d->lan_socket, bytes, sizeof bytes);
         if (size == 0) return;
-        if (lan_receive(d->lan, (struct slice){bytes, size}, n->now_ms, node_wall_s(), &a) != LAN_HEARD) continue;
+        enum lan_verdict v = lan_receive(d->lan, (struct slice){bytes, size}, n->now_ms, node_wall_s(), &a);
+        if (v == LAN_LIMITED) {  // a flood: the system may drop what comes, which costs us nothing
+            d->lan_deaf_ms = n->now_ms + DEAF_MS;
+            return;
+        }
+        if (v != LAN_HEARD) continue;
         if (worth_dialling(n, &a)) dial_heard(n, lan_seen_find(d->lan, &a.id));
     }
 }
@@ -375,7 +381,9 @@ void discovery_close(struct node *n)
 size_t discovery_pollitems(struct node *n, zmq_pollitem_t *items)
 {
     const struct discovery *d = &n->discovery;
-    const int fds[DISCOVERY_POLLITEMS] = {d->lan_socket.fds[0], d->lan_socket.fds[1], d->portmap_fd};
+    bool deaf = n->now_ms < d->lan_deaf_ms;
+    const int fds[DISCOVERY_POLLITEMS] = {deaf ? -1 : d->lan_socket.fds[0], deaf ? -1 : d->lan_socket.fds[1],
+                                          d->portmap_fd};
     size_t count = 0;
     for (int i = 0; i < DISCOVERY_POLLITEMS; i++)
         if (fds[i] >= 0) items[count++] = (zmq_pollitem_t){.fd = fds[i], .events = ZMQ_POLLIN};
@@ -384,7 +392,7 @@ size_t discovery_pollitems(struct node *n, zmq_pollitem_t *items)
 
 void discovery_process(struct node *n)
 {
-    if (n->discovery.lan) hear(n);
+    if (n->discovery.lan && n->now_ms >= n->discovery.lan_deaf_ms) hear(n);
     if (n->discovery.portmap_fd >= 0) portmap_hear(n);
     portmap_work(n);
 }

@@ -28,7 +28,8 @@ struct discovery {
     const char *lan_why;  // of off
     uint32_t lan_sequence;
     uint64_t lan_sent, lan_dialled, lan_unknown_ms;
-    bool lan_linked;  // links were up at the last look
+    uint64_t lan_deaf_ms;  // until then nothing is read: there was more than a second's worth
+    bool lan_linked;       // links were up at the last look
 
     // ---- the gateway's port ----
     struct portmap portmap;

@@ -217,7 +217,7 @@ def lan_lies(world):
             ear.sendto(bytes_, (lan.GROUP, lan.PORT))
             until(lambda: counts(p1)[what] >= before[what] + by, lambda: f"{what} counts: {before}, now {counts(p1)}", guard=15)
 
-        now, nonce = int(time.time()), os.urandom(24)
+        now, nonce, was = int(time.time()), os.urandom(24), counts(p1)["dialled"]
         bogus = [("10.99.0.3", 4444)]
         sends(datagram, "replayed")
         sends(b"\1" + os.urandom(232), "foreign")
@@ -228,7 +228,7 @@ def lan_lies(world):
         # By p2 itself, but of another day; of an earlier life.
         sends(lan.announce(key, mesh, seed, nonce, said["incarnation"], 60000, now - 86400, bogus), "stale")
         sends(lan.announce(key, mesh, seed, nonce, said["incarnation"] - 1, 60001, now, bogus), "replayed")
-        equal(counts(p1)["dialled"], 0, "dials by what was no news")
+        equal(counts(p1)["dialled"], was, "dials by what was no news")
         # p2 is gone. Its key says a false address: a connection comes there, and no link.
         p2.run("down")
         until(lambda: not linked(p1, "p2"), "p2 is gone")
@@ -238,7 +238,7 @@ def lan_lies(world):
         sends(lan.announce(key, mesh, seed, nonce, said["incarnation"] + 50, 0, now, bogus), "heard")
         caller, _ = trap.accept()
         caller.close()
-        equal(counts(p1)["dialled"], 1, "dials of the false address")
+        equal(counts(p1)["dialled"], was + 1, "dials of the false address")
         expect(not linked(p1, "p2"), "a link to nobody is up")
         trap.close()
         ear.close()
@@ -253,15 +253,15 @@ def lan_costs_little(world):
         until(lambda: counts(p1).get("sent", 0) > 0, "it speaks")
         noise, sent = b"\1" + os.urandom(232), 20000
         before, cpu = counts(p1), p1.ask("status")["process"]["cpu_s"]
+        begin = time.monotonic()
         for _ in range(sent):
             ear.sendto(noise, (lan.GROUP, lan.PORT))
         until(lambda: counts(p1)["limited"] > before["limited"], "the flood is limited")
         after, spent = counts(p1), p1.ask("status")["process"]["cpu_s"] - cpu
         opened = after["foreign"] - before["foreign"]
-        expect(opened < after["limited"], f"{opened} were opened, {after['limited']} not")
+        expect(0 < opened < sent / 10, f"{opened} of {sent} were opened")
         p1.run("status")
-        read = opened + after["limited"] - before["limited"]
-        say(f"{sent} datagrams of noise: {read} read, {opened} of them opened; {spent * 1e6 / max(read, 1):.1f} us of CPU each")
+        say(f"{sent} datagrams of noise: {opened} opened, {spent * 1000:.0f} ms of CPU in {time.monotonic() - begin:.1f} s, all else included")
         ear.close()
 
 
