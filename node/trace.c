@@ -8,6 +8,8 @@
 #include "node/daemon.h"
 #include "node/verbs.h"
 
+enum { ROUND_ASKED_MAX = 1 << 30 };
+
 // ---- what this peer did ----
 
 struct trace_round {
@@ -53,6 +55,13 @@ static enum atlas_phase phase_of(enum round_stage stage)
     case ROUND_ENDED: break;
     }
     return PHASE_OTHER;
+}
+
+// Where a peer goes on only once others have done something.
+static bool waits_in(enum atlas_phase phase)
+{
+    return phase == PHASE_FETCHING || phase == PHASE_SENDING || phase == PHASE_WAITING || phase == PHASE_SUMMING ||
+           phase == PHASE_AGREEING;
 }
 
 static struct trace_round *newest(struct trace_log *log)
@@ -131,7 +140,7 @@ void trace_watch(struct node *n, struct run_data *run, const struct run_status *
         begin(log, status->head->round, phase, now_us);
         log->asked_ms = 0;
     }
-    if (log->asked_ms == n->now_ms) return;  // once a millisecond is enough
+    if (!waits_in(phase) || log->asked_ms == n->now_ms) return;  // once a millisecond is enough
     log->asked_ms = n->now_ms;
     note_waits(n, &run->id, log);
 }
@@ -337,20 +346,39 @@ static uint64_t choose_round(struct node *n, const struct run_data *run, const s
     return head == 0 || (status->stage != ROUND_ENDED && now_us > before_us && before_us >= 0) ? head + 1 : head;
 }
 
+// The run that the request names; of none, the newest that goes on, else the newest.
+static bool choose_run(struct node *n, struct session *s, struct run_data **run, struct run_status *status)
+{
+    const char *text = session_text(s, "run");
+    struct run_status one;
+    bool goes_on = false;
+    *run = NULL;
+    for (uint32_t i = peer_run_count(n->peer); i-- > 0 && !goes_on && !(text && *text);) {
+        peer_run_at(n->peer, i, &one);
+        struct run_data *data = runs_find(&n->runs, &one.run);
+        if (!data || !data->has_spec) continue;
+        goes_on = one.stage != ROUND_ENDED;
+        if (*run && !goes_on) continue;
+        *run = data;
+        *status = one;
+    }
+    return *run || run_resolve(n, s, run, status);
+}
+
 void verb_trace(struct node *n, struct session *s)
 {
     struct run_data *run;
     struct run_status status;
     struct manifest manifest;
     uint64_t cut_height;
-    if (!run_resolve(n, s, &run, &status)) return;
+    if (!choose_run(n, s, &run, &status)) return;
     const double asked = session_number(s, "round", -1);
-    const uint64_t round = asked < 0 || !status.head ? 0 : (uint64_t)asked;
+    const uint64_t round = asked < 0 || asked > ROUND_ASKED_MAX ? 0 : (uint64_t)asked;
     const uint64_t wanted = asked < 0 && status.head ? choose_round(n, run, &status) : round;
     if (wanted == 0 || !status.head || wanted > status.head->round + 1 ||
         !peer_run_manifest(n->peer, &run->id, wanted - 1, &manifest, &cut_height)) {
         session_fail(s, CORE_ERR_NOT_FOUND, "rounds count from 1; `mycel runs` shows the last one that is closed",
-                     "round %llu isn't here", (unsigned long long)wanted);
+                     "round %.0f isn't here", asked < 0 ? 0 : asked);
         return;
     }
     struct trace_state *t = calloc(1, sizeof *t);

@@ -85,7 +85,7 @@ static const struct flag map_flags[] = {
 };
 
 static const struct flag trace_flags[] = {
-    {"run", 0, FLAG_TEXT, "ID", "of this run (the only one)", false},
+    {"run", 0, FLAG_TEXT, "ID", "of this run (the newest that goes on, else the newest)", false},
     {"round", 0, FLAG_COUNT, "R", "this round (the last one, or the one that goes on, where that takes longer)", false},
     {"as", 0, FLAG_CHOICE, "text|ascii|svg|perfetto|json", "what it becomes (as FILE's name ends, else text)", false},
     {"output", 'o', FLAG_TEXT, "FILE", "write it there", false},

@@ -2,11 +2,12 @@
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 import xml.dom.minidom
 
-from harness import case, equal, expect, tiny_run, until
+from harness import Skipped, case, equal, expect, tiny_run, until
 
 STEPS = 300  # inner steps of a round: some tenths of a second
 
@@ -107,6 +108,37 @@ def trace_of_a_stopped_peer(world):
           f"who is slow in round {longest['round']}")
     equal({p["name"]: p["answered"] for p in longest["peers"]}, {"p1": True, "p2": True, "p3": False, "p4": True}, "who answers")
     first.run("runs", "cancel", run)
+
+
+@case
+def trace_across_clocks(world):
+    """A peer whose clocks are a day ahead lies on the same line, within what the round trip leaves open."""
+    first = world.founder()
+    second = world.member("p2", first)
+    second.run("down")
+    ahead = ["unshare", "--time", "--fork", "--monotonic", "86400", "--boottime", "86400"]
+    up = [world.binary, "--home", second.home, "up", "--detach", "--cpus", "1"]
+    if subprocess.run([*ahead, "true"], capture_output=True, check=False).returncode:
+        raise Skipped("NO TIME NAMESPACES HERE: root is needed")
+    until(lambda: first.states().get("p2") != "alive", "p2 is seen to have stopped")
+    done = subprocess.run([*ahead, *up], env=world.env, cwd=world.folder, capture_output=True, text=True, timeout=60, check=False)
+    equal(done.returncode, 0, f"up with other clocks: {done.stderr}")
+    until(lambda: list(first.states().values()) == ["alive"] * 2, "both are up")
+    with open(f"/proc/{second.pid()}/timens_offsets") as offsets:
+        expect("86400" in offsets.read(), "p2's clocks are the machine's")
+    run = tiny_run(world, first, 3, steps=STEPS)
+    until(lambda: first.round(run) == 3, "the run is done")
+    for peer in (first, second):
+        shown = peer.json("trace", run, "--round", "2")
+        a, b = shown["peers"]
+        expect(not a["cut"] and not b["cut"], "nobody claims too much")
+        # Nobody sums before both have trained, and nobody closes the round before both have summed.
+        slack = a["clock_error_us"] + b["clock_error_us"]
+        for x, y in ((a, b), (b, a)):
+            trained = next(s["end_us"] for s in x["spans"] if s["phase"] == "training")
+            summed = next(s["begin_us"] for s in y["spans"] if s["phase"] == "summing")
+            expect(trained <= summed + slack, f"{y['name']} sums {trained - summed} us before {x['name']} has trained, +- {slack}")
+        expect(abs(a["spans"][-1]["end_us"] - b["spans"][-1]["end_us"]) < 10e6, "they end far apart")
 
 
 @case
