@@ -111,6 +111,30 @@ def trace_of_a_stopped_peer(world):
 
 
 @case
+def trace_of_a_stalled_run(world):
+    """Without a quorum the round that goes on is the one meant, and one of those it waits for is named, in a second each."""
+    mesh = world.lab(4)
+    first = mesh[0]
+    run = tiny_run(world, first, 1000, steps=STEPS)
+    until(lambda: first.round(run) >= 1, "a round is closed")
+    pids = [peer.kill(signal.SIGSTOP) for peer in mesh[2:]]
+    try:
+        shown = until(lambda: next((t for t in [first.json("trace")] if t["open"] and t["slowest"] and
+                                    t["slowest"]["why"] == "waited_for" and t["slowest"]["matters"]), None), "the stall is told")
+        began = time.monotonic()
+        line = first.run("trace").out.splitlines()[0]
+        took = time.monotonic() - began
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    expect(shown["slowest"]["peer"] in ("p3", "p4"), f"who is named: {shown['slowest']}")
+    equal({p["name"]: p["answered"] for p in shown["peers"]}, {"p1": True, "p2": True, "p3": False, "p4": False}, "who answers")
+    expect(line[:2] in ("p3", "p4") and "have waited" in line, line)
+    expect(took < 3 * 1, f"the trace took {took:.1f} s")
+    first.run("runs", "cancel", run)
+
+
+@case
 def trace_across_clocks(world):
     """A peer whose clocks are a day ahead lies on the same line, within what the round trip leaves open."""
     first = world.founder()

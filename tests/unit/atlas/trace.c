@@ -202,6 +202,7 @@ static char *draw(const struct atlas_trace *t, enum kind kind, uint32_t columns)
     if (kind == SVG) atlas_trace_svg_write(t, out);
     json_t *json = kind == PERFETTO ? atlas_trace_perfetto_make(t) : kind == JSON ? atlas_trace_json_make(t) : NULL;
     if (kind >= PERFETTO) assert_int_equal(json_dumpf(json, out, JSON_INDENT(1)), 0);
+    if (kind >= PERFETTO) fputc('\n', out);
     json_decref(json);
     fclose(out);
     return text;
