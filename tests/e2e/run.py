@@ -24,6 +24,7 @@ import cases_bench  # noqa: E402,F401
 import cases_conf  # noqa: E402,F401
 import cases_devices  # noqa: E402,F401
 import cases_discovery  # noqa: E402,F401
+import cases_docs  # noqa: E402,F401
 import cases_doctor  # noqa: E402,F401
 import cases_faults  # noqa: E402,F401
 import cases_hosts  # noqa: E402,F401
