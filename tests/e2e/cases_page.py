@@ -294,9 +294,19 @@ def page_metrics(world):
     with open(dashboard) as file:
         asked = set(re.findall(r"mycel_[a-z_]+", " ".join(re.findall(r'"expr": "((?:[^"\\]|\\.)*)"', file.read()))))
     expect(asked and asked <= set(types), f"the dashboard asks for {asked - set(types)}")
-    if shutil.which("promtool"):
-        said = subprocess.run(["promtool", "check", "metrics"], input=answer.body, capture_output=True)
-        equal((said.returncode, said.stdout + said.stderr), (0, b""), "promtool")
+
+
+@case
+def page_metrics_by_promtool(world):
+    """Prometheus' own check has no complaint, with a run that trains as without."""
+    if not shutil.which("promtool"):
+        raise Skipped("NO promtool HERE: apt-get install prometheus")
+    mesh, port = with_page(world, 2)
+    data = world.file("text", "the quick brown fox jumps over the lazy dog. " * 3000)
+    run = mesh[0].json("train", "--data", data, "--model", "small", "--rounds", "2", "--inner-steps", "1", "--detach")["run"]
+    until(lambda: mesh[0].show(run)["state"] == "done", "the run is done", guard=300)
+    said = subprocess.run(["promtool", "check", "metrics"], input=get(port, "/metrics").body, capture_output=True)
+    equal((said.returncode, said.stdout + said.stderr), (0, b""), "promtool")
 
 
 HOSTILE = """(() => {

@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""What the live page costs, in headless Chromium on this machine: tools/page_figures.py [PEERS] (100)
+
+A lab of so many peers, each a process. Bytes over the wire and requests until the first picture, time to it (cold: the
+browser's first visit, when the map is gathered for the first time; then five more), the frames a second of 500 peers on
+the canvas, and the daemon's processor time without anybody looking, with the page open and with `top`. Where Syncthing
+is installed (apt-get install syncthing), its page on the same machine, in the same browser, in the same run."""
+import os
+import pty
+import shutil
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tests", "e2e"))
+
+import browser  # noqa: E402
+from cases_page import BIG  # noqa: E402
+from harness import World, free_port, until  # noqa: E402
+
+VISITS = 5
+WATCH_S = 30
+FRAMES = 120
+FIRST = """new MutationObserver(() => {
+  if (window.firstPicture === undefined && document.querySelector('#view [data-peer], #view canvas'))
+    requestAnimationFrame(() => { window.firstPicture ??= performance.now(); });
+}).observe(document, { childList: true, subtree: true });"""
+PAINTED = "(performance.getEntriesByName('first-contentful-paint')[0] || {}).startTime"
+
+
+def processor_s(pid):
+    """Seconds of processor time, of all its threads."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def share(pid, seconds):
+    """Percent of one processor over so many seconds."""
+    began, used = time.monotonic(), processor_s(pid)
+    time.sleep(seconds)
+    return 100 * (processor_s(pid) - used) / (time.monotonic() - began)
+
+
+def wire(shown):
+    """(requests but for the page's stream, their bytes, bytes of the stream so far)"""
+    shown.value("1")
+    urls, sizes, streamed = {}, {}, 0
+    for event in shown.events:
+        params, method = event.get("params", {}), event.get("method")
+        if method == "Network.requestWillBeSent":
+            urls[params["requestId"]] = params["request"]["url"]
+        elif method == "Network.loadingFinished":
+            sizes[params["requestId"]] = params["encodedDataLength"]
+        elif method == "Network.dataReceived" and urls.get(params["requestId"], "").endswith("/events"):
+            streamed += params["dataLength"]
+    fetched = [i for i in urls if not urls[i].endswith("/api/v1/events") and not urls[i].startswith("data:")]
+    return len(fetched), sum(sizes.get(i, 0) for i in fetched), streamed
+
+
+def visit(shown, url, ready):
+    """Opens it with nothing cached; the value of `ready` as soon as it is one, milliseconds since the visit began."""
+    shown.call("Network.clearBrowserCache")
+    shown.open(url)
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        found = shown.value(ready)
+        if found:
+            return found
+        time.sleep(0.02)
+    raise TimeoutError(f"{url} never showed anything")
+
+
+def say(what, value):
+    print(f"{what:<52} {value}", flush=True)
+
+
+def times(values):
+    return f"{statistics.median(values):.0f} ms ({min(values):.0f} to {max(values):.0f})"
+
+
+def page(shown, port, peers):
+    url = f"http://127.0.0.1:{port}/"
+    shown.call("Page.addScriptToEvaluateOnNewDocument", source=FIRST)
+    cold = visit(shown, url, "window.firstPicture")
+    requests, size, streamed = wire(shown)
+    say("page: requests, and one stream", requests)
+    say("page: bytes over the wire", size)
+    say(f"page: bytes of the stream until the picture of {peers}", streamed)
+    say("page: first picture, nobody having looked before", f"{cold:.0f} ms")
+    say("page: first picture", times([visit(shown, url, "window.firstPicture") for _ in range(VISITS)]))
+    say("page: first paint", times([visit(shown, url, PAINTED) for _ in range(VISITS)]))
+
+
+def frames(shown):
+    shown.look(1280, 900)
+    shown.value(BIG)
+    took = shown.value(f"""new Promise((done) => {{ let frames = 0, began = 0; const step = (now) => {{ began ||= now; view.moveBy(frames % 2 ? 3 : -3, 1);
+      if (frames++ < {FRAMES}) requestAnimationFrame(step); else done((now - began) / {FRAMES}); }}; requestAnimationFrame(step); }})""")
+    drawn = shown.value(f"(() => {{ const began = performance.now(); for (let i = 0; i < {FRAMES}; i++) view.pen.paint(); return (performance.now() - began) / {FRAMES}; }})()")
+    say("canvas: frames a second while 500 peers move", f"{1000 / took:.0f}")
+    say("canvas: drawing a frame of 500 peers, 2,500 links", f"{drawn:.1f} ms")
+
+
+class Top:
+    """`top` on a terminal that is read all the time."""
+
+    def __init__(self, peer):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.execve(peer.world.binary, [peer.world.binary, "--home", peer.home, "top"], {**peer.world.env, "TERM": "xterm", "LC_ALL": "C.UTF-8"})
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        try:
+            while os.read(self.fd, 65536):
+                pass
+        except OSError:
+            pass
+
+    def close(self):
+        os.write(self.fd, b"q")
+        os.waitpid(self.pid, 0)
+
+
+def costs(shown, first, port):
+    """Of one processor, in turns, twice each: the members' own chatter is in all three."""
+    pid, found = first.pid(), {"alone": [], "page": [], "top": []}
+    for _ in range(2):
+        shown.open("about:blank")
+        time.sleep(2)
+        found["alone"].append(share(pid, WATCH_S))
+        shown.open(f"http://127.0.0.1:{port}/")
+        shown.wait("window.firstPicture")
+        found["page"].append(share(pid, WATCH_S))
+        shown.open("about:blank")
+        top = Top(first)
+        time.sleep(2)
+        found["top"].append(share(pid, WATCH_S))
+        top.close()
+    say("daemon: nobody looks", " ".join(f"{v:.2f} %" for v in found["alone"]))
+    for what in ("page", "top"):
+        more = [b - a for a, b in zip(found["alone"], found[what])]
+        say(f"daemon: {'the page is open' if what == 'page' else '`top` runs'}, more than that", " ".join(f"{v:+.2f} %" for v in more))
+
+
+def syncthing(shown, world):
+    if not shutil.which("syncthing"):
+        say("Syncthing's page", "left out: apt-get install syncthing")
+        return
+    port, home = free_port(), world.path("syncthing")
+    words = ["syncthing", "serve", f"--home={home}", "--no-browser", f"--gui-address=127.0.0.1:{port}", "--no-restart"]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "STNOUPGRADE": "1"})
+    try:
+        def up():
+            try:
+                return urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).status == 200
+            except OSError:
+                return False
+
+        until(up, "Syncthing's page answers")
+        url, ready = f"http://127.0.0.1:{port}/", "document.querySelector('#device-this, [id^=device-]') && performance.now()"
+        cold = visit(shown, url, ready)
+        time.sleep(1)
+        requests, size, _ = wire(shown)
+        say("Syncthing's page: requests", requests)
+        say("Syncthing's page: bytes over the wire", size)
+        say("Syncthing's page: its device is shown, first visit", f"{cold:.0f} ms")
+        say("Syncthing's page: its device is shown", times([visit(shown, url, ready) for _ in range(VISITS)]))
+        say("Syncthing's page: first paint", times([visit(shown, url, PAINTED) for _ in range(VISITS)]))
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def main():
+    peers = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    program = browser.find()
+    if not program:
+        print("no Chromium here: apt-get install chromium-headless-shell", file=sys.stderr)
+        return 1
+    world, shown = World("figures", os.path.join(ROOT, "zig-out", "bin", "mycel")), None
+    try:
+        mesh = world.lab(peers)
+        port = free_port()
+        mesh[0].run("down")
+        mesh[0].up("--cpus", "1", "--http", str(port))
+        until(lambda: list(mesh[0].states().values()) == ["alive"] * peers, "all are alive", guard=600)
+        shown = browser.Browser(program, world.path("browser"))
+        shown.look(1280, 900)
+        page(shown, port, peers)
+        frames(shown)
+        costs(shown, mesh[0], port)
+        syncthing(shown, world)
+    finally:
+        if shown:
+            shown.close()
+        world.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
