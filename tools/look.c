@@ -82,6 +82,20 @@ static void print_counts(const char *name, const json_t *const *lists, size_t co
     if (text[0]) output_wrapped(stdout, 9, lead, text);
 }
 
+// The gateway's port, where one was asked for.
+static void print_gateway(const json_t *s)
+{
+    const json_t *map = json_object_get(s, "port_map");
+    const char *state = field_text(map, "state", "off"), *why = field_text(map, "why", "");
+    if (strcmp(state, "off") == 0) return;
+    printf("%-8s ", "gateway");
+    if (strcmp(state, "mapped") == 0)
+        printf("%s by %s%s%s\n", field_text(map, "external", "?"), field_text(map, "by", "?"), *why ? ", but " : "",
+               why);
+    else
+        printf("no port: %s\n", *why ? why : "it is being asked");
+}
+
 static void print_network(const json_t *s)
 {
     static const struct {
@@ -96,6 +110,7 @@ static void print_network(const json_t *s)
     printf("\n%-8s port %.0f, sent %s, received %s, %.0f refused\n", "net", field_number(s, "port", 0),
            text_bytes(tx, field_number(s, "tx_bytes", 0)), text_bytes(rx, field_number(s, "rx_bytes", 0)),
            field_number(s, "refused", 0));
+    print_gateway(s);
     const json_t *gossip = json_object_get(s, "gossip"), *by = json_object_get(s, "refused_by");
     const json_t *refused[] = {json_object_get(by, "links"), json_object_get(by, "messages"),
                                json_object_get(gossip, "refused_by")};

@@ -2,8 +2,11 @@
 // are pumped by the test.
 #include "unit/mesh/peers.h"
 
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "mesh/identity.h"
 
@@ -190,6 +193,42 @@ static void join_tries_every_address_and_reports_each(void **state)
     assert_non_null(strstr(j.result.why, "none of the sponsor's 2 addresses"));
 }
 
+// Addresses that take a connection and say nothing don't hold up the one that answers, and none of them is waited for.
+static void mute_addresses_do_not_hold_up_the_good_one(void **state)
+{
+    (void)state;
+    struct joiner j = open_sponsor(1);
+    struct address good = j.token.addresses.items[0];
+    int mute[3];
+    j.timeout_ms = GUARD_MS;
+    j.token.addresses.count = 0;
+    for (int i = 0; i < 3; i++) {
+        struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+        socklen_t size = sizeof at;
+        mute[i] = socket(AF_INET, SOCK_STREAM, 0);
+        assert_int_equal(bind(mute[i], (struct sockaddr *)&at, sizeof at), 0);
+        assert_int_equal(listen(mute[i], 8), 0);
+        assert_int_equal(getsockname(mute[i], (struct sockaddr *)&at, &size), 0);
+        struct address a = {.host = "127.0.0.1", .port = ntohs(at.sin_port)};
+        assert_int_equal(address_list_add(&j.token.addresses, &a), CORE_ERR_OK);
+    }
+    assert_int_equal(address_list_add(&j.token.addresses, &good), CORE_ERR_OK);
+    uint64_t begun_ms = mono_ms();
+    join(&j);
+    assert_int_equal(j.err, CORE_ERR_OK);
+    assert_int_equal(j.reports, 1);
+    assert_int_equal(j.result.address.port, good.port);
+    assert_true(mono_ms() - begun_ms < GUARD_MS);  // not even one timeout
+    // With mute ones alone: each is named, and the first one's answer is the answer.
+    j.timeout_ms = 300;
+    j.token.addresses.count = 3;
+    join(&j);
+    assert_int_equal(j.err, CORE_ERR_TIMED_OUT);
+    assert_int_equal(j.reports, 3);
+    assert_non_null(strstr(j.said[2], "handshake in time"));
+    for (int i = 0; i < 3; i++) close(mute[i]);
+}
+
 // A listener that holds the sponsor's place but never answers.
 static void a_sponsor_that_does_not_answer_times_out(void **state)
 {
@@ -242,6 +281,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_sponsor_refuses_and_says_why, setup, teardown),
         cmocka_unit_test_setup_teardown(without_an_open_invitation_nobody_is_asked, setup, teardown),
         cmocka_unit_test_setup_teardown(join_tries_every_address_and_reports_each, setup, teardown),
+        cmocka_unit_test_setup_teardown(mute_addresses_do_not_hold_up_the_good_one, setup, teardown),
         cmocka_unit_test_setup_teardown(a_sponsor_that_does_not_answer_times_out, setup, teardown),
         cmocka_unit_test_setup_teardown(a_request_is_bound_to_its_key, setup, teardown),
     };
