@@ -85,8 +85,8 @@ static const struct flag map_flags[] = {
 };
 
 static const struct flag trace_flags[] = {
-    {"run", 0, FLAG_TEXT, "ID", "of this run (the newest that goes on, else the newest)", false},
-    {"round", 0, FLAG_COUNT, "R", "this round (the last one, or the one that goes on, where that takes longer)", false},
+    {"run", 0, FLAG_TEXT, "ID", "of this run (the newest, those that run first)", false},
+    {"round", 0, FLAG_COUNT, "R", "this round (the last, or the present if that is slower)", false},
     {"as", 0, FLAG_CHOICE, "text|ascii|svg|perfetto|json", "what it becomes (as FILE's name ends, else text)", false},
     {"output", 'o', FLAG_TEXT, "FILE", "write it there", false},
     {"from", 0, FLAG_TEXT, "FILE", "draw a trace that was kept (--as json), - is stdin", false},
@@ -277,7 +277,7 @@ static const struct command commands[] = {
     {"runs", "resume", "ID", 1, 1, false, NULL, 0, "go on", NULL, command_runs_resume},
     {"runs", "cancel", "ID", 1, 1, false, NULL, 0, "end it for good; its rounds stay readable", NULL,
      command_runs_cancel},
-    {"trace", NULL, "[RUN]", 0, 1, false, FLAGS(trace_flags), "one round of a run on a time line: who slows it down?",
+    {"trace", NULL, "RUN", 0, 1, false, FLAGS(trace_flags), "one round of a run on a time line: who slows it down?",
      "The first line names the slowest peer, what it was slow at, and by how much. Members are asked what they did; "
      "who does not answer within a second is named. Peers keep the last 8 rounds. The file of --as perfetto opens in "
      "ui.perfetto.dev.",
