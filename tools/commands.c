@@ -86,8 +86,8 @@ static const struct flag map_flags[] = {
 
 static const struct flag trace_flags[] = {
     {"run", 0, FLAG_TEXT, "ID", "of this run (the newest, those that run first)", false},
-    {"round", 0, FLAG_COUNT, "R", "this round (the last, or the present if that is slower)", false},
-    {"as", 0, FLAG_CHOICE, "text|ascii|svg|perfetto|json", "what it becomes (as FILE's name ends, else text)", false},
+    {"round", 0, FLAG_COUNT, "R", "this round (the last, or a slower one going on)", false},
+    {"as", 0, FLAG_CHOICE, "text|ascii|svg|perfetto|json", "its form (as FILE's name ends, else text)", false},
     {"output", 'o', FLAG_TEXT, "FILE", "write it there", false},
     {"from", 0, FLAG_TEXT, "FILE", "draw a trace that was kept (--as json), - is stdin", false},
 };
