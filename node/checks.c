@@ -16,11 +16,10 @@ static const struct {
     enum check check;
     enum checks_state state;
     const char *cause, *remedy;
-} troubles[] = {
-    [TROUBLE_NONE] = {.name = ""},
+} troubles[] = {[TROUBLE_NONE] = {.name = ""},
 #define TROUBLE_ROW(NAME, text, in, level, why, what) \
     [TROUBLE_##NAME] = {.name = text, .check = CHECK_##in, .state = CHECKS_##level, .cause = why, .remedy = what},
-    TROUBLES(TROUBLE_ROW)
+                TROUBLES(TROUBLE_ROW)
 #undef TROUBLE_ROW
 };
 
@@ -178,7 +177,8 @@ static void print_cell(FILE *file, const char *text)
 void checks_markdown(FILE *file)
 {
     fputs("# Troubles, and what to do\n\n"
-          "`mycel doctor` looks for these on a machine with or without a running peer; `mycel status` tells those that the\n"
+          "`mycel doctor` looks for these on a machine with or without a running peer; `mycel status` tells those that "
+          "the\n"
           "running peer sees by itself. `{word}` stands for what was found. *fail*: something does not work (`doctor`\n"
           "exits 1); *warn*: it works for now. `mycel doctor --markdown` prints this page.\n\n"
           "| trouble | check | state | what doctor says | what to do |\n|---|---|---|---|---|\n",

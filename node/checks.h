@@ -1,5 +1,5 @@
-// What `mycel doctor` finds: lines of checks that passed, warn or fail, each trouble with its cause and its remedy out of
-// one table (node/checks_table.h). Judging is pure: small functions that turn facts into lines (checks_home.c,
+// What `mycel doctor` finds: lines of checks that passed, warn or fail, each trouble with its cause and its remedy out
+// of one table (node/checks_table.h). Judging is pure: small functions that turn facts into lines (checks_home.c,
 // checks_machine.c, checks_mesh.c); who gathers the facts is node/doctor.h for this machine and verbs_doctor.c for what
 // the daemon knows. Any thread.
 #ifndef NODE_CHECKS_H
@@ -50,9 +50,9 @@ struct checks {
     uint32_t count, left_out;  // beyond CHECKS_LINES_MAX
 };
 
-const char *check_name(enum check check);              // "disk"
-const char *checks_state_name(enum checks_state s);    // "pass", "skip", "warn", "fail"
-const char *trouble_name(enum trouble trouble);        // "disk-full"
+const char *check_name(enum check check);            // "disk"
+const char *checks_state_name(enum checks_state s);  // "pass", "skip", "warn", "fail"
+const char *trouble_name(enum trouble trouble);      // "disk-full"
 enum checks_state trouble_state(enum trouble trouble);
 
 // Adds a trouble about `peer` (NULL: this one): pairs of a word of its texts and what stands for it, then NULL.

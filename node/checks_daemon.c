@@ -50,11 +50,10 @@ static void dials(struct node *n, struct checks *c)
         const struct dial_note *note = &n->dials.notes[i];
         char name[64];
         if (!note->reason || n->now_ms > note->at_ms + DIAL_TOLD_MS || links_is_up(n->links, &note->id)) continue;
-        checks_dial(c,
-                    &(struct checks_dial_facts){.name = member_name(n, &note->id, name),
-                                                .address = note->address,
-                                                .reason = note->reason,
-                                                .told = note->told});
+        checks_dial(c, &(struct checks_dial_facts){.name = member_name(n, &note->id, name),
+                                                   .address = note->address,
+                                                   .reason = note->reason,
+                                                   .told = note->told});
     }
 }
 
@@ -106,7 +105,6 @@ void checks_of_node(struct node *n, struct checks *c)
     dials(n, c);
     members(n, c);
     runs(n, c);
-    if (n->disk_full)
-        checks_add(c, TROUBLE_DISK_REFUSES, n->own.name, "why", core_error_text(n->disk_err), NULL);
+    if (n->disk_full) checks_add(c, TROUBLE_DISK_REFUSES, n->own.name, "why", core_error_text(n->disk_err), NULL);
     devices(n, c);
 }

@@ -72,7 +72,8 @@ void checks_limits(struct checks *c, const struct checks_limits_facts *f)
 // One that works is named in `names`, one that doesn't is a trouble; false for the CPU.
 static bool device(struct checks *c, const json_t *d, char *names, size_t size)
 {
-    const char *name = json_string_value(json_object_get(d, "name")), *why = json_string_value(json_object_get(d, "why"));
+    const char *name = json_string_value(json_object_get(d, "name")),
+               *why = json_string_value(json_object_get(d, "why"));
     size_t used = strlen(names);
     if (!name) return false;
     if (json_is_true(json_object_get(d, "usable")))

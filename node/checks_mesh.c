@@ -21,7 +21,8 @@ enum {
 
 static int by_loss(const void *a, const void *b)
 {
-    uint64_t x = (*(const struct checks_member *const *)a)->for_ms, y = (*(const struct checks_member *const *)b)->for_ms;
+    uint64_t x = (*(const struct checks_member *const *)a)->for_ms,
+             y = (*(const struct checks_member *const *)b)->for_ms;
     return (x > y) - (x < y);
 }
 
@@ -106,9 +107,7 @@ void checks_dial(struct checks *c, const struct checks_dial_facts *f)
     switch (f->reason) {
     case LINK_WRONG_MESH: checks_add(c, TROUBLE_MESH_WRONG, NULL, "who", f->name, "address", f->address, NULL); break;
     case LINK_HANDSHAKE:
-    case LINK_WRONG_KEY:
-        checks_add(c, TROUBLE_MESH_STRANGER, NULL, "who", f->name, "address", f->address, NULL);
-        break;
+    case LINK_WRONG_KEY: checks_add(c, TROUBLE_MESH_STRANGER, NULL, "who", f->name, "address", f->address, NULL); break;
     case LINK_REVOKED:
         if (f->told) checks_add(c, TROUBLE_CERTIFICATE_REVOKED, NULL, "who", f->name, NULL);
         break;
@@ -132,27 +131,42 @@ static bool is_off(int64_t ahead_ms)
     return ahead_ms > CLOCK_OFF_MS || ahead_ms < -CLOCK_OFF_MS;
 }
 
-// The others' median is taken for the time: one wrong clock among several is then named as what it is.
+// One that is off alone: where others agree with this machine it is that peer's, else it may be either.
+static void tell_off(struct checks *c, const struct checks_clock *clock, uint32_t agree)
+{
+    char offset[CHECKS_SHORT], counted[CHECKS_SHORT];
+    if (agree)
+        checks_add(c, TROUBLE_CLOCK_PEER, clock->name, "offset", checks_offset(offset, -clock->ahead_ms), "count",
+                   checks_number(counted, agree), NULL);
+    else
+        checks_add(c, TROUBLE_CLOCK_DIFFERS, NULL, "offset", checks_offset(offset, clock->ahead_ms), "who", clock->name,
+                   NULL);
+}
+
+// Most of the others decide what the time is.
 void checks_clocks(struct checks *c, const struct checks_clock *clocks, uint32_t count)
 {
     char offset[CHECKS_SHORT], counted[CHECKS_SHORT];
-    if (count == 0) {
+    struct checks_clock *sorted = calloc(count + 1, sizeof *sorted);
+    uint32_t ahead = 0, behind = 0;
+    if (count == 0 || !sorted) {
         checks_skip(c, CHECK_CLOCK, "no peer told its own");
+        free(sorted);
         return;
     }
-    struct checks_clock *sorted = calloc(count, sizeof *sorted);
-    if (!sorted) return;
     memcpy(sorted, clocks, count * sizeof *sorted);
     qsort(sorted, count, sizeof *sorted, by_ahead);
-    int64_t median_ms = sorted[(count - 1) / 2].ahead_ms;
-    if (count >= 2 && is_off(median_ms)) {
+    for (uint32_t i = 0; i < count; i++) {
+        ahead += sorted[i].ahead_ms > CLOCK_OFF_MS;
+        behind += sorted[i].ahead_ms < -CLOCK_OFF_MS;
+    }
+    int64_t median_ms = sorted[count / 2].ahead_ms;
+    if (count >= 2 && (2 * ahead > count || 2 * behind > count)) {
         checks_add(c, TROUBLE_CLOCK_OFF, NULL, "offset", checks_offset(offset, median_ms), "count",
                    checks_number(counted, count), NULL);
     } else {
         for (uint32_t i = 0; i < count; i++)
-            if (is_off(sorted[i].ahead_ms))
-                checks_add(c, TROUBLE_CLOCK_DIFFERS, count == 1 ? NULL : sorted[i].name, "offset",
-                           checks_offset(offset, sorted[i].ahead_ms), "who", sorted[i].name, NULL);
+            if (is_off(sorted[i].ahead_ms)) tell_off(c, &sorted[i], count - ahead - behind);
     }
     if (!checks_has(c, CHECK_CLOCK))
         checks_pass(c, CHECK_CLOCK, "within %.1f s of %u peer%s", (double)llabs(median_ms) / 1000 + 0.05, count,
@@ -178,8 +192,7 @@ void checks_reach(struct checks *c, const struct checks_reach *reach, uint32_t c
         why = reach[i].result;
         bool told = strstr(addresses, reach[i].address) != NULL;
         if (told || used + strlen(reach[i].address) + 3 > sizeof addresses) continue;
-        used += (size_t)snprintf(addresses + used, sizeof addresses - used, "%s%s", used ? ", " : "",
-                                 reach[i].address);
+        used += (size_t)snprintf(addresses + used, sizeof addresses - used, "%s%s", used ? ", " : "", reach[i].address);
     }
     if (tried == 0) {
         checks_skip(c, CHECK_ADDRESS, "no peer could be asked to dial it");

@@ -53,13 +53,18 @@
       "`mycel up --listen HOST:PORT` with a port from 1024 on")                                                        \
     X(PORT_CLOSED, "port-closed", PORT, FAIL, "port {port} does not answer, even on this machine: {why}",              \
       "open it in this machine's firewall (`nft list ruleset`), or `mycel down` and `mycel up --detach`")              \
-    X(ADDRESS_CLOSED, "address-closed", ADDRESS, WARN, "no peer that was asked reaches this one at {addresses}: {why}", \
-      "open TCP port {port} in firewalls, forward it in the router, or `mycel up --advertise HOST:PORT` what is right") \
+    X(ADDRESS_CLOSED, "address-closed", ADDRESS, WARN,                                                                 \
+      "no peer that was asked reaches this one at {addresses}: {why}",                                                 \
+      "open TCP port {port} in firewalls, forward it in the router, or `mycel up --advertise HOST:PORT` what is "      \
+      "right")                                                                                                         \
     X(CLOCK_OFF, "clock-off", CLOCK, FAIL, "this machine's clock is {offset} those of {count} peers",                  \
       "set it: `timedatectl set-ntp true`, or `date -s`; certificates and tokens are judged by it")                    \
     X(CLOCK_DIFFERS, "clock-differs", CLOCK, FAIL, "this machine's clock is {offset} the one of {who}",                \
       "see which of the two is wrong (`date -u`), and set it: `timedatectl set-ntp true`")                             \
-    X(CLOCK_BEHIND, "clock-behind", CLOCK, FAIL, "this machine's clock is at least {offset} behind: {what} was made later", \
+    X(CLOCK_PEER, "clock-peer", CLOCK, WARN, "its clock is {offset} this machine's, with which {count} more agree",    \
+      "set it there: `timedatectl set-ntp true`, or `date -s`")                                                        \
+    X(CLOCK_BEHIND, "clock-behind", CLOCK, FAIL,                                                                       \
+      "this machine's clock is at least {offset} behind: {what} was made later",                                       \
       "set it: `timedatectl set-ntp true`, or `date -s`")                                                              \
     X(MESH_WRONG, "mesh-wrong", MESH, FAIL, "{who} at {address} is of another mesh than this home",                    \
       "join the mesh that is meant in another home: `mycel --home DIR join TOKEN`")                                    \
@@ -68,7 +73,8 @@
       "ask for {who}'s address of today; where its mesh was founded anew, join that with a new token and --home")      \
     X(MESH_NOBODY, "mesh-nobody", MESH, FAIL, "no member of the mesh has answered yet",                                \
       "check that the sponsor runs and its port is open to this machine")                                              \
-    X(MESH_SPLIT, "mesh-split", MESH, FAIL, "{count} of {known} peers were lost within {span} ({names}), {ago} ago{where}", \
+    X(MESH_SPLIT, "mesh-split", MESH, FAIL,                                                                            \
+      "{count} of {known} peers were lost within {span} ({names}), {ago} ago{where}",                                  \
       "check the network between here and them: both sides go on trying, and the mesh heals by itself")                \
     X(MEMBER_DEAD, "member-dead", MESH, WARN, "dead for {time}: nobody reaches it",                                    \
       "start it again with `mycel up` there, or check its network")                                                    \
@@ -81,9 +87,11 @@
       "free some space where its home lies; it resumes by itself")                                                     \
     X(DISK_LOW, "disk-low", DISK, WARN, "its disk is nearly full: {free} free of {size} where {home} lies",            \
       "free some space there: a round keeps parameters, moments and updates")                                          \
-    X(LIMIT_FILES, "limit-files", LIMITS, WARN, "only {have} open files are allowed, {want} are needed for many peers", \
+    X(LIMIT_FILES, "limit-files", LIMITS, WARN,                                                                        \
+      "only {have} open files are allowed, {want} are needed for many peers",                                          \
       "`ulimit -n {want}` before `mycel up`, or LimitNOFILE={want} in the service")                                    \
-    X(LIMIT_LOCKED, "limit-locked", LIMITS, WARN, "only {have} of locked memory are allowed; GPU drivers may want {want}", \
+    X(LIMIT_LOCKED, "limit-locked", LIMITS, WARN,                                                                      \
+      "only {have} of locked memory are allowed; GPU drivers may want {want}",                                         \
       "`ulimit -l unlimited` before `mycel up`, or LimitMEMLOCK=infinity in the service")                              \
     X(LIMIT_MEMORY, "limit-memory", LIMITS, WARN, "its control group allows {have} of memory, a peer wants {want}",    \
       "raise the limit: MemoryMax= in the service, --memory of the container")                                         \
@@ -92,7 +100,8 @@
     X(DEVICE_LOST, "device-lost", DEVICES, FAIL, "its device {device} is lost: {why}; the others do its work",         \
       "look at `dmesg`; it is tried again {when}, or at once by `mycel hw --measure`")                                 \
     X(DRIVER_BROKEN, "driver-broken", DEVICES, FAIL, "the GPU {device} cannot be used: {why}",                         \
-      "look at `dmesg` and reinstall the vendor's driver; until then the CPU does the work (`mycel hw` lists devices)") \
+      "look at `dmesg` and reinstall the vendor's driver; until then the CPU does the work (`mycel hw` lists "         \
+      "devices)")                                                                                                      \
     X(DRIVER_MISSING, "driver-missing", DEVICES, WARN, "{device} is in this machine, but no driver for it is",         \
       "install the vendor's driver, or leave it: the CPU does the work")                                               \
     X(DRIVER_SILENT, "driver-silent", DEVICES, FAIL, "the GPU driver did not answer within {time}",                    \

@@ -40,7 +40,7 @@ char *checks_offset(char out[CHECKS_SHORT], int64_t ahead_ms)
 {
     char span[CHECKS_SHORT];
     uint64_t off_ms = ahead_ms < 0 ? 0 - (uint64_t)ahead_ms : (uint64_t)ahead_ms;
-    checks_span(span, off_ms / 1000);
+    checks_span(span, (off_ms + 500) / 1000);
     snprintf(out, CHECKS_SHORT, "%.15s %s", span, ahead_ms < 0 ? "behind" : "ahead of");
     return out;
 }

@@ -12,7 +12,7 @@
 #include "core/bytes.h"
 #include "node/daemon.h"
 
-enum { TICK_MS = 25, GREETING_SIZE = 10, TELL_BYTES = 1536, ASKS_A_SECOND = 2 };
+enum { TICK_MS = 25, GREETING_SIZE = 10, TELL_BYTES = 1536, ASKS_A_SECOND = 4 };
 
 const char *dialback_result_text(enum dialback_result r)
 {

@@ -1,7 +1,7 @@
 // "Can you reach me, and what does your clock say?", between linked peers (CHECK_ASK, CHECK_TELL of core/message.def).
 // Who is asked answers with its clock at once, then dials every address of the asker's own, signed member record: a TCP
 // connection that ends with the first bytes of a greeting. It dials nothing that the question names, and little:
-// DIALBACK_ASKS at a time, two questions a second a link.
+// DIALBACK_ASKS at a time, four questions a second a link.
 //
 //   asked --> TELL clock --> connecting --answer or DIALBACK_MS--> TELL results
 //
@@ -20,7 +20,7 @@ struct node;
 
 enum { DIALBACK_ASKS = 8, DIALBACK_MS = 700 };
 
-enum dialback_result {  // numbers for ever: they go over the wire
+enum dialback_result {       // numbers for ever: they go over the wire
     DIALBACK_NOT_TRIED = 0,  // a loopback address of another host
     DIALBACK_ANSWERS = 1,
     DIALBACK_REFUSED = 2,

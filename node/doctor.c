@@ -133,13 +133,24 @@ static bool any_fails(const json_t *list)
     return false;
 }
 
+// A daemon in a container has a loopback of its own.
+static bool same_network(int pid)
+{
+    char path[64], own[64] = "", its[64] = "";
+    snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
+    bool known = readlink("/proc/self/ns/net", own, sizeof own - 1) > 0 && readlink(path, its, sizeof its - 1) > 0;
+    return !known || strcmp(own, its) == 0;
+}
+
 static void port(struct checks *c, const char *home, const json_t *told, int pid)
 {
     struct home h = {.lock = -1};
     struct settings settings;
     snprintf(h.path, sizeof h.path, "%s", home);
     const char *listen = json_string_value(json_object_get(told, "listen"));
-    if (listen)
+    if (pid && !same_network(pid))
+        checks_skip(c, CHECK_PORT, "the daemon is in another network namespace; look there");
+    else if (listen)
         doctor_port(c, listen, (uint16_t)json_integer_value(json_object_get(told, "port")), true);
     else if (pid == 0 && settings_read(&h, &settings) == CORE_ERR_OK)
         doctor_port(c, settings.listen, 0, false);
@@ -170,7 +181,8 @@ json_t *doctor_examine(const char *home)
     if (there) checks_daemon(c, &daemon);
     if (there) port(c, home, told, daemon.pid);
     doctor_disk(c, home);
-    doctor_limits(c, daemon.pid);
+    const json_t *usable = json_object_get(json_object_get(hw, "machine"), "cpus_usable");
+    doctor_limits(c, daemon.pid, (uint32_t)json_integer_value(usable));
     devices(c, home, hw);
     for (int check = 0; check < CHECK_COUNT; check++)
         put_lines(list, c, json_object_get(told, "checks"), (enum check)check);

@@ -1,6 +1,6 @@
-// What `mycel doctor` finds about a home and its machine, with or without a daemon: facts gathered from files, /proc, the
-// port and the GPU drivers (in a process of its own, which may hang), judged by node/checks.h, together with what the
-// daemon tells where one answers. Asks each for 1 s at most, the daemon's neighbours included 2 s, a driver 4 s.
+// What `mycel doctor` finds about a home and its machine, with or without a daemon: facts gathered from files, /proc,
+// the port and the GPU drivers (in a process of its own, which may hang), judged by node/checks.h, together with what
+// the daemon tells where one answers. Asks each for 1 s at most, the daemon's neighbours included 2 s, a driver 4 s.
 // Blocks; the process's main thread, without others beside it.
 #ifndef NODE_DOCTOR_H
 #define NODE_DOCTOR_H

@@ -156,7 +156,7 @@ static uint64_t limit_of(FILE *f, const char *name, bool hard)
     return UINT64_MAX;
 }
 
-void doctor_limits(struct checks *c, int pid)
+void doctor_limits(struct checks *c, int pid, uint32_t cpus)
 {
     struct checks_limits_facts f = {.open_files = UINT64_MAX, .locked_bytes = UINT64_MAX, .group_bytes = UINT64_MAX};
     FILE *limits = open_proc(pid, "limits");
@@ -170,7 +170,8 @@ void doctor_limits(struct checks *c, int pid)
     if (group.memory_bytes) f.group_bytes = group.memory_bytes;
     cpu_set_t set;
     f.cpus_machine = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
-    f.cpus = sched_getaffinity(pid, sizeof set, &set) == 0 ? (uint32_t)CPU_COUNT(&set) : f.cpus_machine;
+    if (pid == 0 && sched_getaffinity(0, sizeof set, &set) == 0) cpus = (uint32_t)CPU_COUNT(&set);
+    f.cpus = cpus ? cpus : f.cpus_machine;
     if (group.cpus && group.cpus < f.cpus) f.cpus = group.cpus;
     checks_limits(c, &f);
 }

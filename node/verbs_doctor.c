@@ -1,5 +1,5 @@
-// doctor: what this peer sees by itself, and what its neighbours say when they are asked for their clocks and to dial it
-// back: ASKED_MAX of them, those of other hosts first, for ANSWER_MS.
+// doctor: what this peer sees by itself, and what its neighbours say when they are asked for their clocks and to dial
+// it back: ASKED_MAX of them, those of other hosts first, for ANSWER_MS.
 //
 //   verb_doctor --> CHECK_ASK to each --both tells of all, or ANSWER_MS--> judged, the session ends
 #include <stdlib.h>

@@ -41,15 +41,16 @@ static void print_all(const struct output *out, const json_t *lines)
 {
     static const char *const order[] = {"fail", "warn", "pass", "skip"};
     size_t fails = count_of(lines, "fail"), warnings = count_of(lines, "warn");
-    printf("%s%s%s", output_tint(out, fails ? TINT_BAD : TINT_GOOD), fails ? "unhealthy" : "healthy", output_plain(out));
+    printf("%s%s%s", output_tint(out, fails ? TINT_BAD : TINT_GOOD), fails ? "unhealthy" : "healthy",
+           output_plain(out));
     if (fails) printf(", %zu trouble%s", fails, fails == 1 ? "" : "s");
     if (warnings) printf(", %zu warning%s", warnings, warnings == 1 ? "" : "s");
     printf("\n");
     for (size_t k = 0; k < sizeof order / sizeof order[0]; k++) {
         size_t i;
         json_t *line;
-        json_array_foreach((json_t *)lines, i, line)
-            if (strcmp(field_text(line, "state", ""), order[k]) == 0) print_line(out, line);
+        json_array_foreach((json_t *)lines, i, line) if (strcmp(field_text(line, "state", ""), order[k]) == 0)
+            print_line(out, line);
     }
 }
 
