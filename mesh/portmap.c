@@ -46,7 +46,7 @@ static void put_u32(uint8_t *p, uint32_t v)
 
 const char *portmap_way_name(enum portmap_way way)
 {
-    return way == PORTMAP_PCP ? "pcp" : "nat-pmp";
+    return way == PORTMAP_PCP ? "pcp" : way == PORTMAP_UPNP ? "upnp" : "nat-pmp";
 }
 
 // ---- states ----
@@ -68,17 +68,27 @@ static void failed(struct portmap *p, const char *why, uint64_t now_ms)
     snprintf(p->why, sizeof p->why, "%s", why);
 }
 
+// What to begin a renewal with.
+static enum portmap_way renewal(const struct portmap *p)
+{
+    return p->way == PORTMAP_NATPMP_MAP ? PORTMAP_NATPMP_ADDRESS : p->way;
+}
+
 // No answer in all the tries: the older protocol may do; a mapping is good until it expires.
 static void gave_up(struct portmap *p, const char *why, uint64_t now_ms)
 {
     if (p->state == PORTMAP_MAPPED && now_ms < p->expires_ms) {
-        ask(p, p->way == PORTMAP_PCP ? PORTMAP_PCP : PORTMAP_NATPMP_ADDRESS, now_ms + RENEW_LEAST_MS);
+        ask(p, renewal(p), now_ms + RENEW_LEAST_MS);
         return;
     }
-    if (p->state == PORTMAP_ASKING && p->way == PORTMAP_PCP)
+    if (p->state == PORTMAP_ASKING && p->way == PORTMAP_PCP) {
         ask(p, PORTMAP_NATPMP_ADDRESS, now_ms);
-    else
+    } else if (p->state == PORTMAP_ASKING && p->way != PORTMAP_UPNP) {
+        snprintf(p->why, sizeof p->why, "%s", why);  // stays, where nobody answers by UPnP
+        ask(p, PORTMAP_UPNP, now_ms);
+    } else {
         failed(p, why, now_ms);
+    }
 }
 
 static void mapped(struct portmap *p, const uint8_t external[4], uint16_t port, uint32_t lifetime_s, uint64_t now_ms)
@@ -93,7 +103,7 @@ static void mapped(struct portmap *p, const uint8_t external[4], uint16_t port, 
     uint64_t renew_ms = (uint64_t)lifetime_s * 500;
     if (renew_ms > PORTMAP_RENEW_MS) renew_ms = PORTMAP_RENEW_MS;
     if (renew_ms < RENEW_LEAST_MS) renew_ms = RENEW_LEAST_MS;  // a gateway doesn't make us ask without pause
-    ask(p, p->way == PORTMAP_PCP ? PORTMAP_PCP : PORTMAP_NATPMP_ADDRESS, now_ms + renew_ms);
+    ask(p, renewal(p), now_ms + renew_ms);
 }
 
 void portmap_start(struct portmap *p, uint16_t port, const uint8_t own[4], const uint8_t nonce[PORTMAP_NONCE_SIZE],
@@ -163,6 +173,7 @@ static size_t request(const struct portmap *p, uint8_t out[PORTMAP_REQUEST_MAX])
         return 2;
     case PORTMAP_NATPMP_MAP:
         return natpmp_request(p, p->external_port ? p->external_port : p->port, PORTMAP_LIFETIME_S, out);
+    case PORTMAP_UPNP: break;
     }
     return 0;
 }
@@ -174,12 +185,16 @@ size_t portmap_tick(struct portmap *p, uint64_t now_ms, uint8_t out[PORTMAP_REQU
         p->state = PORTMAP_ASKING;
         ask(p, PORTMAP_PCP, now_ms);
     }
+    if (p->waiting && p->way == PORTMAP_UPNP) {
+        portmap_not_given(p, "", now_ms);
+        return 0;
+    }
     if (p->waiting && p->tries >= PORTMAP_TRIES) {
         gave_up(p, "the gateway speaks neither PCP nor NAT-PMP: no answer", now_ms);
         if (now_ms < p->due_ms) return 0;
     }
     p->waiting = true;
-    p->due_ms = now_ms + ((uint64_t)FIRST_WAIT_MS << p->tries++);
+    p->due_ms = now_ms + (p->way == PORTMAP_UPNP ? PORTMAP_UPNP_MS : (uint64_t)FIRST_WAIT_MS << p->tries++);
     return request(p, out);
 }
 
@@ -187,7 +202,7 @@ size_t portmap_release(struct portmap *p, uint8_t out[PORTMAP_REQUEST_MAX])
 {
     bool held = p->state == PORTMAP_MAPPED;
     p->state = PORTMAP_OFF;
-    if (!held) return 0;
+    if (!held || p->way == PORTMAP_UPNP) return 0;
     return p->way == PORTMAP_PCP ? pcp_request(p, 0, out) : natpmp_request(p, 0, 0, out);
 }
 
@@ -267,7 +282,7 @@ static enum core_err take_natpmp(struct portmap *p, const uint8_t *b, size_t siz
 enum core_err portmap_receive(struct portmap *p, struct slice bytes, uint64_t now_ms)
 {
     enum core_err err = CORE_ERR_MALFORMED;
-    if (p->waiting && bytes.size >= 4)
+    if (p->waiting && p->way != PORTMAP_UPNP && bytes.size >= 4)
         err = p->way == PORTMAP_PCP ? take_pcp(p, bytes.data, bytes.size, now_ms)
                                     : take_natpmp(p, bytes.data, bytes.size, now_ms);
     if (err) p->refused++;
@@ -276,7 +291,25 @@ enum core_err portmap_receive(struct portmap *p, struct slice bytes, uint64_t no
 
 void portmap_unreachable(struct portmap *p, uint64_t now_ms)
 {
-    if (p->waiting) gave_up(p, "the gateway maps no ports: nothing listens there for PCP or NAT-PMP", now_ms);
+    if (p->waiting && p->way != PORTMAP_UPNP)
+        gave_up(p, "the gateway maps no ports: nothing listens there for PCP or NAT-PMP", now_ms);
+}
+
+bool portmap_wants_upnp(const struct portmap *p)
+{
+    return p->waiting && p->way == PORTMAP_UPNP && (p->state == PORTMAP_ASKING || p->state == PORTMAP_MAPPED);
+}
+
+void portmap_given(struct portmap *p, const uint8_t external[4], uint16_t port, uint32_t lifetime_s, uint64_t now_ms)
+{
+    if (portmap_wants_upnp(p) && port && lifetime_s) mapped(p, external, port, lifetime_s, now_ms);
+}
+
+void portmap_not_given(struct portmap *p, const char *why, uint64_t now_ms)
+{
+    char text[sizeof p->why];
+    snprintf(text, sizeof text, "%s", *why ? why : p->why[0] ? p->why : "the gateway doesn't answer by UPnP");
+    if (portmap_wants_upnp(p)) gave_up(p, text, now_ms);
 }
 
 // ---- the gateway ----

@@ -18,6 +18,7 @@ enum {
     DEAF_MS = 1000,
     UNKNOWN_MS = 10000,  // between two dials of ids that are no known member's
     ROUTES_MAX = 16384,
+    UPNP_FOREVER_S = 86400,  // a mapping without end: asked for again all the same
 };
 
 // ---- the addresses that others are told ----
@@ -307,17 +308,18 @@ static int gateway_socket(const uint8_t gateway[4], uint8_t own[4])
 static void portmap_begin(struct node *n)
 {
     struct discovery *d = &n->discovery;
-    uint8_t own[4], nonce[PORTMAP_NONCE_SIZE];
+    uint8_t nonce[PORTMAP_NONCE_SIZE];
+    upnp_ask_close(&d->upnp);
     if (d->portmap_fd >= 0) close(d->portmap_fd);
     bool found = read_gateway(d->gateway);
-    d->portmap_fd = found ? gateway_socket(d->gateway, own) : -1;
+    d->portmap_fd = found ? gateway_socket(d->gateway, d->own) : -1;
     if (d->portmap_fd < 0) {
         memset(d->gateway, 0, sizeof d->gateway);
         d->portmap = (struct portmap){.state = PORTMAP_FAILED, .due_ms = n->now_ms + PORTMAP_AGAIN_MS};
         snprintf(d->portmap.why, sizeof d->portmap.why, "no gateway: this machine has no default route (IPv4)");
     } else {
         random_bytes(nonce, sizeof nonce);
-        portmap_start(&d->portmap, n->port, own, nonce, n->now_ms);
+        portmap_start(&d->portmap, n->port, d->own, nonce, n->now_ms);
     }
     portmap_say(n);
 }
@@ -336,11 +338,28 @@ static void portmap_hear(struct node *n)
     portmap_follow(n);
 }
 
+// The part of it that UPnP does.
+static void upnp_work(struct node *n)
+{
+    struct discovery *d = &n->discovery;
+    struct upnp *u = &d->upnp.upnp;
+    if (!d->upnp.busy && portmap_wants_upnp(&d->portmap))
+        upnp_ask_begin(&d->upnp, n->port, d->own, d->gateway, n->now_ms);
+    if (!upnp_ask_process(&d->upnp, n->now_ms)) return;
+    if (u->step == UPNP_DONE)
+        portmap_given(&d->portmap, u->external, u->external_port, u->lease_s ? u->lease_s : UPNP_FOREVER_S, n->now_ms);
+    else
+        portmap_not_given(&d->portmap, u->why, n->now_ms);
+    portmap_follow(n);
+}
+
 static void portmap_work(struct node *n)
 {
     struct discovery *d = &n->discovery;
     uint8_t bytes[PORTMAP_REQUEST_MAX];
-    if (!n->options->map_port || n->now_ms < portmap_next_ms(&d->portmap)) return;
+    if (!n->options->map_port) return;
+    upnp_work(n);
+    if (n->now_ms < portmap_next_ms(&d->portmap)) return;
     if (d->portmap_fd < 0) {
         portmap_begin(n);
         return;
@@ -349,6 +368,7 @@ static void portmap_work(struct node *n)
     if (size && send(d->portmap_fd, bytes, size, MSG_NOSIGNAL) < 0 && errno == ECONNREFUSED)
         portmap_unreachable(&d->portmap, n->now_ms);
     portmap_follow(n);
+    upnp_work(n);
 }
 
 // ---- all of it ----
@@ -359,6 +379,7 @@ void discovery_open(struct node *n, const struct address *listen)
     *d = (struct discovery){.listen = *listen,
                             .lan_socket = {.fds = {-1, -1}},
                             .portmap_fd = -1,
+                            .upnp = {.fd = -1},
                             .interfaces_ms = n->now_ms + INTERFACES_MS};
     if (lan_interfaces_read(&d->interfaces)) d->interfaces.count = 0;
     lan_begin(n);
@@ -370,9 +391,12 @@ void discovery_close(struct node *n)
     struct discovery *d = &n->discovery;
     uint8_t bytes[PORTMAP_REQUEST_MAX];
     if (!d->listen.host[0]) return;  // never opened
+    bool by_upnp = d->portmap.state == PORTMAP_MAPPED && d->portmap.way == PORTMAP_UPNP;
     size_t size = portmap_release(&d->portmap, bytes);
     if (d->portmap_fd >= 0 && size) (void)!send(d->portmap_fd, bytes, size, MSG_NOSIGNAL);
     if (d->portmap_fd >= 0) close(d->portmap_fd);
+    if (by_upnp) upnp_ask_release(&d->upnp);
+    upnp_ask_close(&d->upnp);
     lan_socket_close(&d->lan_socket);
     free(d->lan);
     d->lan = NULL;
@@ -382,11 +406,11 @@ size_t discovery_pollitems(struct node *n, zmq_pollitem_t *items)
 {
     const struct discovery *d = &n->discovery;
     bool deaf = n->now_ms < d->lan_deaf_ms;
-    const int fds[DISCOVERY_POLLITEMS] = {deaf ? -1 : d->lan_socket.fds[0], deaf ? -1 : d->lan_socket.fds[1],
-                                          d->portmap_fd};
+    const int fds[] = {deaf ? -1 : d->lan_socket.fds[0], deaf ? -1 : d->lan_socket.fds[1], d->portmap_fd};
     size_t count = 0;
-    for (int i = 0; i < DISCOVERY_POLLITEMS; i++)
+    for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
         if (fds[i] >= 0) items[count++] = (zmq_pollitem_t){.fd = fds[i], .events = ZMQ_POLLIN};
+    if (upnp_ask_pollitem(&d->upnp, items + count)) count++;
     return count;
 }
 

@@ -11,11 +11,12 @@
 #include "mesh/lan.h"
 #include "mesh/lan_socket.h"
 #include "mesh/portmap.h"
+#include "node/discovery_upnp.h"
 
 struct node;
 struct node_failure;
 
-enum { DISCOVERY_POLLITEMS = 3 };
+enum { DISCOVERY_POLLITEMS = 4 };
 
 struct discovery {
     struct address listen;  // as it was asked for: any, or one address
@@ -33,8 +34,9 @@ struct discovery {
 
     // ---- the gateway's port ----
     struct portmap portmap;
-    int portmap_fd;  // -1: none
-    uint8_t gateway[4];
+    int portmap_fd;              // -1: none
+    struct upnp_ask upnp;        // where the gateway speaks neither
+    uint8_t gateway[4], own[4];  // and our address as it sees it
     enum portmap_state portmap_told;
     uint8_t external[4];     // that others are told, ..
     uint16_t external_port;  // .. and its port; 0: none

@@ -28,7 +28,7 @@ struct node_options {
         *advertise[NODE_ADVERTISE_MAX];  // "HOST:PORT"; none: every non-loopback address, and 127.0.0.1 to this host
     uint32_t advertise_count;
     bool no_lan;             // neither announces itself to the LAN nor listens for others of the mesh
-    bool map_port;           // asks the gateway for a port, by PCP or NAT-PMP
+    bool map_port;           // asks the gateway for a port: PCP, NAT-PMP, UPnP
     uint32_t cpus;           // to compute with at most; 0: this peer's fair share of the machine
     uint64_t memory_bytes;   // 0: this peer's fair share of half of the machine's
     const char *gpus;        // "all" (as NULL), "none", how many, or names: "nvidia:0,nvidia:1"

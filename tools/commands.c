@@ -34,7 +34,7 @@ static const struct flag up_flags[] = {
     {"listen", 0, FLAG_ADDRESS, "HOST:PORT", "listen here from now on", false},
     {"advertise", 0, FLAG_ADDRESS, "HOST:PORT", "tell others this address (again for more)", true},
     {"no-lan", 0, FLAG_SWITCH, NULL, "don't look for the mesh's peers on the LAN", false},
-    {"map-port", 0, FLAG_SWITCH, NULL, "ask the gateway for a port (PCP, NAT-PMP)", false},
+    {"map-port", 0, FLAG_SWITCH, NULL, "ask the gateway for a port of its own", false},
     {"site", 0, FLAG_TEXT, "NAME", "where it stands; kept in the home's settings", false},
     {"http", 0, FLAG_NUMBER, "PORT", "a live page on 127.0.0.1, read-only (0: any port)", false},
     LIMITS,
@@ -47,7 +47,7 @@ static const struct flag join_flags[] = {
     {"listen", 0, FLAG_ADDRESS, "HOST:PORT", "where this peer will listen (0.0.0.0:6173)", false},
     {"advertise", 0, FLAG_ADDRESS, "HOST:PORT", "tell others this address (again for more)", true},
     {"no-lan", 0, FLAG_SWITCH, NULL, "don't look for the mesh's peers on the LAN", false},
-    {"map-port", 0, FLAG_SWITCH, NULL, "ask the gateway for a port (PCP, NAT-PMP)", false},
+    {"map-port", 0, FLAG_SWITCH, NULL, "ask the gateway for a port of its own", false},
     {"sponsor", 0, FLAG_ADDRESS, "HOST:PORT", "also look for the sponsor here (again for more)", true},
     {"site", 0, FLAG_TEXT, "NAME", "where it stands; kept in the home's settings", false},
     {"http", 0, FLAG_NUMBER, "PORT", "a live page on 127.0.0.1, read-only (0: any port)", false},
@@ -80,7 +80,7 @@ static const struct flag map_flags[] = {
     {"output", 'o', FLAG_TEXT, "FILE", "write it there", false},
     {"hw", 0, FLAG_SWITCH, NULL, "with each peer's devices", false},
     {"run", 0, FLAG_TEXT, "RUN", "with who sends sums to whom in that run, now", false},
-    {"all", 0, FLAG_SWITCH, NULL, "every peer, in a large mesh too (a site of many is one box there)", false},
+    {"all", 0, FLAG_SWITCH, NULL, "every peer, also where a site of many is one box", false},
     {"from", 0, FLAG_TEXT, "FILE", "draw a snapshot that was kept (--as json), - is stdin", false},
 };
 
@@ -210,7 +210,7 @@ static const struct flag doctor_flags[] = {
 
 static const struct flag help_flags[] = {
     {"markdown", 0, FLAG_SWITCH, NULL, "the whole reference, as docs/commands.md", false},
-    {"man", 0, FLAG_SWITCH, NULL, "mycel(1), a verb's manual page, or mycel.conf, as roff", false},
+    {"man", 0, FLAG_SWITCH, NULL, "mycel(1), a verb's manual page, or mycel.conf's", false},
 };
 
 static const struct command commands[] = {

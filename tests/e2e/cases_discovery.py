@@ -268,7 +268,7 @@ def lan_costs_little(world):
 # ---- the gateway's port ----
 
 class Gateway(threading.Thread):
-    """A router's PCP or NAT-PMP on host K. `way`: pcp, natpmp, refuses, garbage (then pcp)."""
+    """A router's PCP or NAT-PMP on host K. `way`: pcp, natpmp, refuses, garbage (then the right answer)."""
 
     def __init__(self, s, k, way, outer="203.0.113.7"):
         super().__init__(daemon=True)
@@ -312,9 +312,61 @@ class Gateway(threading.Thread):
             yield struct.pack(">BBHIHHI", 0, 130, 0, 9, inner, 40000 if lifetime else 0, min(lifetime, 3600))
 
 
+class UpnpGateway(threading.Thread):
+    """A router on host K that speaks UPnP alone. `way`: upnp, once (its first port is taken), elsewhere (its description
+    is said to lie on another machine), endless (a description without an end)."""
+
+    SERVICE = "urn:schemas-upnp-org:service:WANIPConnection:1"
+
+    def __init__(self, s, k, way):
+        super().__init__(daemon=True)
+        self.way, self.address, self.requests, self.over = way, f"10.99.0.{k}", [], False
+        with s.inside(k):
+            self.search = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.search.bind(("", 1900))
+            self.search.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP,
+                                   socket.inet_aton("239.255.255.250") + socket.inet_aton(self.address))
+            self.http = socket.create_server((self.address, 5000))
+        self.start()
+
+    def close(self):
+        self.over = True
+        self.join()
+        self.search.close()
+        self.http.close()
+
+    def run(self):
+        while not self.over:
+            for s in select.select([self.search, self.http], [], [], 0.2)[0]:
+                if s is self.search:
+                    _, who = s.recvfrom(2000)
+                    host = "10.99.0.3" if self.way == "elsewhere" else self.address
+                    s.sendto(b"HTTP/1.1 200 OK\r\nLOCATION: http://%b:5000/root.xml\r\n\r\n" % host.encode(), who)
+                    continue
+                caller, _ = s.accept()
+                with caller, contextlib.suppress(OSError):
+                    caller.settimeout(2)
+                    caller.sendall(self.answer(caller))
+
+    def answer(self, caller):
+        head, _, body = caller.recv(4096).partition(b"\r\n\r\n")
+        length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0)
+        while len(body) < length:
+            body += caller.recv(4096)
+        self.requests.append((head + b"\r\n\r\n" + body).decode())
+        if head.startswith(b"GET"):
+            text = (f"<root><service><serviceType>{self.SERVICE}</serviceType><controlURL>/ctl</controlURL></service></root>")
+            return b"HTTP/1.1 200 OK\r\n\r\n" + (b"<x>" * 40000 if self.way == "endless" else text.encode())
+        if b"#GetExternalIPAddress" in head:
+            return b"HTTP/1.1 200 OK\r\n\r\n<NewExternalIPAddress>203.0.113.7</NewExternalIPAddress>"
+        if self.way == "once" and b"<NewExternalPort>6173<" in body:
+            return b"HTTP/1.1 500 Internal Server Error\r\n\r\n<errorCode>718</errorCode>"
+        return b"HTTP/1.1 200 OK\r\n\r\n<ok/>"
+
+
 @contextlib.contextmanager
 def gateway(s, k, way, **rest):
-    g = Gateway(s, k, way, **rest)
+    g = (UpnpGateway if way in ("upnp", "once", "elsewhere", "endless") else Gateway)(s, k, way, **rest)
     try:
         yield g
     finally:
@@ -375,6 +427,33 @@ def portmap_without_luck(world):
             expect("another NAT" in got["why"], got["why"])
             equal(p1.ask("status")["addresses"][0], "10.99.0.1:6173", "the first address that others are told")
             equal(p1.run("status").status, 0, "the peer's health")
+
+
+@case
+def portmap_by_upnp(world):
+    """A router of UPnP alone: a port, another where that is taken, given back; never a request to another machine."""
+    with switch(world, 2) as s:
+        ip("-n", s.names[1], "route", "add", "default", "via", "10.99.0.2")
+        p1 = s.found(1, "p1", "one")
+        p1.run("down")
+        for way in ("upnp", "once"):
+            with gateway(s, 2, way) as g:
+                s.up(1, p1, "--map-port")
+                got = until_mapped(p1)
+                port = int(got["external"].split(":")[1])
+                equal((got["external"].split(":")[0], got["by"], got["reachable"]), ("203.0.113.7", "upnp", True), way)
+                expect((port == 6173) == (way == "upnp"), f"{way}: port {port}")
+                equal(p1.ask("status")["addresses"][0], f"203.0.113.7:{port}", "the first address that others are told")
+                expect("<NewInternalClient>10.99.0.1<" in g.requests[-1], g.requests[-1])
+                p1.run("down")
+                until(lambda: "#DeletePortMapping" in g.requests[-1], "the port is given back")
+                expect(f"<NewExternalPort>{port}<" in g.requests[-1], g.requests[-1])
+        for way, why in (("elsewhere", "nothing listens there"), ("endless", "names no WAN connection")):
+            with gateway(s, 2, way) as g:
+                s.up(1, p1, "--map-port")
+                expect(why in until_mapped(p1, "failed")["why"], port_map(p1)["why"])
+                equal(len(g.requests), 0 if way == "elsewhere" else 1, f"{way}: requests")
+                p1.run("down")
 
 
 # ---- several addresses ----

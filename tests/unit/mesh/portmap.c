@@ -121,12 +121,46 @@ static void a_silent_gateway_is_given_up(void **state)
         assert_int_equal(portmap_tick(&p, 1000 + at_ms[i], out), i < 4 ? 60 : 2);
         assert_int_equal(p.state, PORTMAP_ASKING);
     }
+    assert_false(portmap_wants_upnp(&p));
     assert_int_equal(portmap_tick(&p, 1000 + 7500, out), 0);
+    assert_true(p.state == PORTMAP_ASKING && portmap_wants_upnp(&p));
+    assert_int_equal(portmap_next_ms(&p), 8500 + PORTMAP_UPNP_MS);
+    assert_int_equal(says(&p, 8600, natpmp_map, sizeof natpmp_map), CORE_ERR_MALFORMED);  // late
+    uint64_t over_ms = 8500 + PORTMAP_UPNP_MS;
+    assert_int_equal(portmap_tick(&p, over_ms, out), 0);
     assert_int_equal(p.state, PORTMAP_FAILED);
     assert_non_null(strstr(p.why, "no answer"));
-    assert_int_equal(portmap_next_ms(&p), 8500 + PORTMAP_AGAIN_MS);
-    asks(&p, 8500 + PORTMAP_AGAIN_MS, pcp_request, sizeof pcp_request);
+    assert_int_equal(portmap_next_ms(&p), over_ms + PORTMAP_AGAIN_MS);
+    asks(&p, over_ms + PORTMAP_AGAIN_MS, pcp_request, sizeof pcp_request);
     assert_int_equal(p.state, PORTMAP_ASKING);
+}
+
+static void upnp_is_the_last_resort(void **state)
+{
+    (void)state;
+    static const uint8_t outer[4] = {203, 0, 113, 7};
+    struct portmap p = started();
+    uint8_t out[PORTMAP_REQUEST_MAX];
+    portmap_given(&p, outer, 1, 1, 1000);  // not asked for
+    assert_int_equal(p.state, PORTMAP_ASKING);
+    for (int i = 0; i < 2; i++) {
+        assert_true(portmap_tick(&p, 1000, out) > 0);
+        portmap_unreachable(&p, 1000);
+    }
+    assert_int_equal(portmap_tick(&p, 1000, out), 0);
+    assert_true(portmap_wants_upnp(&p));
+    portmap_given(&p, outer, 6173, 3600, 2000);
+    assert_true(p.state == PORTMAP_MAPPED && portmap_reachable(&p) && !portmap_wants_upnp(&p));
+    assert_string_equal(portmap_way_name(p.way), "upnp");
+    // Renewed by the same way; without luck it stays until it expires.
+    assert_int_equal(portmap_tick(&p, 2000 + PORTMAP_RENEW_MS, out), 0);
+    assert_true(portmap_wants_upnp(&p));
+    portmap_not_given(&p, "no", 2000 + PORTMAP_RENEW_MS);
+    assert_int_equal(p.state, PORTMAP_MAPPED);
+    assert_int_equal(portmap_tick(&p, 2000 + 3600000, out), 0);
+    portmap_not_given(&p, "the gateway refuses (upnp 606)", 2000 + 3600000);
+    assert_int_equal(p.state, PORTMAP_FAILED);
+    assert_string_equal(p.why, "the gateway refuses (upnp 606)");
 }
 
 static void nobody_listens_there(void **state)
@@ -138,10 +172,13 @@ static void nobody_listens_there(void **state)
     portmap_unreachable(&p, 1001);
     assert_int_equal(portmap_tick(&p, 1001, out), 2);
     portmap_unreachable(&p, 1002);
+    assert_int_equal(portmap_tick(&p, 1002, out), 0);
+    portmap_unreachable(&p, 1003);  // late, of nothing asked
+    assert_true(portmap_wants_upnp(&p));
+    portmap_not_given(&p, "", 1004);
     assert_int_equal(p.state, PORTMAP_FAILED);
     assert_non_null(strstr(p.why, "nothing listens"));
-    portmap_unreachable(&p, 1003);  // late, of nothing asked
-    assert_int_equal(portmap_next_ms(&p), 1002 + PORTMAP_AGAIN_MS);
+    assert_int_equal(portmap_next_ms(&p), 1004 + PORTMAP_AGAIN_MS);
 }
 
 static void a_refusal_says_why(void **state)
@@ -156,6 +193,9 @@ static void a_refusal_says_why(void **state)
     static const uint8_t address[2] = {0, 0}, refused[12] = {0, 0x80, 0, 2};
     asks(&p, 1100, address, sizeof address);
     assert_int_equal(says(&p, 1200, refused, sizeof refused), CORE_ERR_OK);
+    uint8_t out[PORTMAP_REQUEST_MAX];
+    assert_int_equal(portmap_tick(&p, 1200, out), 0);
+    portmap_not_given(&p, "", 1300);
     assert_int_equal(p.state, PORTMAP_FAILED);
     assert_string_equal(p.why, "the gateway refuses (nat-pmp 2): not allowed there");
 }
@@ -265,6 +305,7 @@ int main(void)
         cmocka_unit_test(pcp_gives_a_port),
         cmocka_unit_test(a_gateway_of_natpmp_alone),
         cmocka_unit_test(a_silent_gateway_is_given_up),
+        cmocka_unit_test(upnp_is_the_last_resort),
         cmocka_unit_test(nobody_listens_there),
         cmocka_unit_test(a_refusal_says_why),
         cmocka_unit_test(a_private_outer_address_is_not_reachable),
