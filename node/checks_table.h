@@ -27,6 +27,8 @@
     X(HOME_OPEN, "home-open", HOME, WARN, "others may write to the home {home} (mode {mode})", "`chmod 700 {home}`")   \
     X(HOME_DAMAGED, "home-damaged", HOME, FAIL, "{file} in {home} is damaged: {why}",                                  \
       "restore it from a copy, or ask for an invitation and join anew in another home")                                \
+    X(CONF_WRONG, "conf-wrong", HOME, FAIL, "mycel.conf cannot be taken: {why}",                                       \
+      "correct it, or the peer does not start; `mycel conf` shows what holds")                                         \
     X(KEY_OPEN, "key-open", KEY, FAIL, "the key {home}/key can be read by others, or is not yours (mode {mode})",      \
       "`chmod 600 {home}/key`, if nobody else can have read it; otherwise join anew in another home")                  \
     X(CERTIFICATE_EXPIRED, "certificate-expired", CERTIFICATE, FAIL, "its certificate expired {ago} ago",              \

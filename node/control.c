@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -52,11 +53,17 @@ enum core_err control_connect(struct control_client *c, const char *home)
     memcpy(address.sun_path, path, sizeof path);
     c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (c->fd < 0) return core_error_from_errno(errno);
+    // A stopped daemon takes no connection: once its backlog is full, connect would wait for as long as it is stopped.
+    const struct timeval patience = {.tv_sec = 1}, forever = {0};
+    (void)setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     if (connect(c->fd, (struct sockaddr *)&address, sizeof address)) {
-        err = errno == ENOENT || errno == ECONNREFUSED ? CORE_ERR_NO_DAEMON : core_error_from_errno(errno);
+        err = errno == ENOENT || errno == ECONNREFUSED ? CORE_ERR_NO_DAEMON
+              : errno == EAGAIN                        ? CORE_ERR_TIMED_OUT
+                                                       : core_error_from_errno(errno);
         control_close(c);
         return err;
     }
+    (void)setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &forever, sizeof forever);
     return CORE_ERR_OK;
 }
 

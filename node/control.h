@@ -36,7 +36,7 @@ struct control_client {
 // CORE_ERR_REFUSED when that folder belongs to somebody else or is open to others.
 CORE_MUST_USE enum core_err control_path(char out[CONTROL_PATH_SIZE], const char *home);
 
-// CORE_ERR_NO_DAEMON when nobody listens there.
+// CORE_ERR_NO_DAEMON when nobody listens there, TIMED_OUT when the daemon has not taken connections for a second.
 CORE_MUST_USE enum core_err control_connect(struct control_client *c, const char *home);
 // Sends one request: `json` is an object's text without a line's end.
 CORE_MUST_USE enum core_err control_request(struct control_client *c, const char *json);

@@ -26,10 +26,11 @@ static json_t *ask(const char *home, const char *verb, int patience_ms, bool *fo
     const char *line = NULL;
     json_t *answer = NULL;
     snprintf(text, sizeof text, "{\"verb\":\"%s\"}", verb);
-    *found = control_connect(&control, home) == CORE_ERR_OK;
-    if (*found && !control_request(&control, text) && !control_next_line(&control, patience_ms, &line))
+    enum core_err err = control_connect(&control, home);
+    *found = err == CORE_ERR_OK || err == CORE_ERR_TIMED_OUT;
+    if (!err && !control_request(&control, text) && !control_next_line(&control, patience_ms, &line))
         answer = json_loads(line, 0, NULL);
-    if (*found) control_close(&control);
+    if (!err) control_close(&control);
     if (json_is_object(answer) && !json_object_get(answer, "error")) return answer;
     json_decref(answer);
     return NULL;
@@ -142,7 +143,7 @@ static bool same_network(int pid)
     return !known || strcmp(own, its) == 0;
 }
 
-static void port(struct checks *c, const char *home, const json_t *told, int pid)
+static void port(struct checks *c, const char *home, const char *conf, const json_t *told, int pid)
 {
     struct home h = {.lock = -1};
     struct settings settings;
@@ -153,7 +154,7 @@ static void port(struct checks *c, const char *home, const json_t *told, int pid
     else if (listen)
         doctor_port(c, listen, (uint16_t)json_integer_value(json_object_get(told, "port")), true);
     else if (pid == 0 && settings_read(&h, &settings) == CORE_ERR_OK)
-        doctor_port(c, settings.listen, 0, false);
+        doctor_port(c, conf ? conf : settings.listen, 0, false);
 }
 
 void doctor_markdown(FILE *file)
@@ -161,7 +162,7 @@ void doctor_markdown(FILE *file)
     checks_markdown(file);
 }
 
-json_t *doctor_examine(const char *home)
+json_t *doctor_examine(const char *home, const struct doctor_conf *conf)
 {
     struct checks *c = calloc(1, sizeof *c);
     char socket[CONTROL_PATH_SIZE] = "";
@@ -179,7 +180,8 @@ json_t *doctor_examine(const char *home)
     daemon.process_state = doctor_process_state(daemon.pid);
     if (control_path(socket, home)) socket[0] = 0;
     if (there) checks_daemon(c, &daemon);
-    if (there) port(c, home, told, daemon.pid);
+    if (there) port(c, home, conf->listen, told, daemon.pid);
+    if (conf->wrong) checks_add(c, TROUBLE_CONF_WRONG, NULL, "why", conf->wrong, NULL);
     doctor_disk(c, home);
     const json_t *usable = json_object_get(json_object_get(hw, "machine"), "cpus_usable");
     doctor_limits(c, daemon.pid, (uint32_t)json_integer_value(usable));

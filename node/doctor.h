@@ -9,7 +9,12 @@
 #include <stdio.h>
 
 // {"healthy", "daemon", "checks": [...]} for the absolute path `home`: docs/json.md. `healthy` without a failure.
-json_t *doctor_examine(const char *home);
+// `conf`: what mycel.conf says, which is the command line's to read.
+struct doctor_conf {
+    const char *listen;  // NULL: nothing
+    const char *wrong;   // why it cannot be taken; NULL: it can
+};
+json_t *doctor_examine(const char *home, const struct doctor_conf *conf);
 // Every trouble that it knows, as the Markdown of docs/troubles.md.
 void doctor_markdown(FILE *file);
 

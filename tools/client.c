@@ -70,6 +70,23 @@ static int no_daemon(struct call *call)
     return core_error_exit(CORE_ERR_NO_DAEMON);
 }
 
+static int gone(struct client *c, enum core_err err, int patience_ms)
+{
+    struct call *call = c->call;
+    int pid = home_holder(call->home);
+    if (err == CORE_ERR_INTERRUPTED) return core_error_exit(err);
+    if (err == CORE_ERR_TIMED_OUT)
+        output_error(
+            &call->out, "TIMED_OUT",
+            "the daemon of %s (process %d) said nothing for %d s; it may be stopped: 'kill -CONT %d', or see %s/log",
+            call->home, pid, patience_ms / 1000, pid, call->home);
+    else
+        output_error(&call->out, core_error_name(err),
+                     "the daemon of %s ended while it was asked; %s/log says why, 'mycel up --detach' starts it again",
+                     call->home, call->home);
+    return core_error_exit(err);
+}
+
 int client_open(struct client *c, struct call *call)
 {
     *c = (struct client){.call = call, .control = {.fd = -1}};
@@ -77,6 +94,7 @@ int client_open(struct client *c, struct call *call)
     enum core_err err = control_connect(&c->control, call->home);
     if (!err) return 0;
     if (err == CORE_ERR_NO_DAEMON) return no_daemon(call);
+    if (err == CORE_ERR_TIMED_OUT) return gone(c, err, 1000);
     output_error(&call->out, core_error_name(err), "cannot reach the daemon of %s: %s", call->home,
                  core_error_text(err));
     return core_error_exit(err);
@@ -107,23 +125,6 @@ int client_send(struct client *c, const char *verb, json_t *fields)
     if (!err) return 0;
     output_error(&c->call->out, core_error_name(err), "cannot ask the daemon of %s: %s; does it still run?",
                  c->call->home, core_error_text(err));
-    return core_error_exit(err);
-}
-
-static int gone(struct client *c, enum core_err err, int patience_ms)
-{
-    struct call *call = c->call;
-    int pid = home_holder(call->home);
-    if (err == CORE_ERR_INTERRUPTED) return core_error_exit(err);
-    if (err == CORE_ERR_TIMED_OUT)
-        output_error(
-            &call->out, "TIMED_OUT",
-            "the daemon of %s (process %d) said nothing for %d s; it may be stopped: 'kill -CONT %d', or see %s/log",
-            call->home, pid, patience_ms / 1000, pid, call->home);
-    else
-        output_error(&call->out, core_error_name(err),
-                     "the daemon of %s ended while it was asked; %s/log says why, 'mycel up --detach' starts it again",
-                     call->home, call->home);
     return core_error_exit(err);
 }
 
@@ -158,6 +159,7 @@ static void print_wait(struct client *c, const json_t *wait)
 {
     char text[sizeof c->waiting];
     client_describe_wait(text, sizeof text, wait);
+    output_safe(text);
     if (same_wait(text, c->waiting)) return;
     memcpy(c->waiting, text, sizeof text);
     fflush(stdout);
@@ -207,7 +209,30 @@ int client_next(struct client *c, int patience_ms, json_t **answer, bool *last, 
     }
 }
 
+void client_make_safe(json_t *answer)
+{
+    size_t i;
+    const char *key;
+    json_t *item;
+    if (json_is_string(answer)) {
+        char *text = strdup(json_string_value(answer));
+        check(text);
+        output_safe(text);
+        check(json_string_set(answer, text) == 0);
+        free(text);
+    }
+    json_array_foreach(answer, i, item) client_make_safe(item);
+    json_object_foreach(answer, key, item) client_make_safe(item);
+}
+
 int client_ask(struct call *call, const char *verb, json_t *fields, int patience_ms, json_t **answer)
+{
+    const int status = client_ask_verbatim(call, verb, fields, patience_ms, answer);
+    if (*answer && !call->out.json) client_make_safe(*answer);
+    return status;
+}
+
+int client_ask_verbatim(struct call *call, const char *verb, json_t *fields, int patience_ms, json_t **answer)
 {
     *answer = NULL;
     struct client c;
@@ -246,5 +271,6 @@ json_t *client_ask_quietly(const char *home, const char *verb, json_t *fields, i
         return NULL;
     }
     json_object_del(answer, "exit");
+    client_make_safe(answer);
     return answer;
 }

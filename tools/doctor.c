@@ -4,6 +4,8 @@
 #include "core/error.h"
 #include "node/doctor.h"
 #include "tools/client.h"
+#include "tools/commands.h"
+#include "tools/conf.h"
 #include "tools/verbs.h"
 
 enum { CAUSE_INDENT = 20, LINE_SIZE = 2200 };
@@ -54,13 +56,29 @@ static void print_all(const struct output *out, const json_t *lines)
     }
 }
 
+static json_t *examine(const char *home)
+{
+    struct conf conf;
+    char error[ARGS_ERROR_SIZE] = "";
+    struct doctor_conf said = {0};
+    conf_open(&conf, &command_table);
+    if (conf_read(&conf, home, error)) said.wrong = error;
+    for (size_t i = 0; !said.wrong && i < conf.key_count; i++) {
+        const struct conf_line *line = conf_of(&conf, conf.keys[i], 0);
+        if (line && line->value[0] && strcmp(conf.keys[i]->name, "listen") == 0) said.listen = line->value;
+    }
+    json_t *found = doctor_examine(home, &said);
+    conf_close(&conf);
+    return found;
+}
+
 int command_doctor(struct call *call)
 {
     if (args_has(&call->args, "markdown")) {
         doctor_markdown(stdout);
         return 0;
     }
-    json_t *found = doctor_examine(call->home);
+    json_t *found = examine(call->home);
     if (!found) {
         output_error(&call->out, core_error_name(CORE_ERR_NO_MEMORY), "cannot look: no memory, or no libsodium");
         return core_error_exit(CORE_ERR_NO_MEMORY);

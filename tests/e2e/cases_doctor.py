@@ -118,6 +118,14 @@ def doctor_of_a_home(world):
         shutil.copy(os.path.join(other.home, name), path)
         named(one, "certificate-other", word, "must be of one peer")
         shutil.copy(kept, path)
+    conf = os.path.join(one.home, "mycel.conf")
+    with open(conf, "w") as file:
+        file.write("colour = green\n")
+    named(one, "conf-wrong", f"{conf}:1", "colour", "mycel conf")
+    with open(conf, "w") as file:
+        file.write("listen = 203.0.113.9:6173\n")
+    named(one, "port-not-here", "203.0.113.9")
+    os.remove(conf)
     expect(states(one)["certificate"] == "pass", lines(one))
     if subprocess.run(["mount", "--bind", one.home, one.home], capture_output=True, check=False).returncode:
         raise Skipped("no bind mounts here")
@@ -133,12 +141,22 @@ def doctor_of_a_daemon_that_does_not_answer(world):
     pid = first.kill(signal.SIGSTOP)
     try:
         plain(first, named(first, "daemon-stopped", f"kill -CONT {pid}"))
+        sock = next(name for name in os.listdir(world.folder) if name.startswith("mycel-") and name.endswith(".sock"))
+        with contextlib.ExitStack() as crowd:  # nor when others wait already, more than the kernel queues
+            for _ in range(40):
+                other = crowd.enter_context(socket.socket(socket.AF_UNIX))
+                other.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    other.connect(world.path(sock))
+            named(first, "daemon-stopped", f"kill -CONT {pid}")
+            began = time.monotonic()
+            equal(first.run("status", status=None).status, 5, "status of a stopped daemon")
+            expect(time.monotonic() - began < ANSWERS, "status waits for a stopped daemon")
     finally:
         os.kill(pid, signal.SIGCONT)
     until(lambda: states(first)["daemon"] == "pass", "it answers again")
     os.mkdir(world.path("run"), 0o700)
     named(first, "daemon-apart", "XDG_RUNTIME_DIR", str(pid), env={"XDG_RUNTIME_DIR": world.path("run")})
-    sock = next(name for name in os.listdir(world.folder) if name.startswith("mycel-") and name.endswith(".sock"))
     first.run("down")
     with open(os.path.join(first.home, "lock"), "w") as lock, socket.socket(socket.AF_UNIX) as mute:
         fcntl.flock(lock, fcntl.LOCK_EX)
