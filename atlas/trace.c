@@ -168,22 +168,32 @@ static struct atlas_verdict own_work(const struct atlas_trace *t, uint32_t peer)
     return most;
 }
 
+// Those who say nothing are one to whoever waits: each names another of them.
+static bool blames(const struct atlas_trace *t, uint32_t root, uint32_t peer)
+{
+    if (root == peer || root == UINT32_MAX) return root == peer;
+    return t->peers[root].span_count == 0 && t->peers[peer].span_count == 0;
+}
+
 static struct atlas_verdict waits(const struct atlas_trace *t, uint32_t peer)
 {
     int64_t values[ATLAS_TRACE_PEERS_MAX], phases[PHASES] = {0};
     uint32_t count = 0;
+    struct atlas_verdict v = {.blame = BLAME_NOBODY, .peer = peer};
     for (uint32_t i = 0; i < t->peer_count; i++) {
         const struct atlas_trace_peer *p = &t->peers[i];
         if (i == peer || p->span_count == 0) continue;
         values[count] = 0;
         for (uint32_t k = 0; k < p->span_count; k++) {
-            if (p->spans[k].root != peer) continue;
-            values[count] += (int64_t)p->spans[k].waited_us;
-            phases[p->spans[k].phase] += (int64_t)p->spans[k].waited_us;
+            const struct atlas_span *s = &p->spans[k];
+            if (!blames(t, s->root, peer)) continue;
+            values[count] += (int64_t)s->waited_us;
+            phases[s->phase] += (int64_t)s->waited_us;
+            if (s->root == peer) v.took_us += (int64_t)s->waited_us;
         }
         count++;
     }
-    struct atlas_verdict v = {.blame = BLAME_NOBODY, .peer = peer, .more_us = median(values, count)};
+    v.more_us = median(values, count);
     if (v.more_us <= 0) return v;
     v.blame = BLAME_WAITED;
     for (int k = 0; k < PHASES; k++)
@@ -198,7 +208,7 @@ struct atlas_verdict atlas_trace_judge(const struct atlas_trace *t)
     for (uint32_t i = 0; i < t->peer_count; i++) {
         const struct atlas_verdict own = own_work(t, i), waited = waits(t, i);
         const int64_t amount = own.more_us > waited.more_us ? own.more_us : waited.more_us;
-        if (amount <= most) continue;
+        if (amount == 0 || amount < most || (amount == most && waited.took_us <= worst.took_us)) continue;
         most = amount;
         // Its own words say which work it was; where they don't explain what the others saw, theirs count.
         worst = own.blame && 2 * own.more_us >= waited.more_us ? own : waited;

@@ -47,7 +47,8 @@ void atlas_trace_settle(struct atlas_trace *t);
 enum atlas_blame {
     BLAME_NOBODY,  // nothing is known of anybody
     BLAME_LONGER,  // its `phase` took `took_us`, `more_us` more than the others' median
-    BLAME_WAITED,  // more than half of the others waited for it for `more_us` at least, mostly in their `phase`
+    BLAME_WAITED,  // more than half of the others waited for it for `more_us` at least, mostly in their `phase`; all
+                   // together for `took_us`. Who says nothing answers for all who say nothing.
 };
 
 struct atlas_verdict {

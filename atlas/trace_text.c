@@ -62,10 +62,23 @@ static uint32_t with_spans(const struct atlas_trace *t)
     return count;
 }
 
+static void add_silence(const struct atlas_trace *t, uint32_t peer, char *out, size_t size)
+{
+    uint32_t silent = 0;
+    for (uint32_t i = 0; i < t->peer_count; i++) silent += !t->peers[i].answered;
+    if (t->peers[peer].answered)
+        snprintf(out, size, ".");
+    else if (silent == 1)
+        snprintf(out, size, "; it does not answer.");
+    else
+        snprintf(out, size, "; it and %" PRIu32 " more do not answer.", silent - 1);
+}
+
 void atlas_trace_say(const struct atlas_trace *t, char out[TRACE_SAY_SIZE])
 {
     const struct atlas_verdict v = atlas_trace_judge(t);
     char name[ATLAS_LABEL_MAX + 1] = "", took[TRACE_TIME_SIZE], more[TRACE_TIME_SIZE];
+    int size = 0;
     if (v.blame) atlas_label(name, t->peers[v.peer].name, ATLAS_LABEL_MAX);
     atlas_trace_time(took, v.took_us);
     atlas_trace_time(more, v.more_us);
@@ -83,9 +96,9 @@ void atlas_trace_say(const struct atlas_trace *t, char out[TRACE_SAY_SIZE])
         snprintf(out, TRACE_SAY_SIZE, "%s slows round %" PRIu64 " down: %s takes it %s, %s more than the others.", name,
                  t->round, what_is_done(v.phase), took, more);
     else
-        snprintf(out, TRACE_SAY_SIZE, "%s slows round %" PRIu64 " down: the others %s %s for %s%s.", name, t->round,
-                 t->open ? "have waited" : "waited", more, what_for(v.phase),
-                 t->peers[v.peer].answered ? "" : "; it does not answer");
+        size = snprintf(out, TRACE_SAY_SIZE, "%s slows round %" PRIu64 " down: the others %s %s for %s", name, t->round,
+                        t->open ? "have waited" : "waited", more, what_for(v.phase));
+    if (size) add_silence(t, v.peer, out + size, TRACE_SAY_SIZE - (size_t)size);
 }
 
 // ---- the bars ----

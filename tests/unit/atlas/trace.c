@@ -120,6 +120,29 @@ static void one_that_is_stopped_is_named(void **state)
     atlas_trace_free(&t);
 }
 
+// p3 and p4 are stopped; p1 names the one, p2 the other.
+static void two_that_are_stopped_are_told(void **state)
+{
+    (void)state;
+    char said[TRACE_SAY_SIZE];
+    struct atlas_trace t = empty(4);
+    t.open = true;
+    for (uint32_t i = 0; i < 2; i++) {
+        add(&t, i, PHASE_TRAINING, 500, -1, 0);
+        add(&t, i, PHASE_WAITING, 3000, (int)i + 2, 2000 + 100 * i);
+        t.peers[i + 2].answered = false;
+    }
+    atlas_trace_settle(&t);
+    const struct atlas_verdict v = atlas_trace_judge(&t);
+    assert_int_equal(v.blame, BLAME_WAITED);
+    assert_int_equal(v.peer, 3);  // p2 waited longer for p4 than p1 for p3
+    assert_true(v.matters && v.more_us == 2000000);
+    atlas_trace_say(&t, said);
+    assert_string_equal(
+        said, "p4 slows round 7 down: the others have waited 2.00 s for its update; it and 1 more do not answer.");
+    atlas_trace_free(&t);
+}
+
 static void nobody_is_named_where_all_are_alike(void **state)
 {
     (void)state;
@@ -443,17 +466,13 @@ static void hostile_spans_are_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_slow_one_is_named),
-                                       cmocka_unit_test(one_that_is_stopped_is_named),
-                                       cmocka_unit_test(nobody_is_named_where_all_are_alike),
-                                       cmocka_unit_test(waits_are_passed_on),
-                                       cmocka_unit_test(a_single_liar_accuses_nobody),
-                                       cmocka_unit_test(pictures_are_the_golden_ones),
-                                       cmocka_unit_test(a_terminal_is_never_overrun),
-                                       cmocka_unit_test(strangers_names_are_safe),
-                                       cmocka_unit_test(traces_survive_json),
-                                       cmocka_unit_test(bad_traces_are_refused),
-                                       cmocka_unit_test(spans_travel),
-                                       cmocka_unit_test(hostile_spans_are_refused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_slow_one_is_named),         cmocka_unit_test(one_that_is_stopped_is_named),
+        cmocka_unit_test(two_that_are_stopped_are_told), cmocka_unit_test(nobody_is_named_where_all_are_alike),
+        cmocka_unit_test(waits_are_passed_on),           cmocka_unit_test(a_single_liar_accuses_nobody),
+        cmocka_unit_test(pictures_are_the_golden_ones),  cmocka_unit_test(a_terminal_is_never_overrun),
+        cmocka_unit_test(strangers_names_are_safe),      cmocka_unit_test(traces_survive_json),
+        cmocka_unit_test(bad_traces_are_refused),        cmocka_unit_test(spans_travel),
+        cmocka_unit_test(hostile_spans_are_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
