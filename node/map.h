@@ -3,7 +3,7 @@
 // answered. Loop's thread.
 //
 //   verb_map --> ASK to at most MAP_ASKS_MAX at a time, those with links first --told | MAP_ANSWER_MS--> the next
-//            --nobody left, or MAP_MS are over--> drawing (node/map_draw.h) --done--> the session ends with the snapshot
+//            --nobody left, or MAP_MS are over--> drawing (node/map_draw.h) --done--> the session ends with it
 #ifndef NODE_MAP_H
 #define NODE_MAP_H
 

@@ -31,7 +31,12 @@ int client_next(struct client *c, int patience_ms, json_t **answer, bool *last, 
 // One request, one answer: connects, asks, closes. With `*answer` NULL on a failure, else to be released by the caller;
 // the status is the daemon's.
 int client_ask(struct call *call, const char *verb, json_t *fields, int patience_ms, json_t **answer);
-// The same with another home and nothing printed; NULL on any failure.
+// The same with its texts as they were sent: for who writes them to a file. client_ask makes them fit for a terminal
+// (output_safe) unless --json is wanted.
+int client_ask_verbatim(struct call *call, const char *verb, json_t *fields, int patience_ms, json_t **answer);
+// What client_ask does to its answer's texts, for who uses client_next.
+void client_make_safe(json_t *answer);
+// The same with another home and nothing printed, its texts made fit; NULL on any failure.
 json_t *client_ask_quietly(const char *home, const char *verb, json_t *fields, int patience_ms);
 
 // From here on SIGINT and SIGTERM only set a flag, which ends the wait in client_next with status 130.

@@ -99,6 +99,7 @@ int follow_run(struct client *c, bool detach, char run[65])
         json_t *answer;
         status = client_next(c, -1, &answer, &last, &final);
         if (!answer) break;
+        if (!out->json) client_make_safe(answer);
         remember_run(run, answer);
         // Detached, --json is one object: the run.
         if (!out->json)

@@ -297,6 +297,7 @@ int command_ping(struct call *call)
         json_t *answer;
         status = client_next(&c, CLIENT_PATIENCE_MS, &answer, &last, &final);
         if (!answer) break;
+        if (!call->out.json) client_make_safe(answer);
         if (!call->out.json)
             print_ping(answer, last);
         else if (last)

@@ -43,6 +43,45 @@ const char *output_plain(const struct output *out)
     return out->color ? "\033[0m" : "";
 }
 
+// The character at `p` and how many bytes it has; 0 where it is no UTF-8 (RFC 3629), then 1.
+static uint32_t letter_at(const unsigned char *p, size_t *size)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    *size = *p < 0x80 ? 1 : *p >= 0xf0 && *p < 0xf5 ? 4 : *p >= 0xe0 ? 3 : *p >= 0xc2 ? 2 : 0;
+    uint32_t letter = *size == 1 ? *p : *p & (0xffu >> (*size + 1));
+    for (size_t i = 1; i < *size; i++) {
+        if ((p[i] & 0xc0) != 0x80) *size = 0;
+        letter = letter << 6 | (p[i] & 0x3f);
+    }
+    if (*size && *p < 0xf5 && letter >= least[*size] && letter <= 0x10ffff && letter >> 11 != 0x1b) return letter;
+    *size = 1;
+    return 0;
+}
+
+// Unicode's controls, and its marks for direction, joining and width (UAX 9; general category Cf).
+static bool is_harmless(uint32_t letter)
+{
+    if (letter == '\n') return true;
+    if (letter < 0x20 || (letter >= 0x7f && letter < 0xa0) || letter == 0xad || letter == 0x61c) return false;
+    if ((letter >= 0x200b && letter <= 0x200f) || (letter >= 0x2028 && letter <= 0x202e)) return false;
+    return !((letter >= 0x2060 && letter <= 0x206f) || letter == 0xfeff || letter >> 8 == 0xe00);
+}
+
+void output_safe(char *text)
+{
+    char *to = text;
+    size_t size;
+    for (const char *p = text; *p != '\0'; p += size) {
+        if (!is_harmless(letter_at((const unsigned char *)p, &size))) {
+            *to++ = '?';
+            continue;
+        }
+        memmove(to, p, size);
+        to += size;
+    }
+    *to = '\0';
+}
+
 void output_error(const struct output *out, const char *name, const char *format, ...)
 {
     char text[1536];
@@ -50,6 +89,7 @@ void output_error(const struct output *out, const char *name, const char *format
     va_start(list, format);
     vsnprintf(text, sizeof text, format, list);
     va_end(list);
+    output_safe(text);
     fflush(stdout);
     fprintf(stderr, "mycel: %s\n", text);
     if (out->json) output_json(json_pack("{s:s,s:s}", "error", name, "message", text));
@@ -128,8 +168,9 @@ void table_add(struct table *t, enum tint tint, const char *format, ...)
     vsnprintf(cell, TABLE_CELL_MAX, format, list);
     va_end(list);
     // A cell is other people's text (a peer's name): no control character reaches the terminal.
+    output_safe(cell);
     for (char *c = cell; *c != '\0'; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
+        if (*c == '\n') *c = '?';
     unsigned limit = t->columns[t->used % t->count].limit;
     if (limit && strlen(cell) > limit) memcpy(cell + limit - 2, "..", 3);
     t->tints[t->used++] = tint;

@@ -31,6 +31,10 @@ bool output_utf8(void);
 const char *output_tint(const struct output *out, enum tint tint);
 const char *output_plain(const struct output *out);
 
+// Makes a stranger's text (a peer's name, what a daemon says) fit for a terminal, in place: control characters but line
+// ends, what is no UTF-8, and the marks that turn, join or hide what follows become '?'.
+void output_safe(char *text);
+
 // "mycel: what failed: why; what to do next" on stderr, or {"schema":1,"error":...} on stdout too with --json.
 __attribute__((format(printf, 3, 4))) void output_error(const struct output *out, const char *name, const char *format,
                                                         ...);

@@ -203,6 +203,7 @@ int command_runs_verify(struct call *call)
         json_t *answer;
         status = client_next(&c, -1, &answer, &last, &final);
         if (!answer) break;
+        if (!call->out.json) client_make_safe(answer);
         if (!last)
             output_note(&call->out, "%s: %s", field_text(answer, "stage", ""), field_text(answer, "detail", ""));
         else if (call->out.json)

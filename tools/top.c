@@ -203,17 +203,31 @@ static int watch(struct call *call, struct top *t)
 
 // ---- plain text ----
 
+// Columns of the word that begins at `p`.
+static size_t word_columns(const char *p)
+{
+    char word[512];
+    snprintf(word, sizeof word, "%.*s", (int)strcspn(p, " "), p);
+    return top_line_columns(word);
+}
+
+// A line too long for OUTPUT_WIDTH (what is wrong, and its remedy) goes on in the next.
 static void print_lines(const struct top_lines *l, const struct output *out)
 {
     for (uint32_t i = 0; i < l->count; i++) {
         char *line = l->lines[i];
         for (size_t n = strlen(line); n && line[n - 1] == ' ';) line[--n] = 0;
+        size_t column = 0;
         for (const char *p = line; *p; p++) {
             if (*p == TOP_MARK && p[1]) {
                 const enum tint tint = (enum tint)(*++p - 1);
                 fputs(tint == TINT_NONE ? output_plain(out) : output_tint(out, tint), stdout);
+            } else if (*p == ' ' && column + 1 + word_columns(p + 1) > OUTPUT_WIDTH) {
+                fputs("\n  ", stdout);
+                column = 2;
             } else {
                 putchar((unsigned char)*p < 0x20 || *p == 0x7f ? '?' : *p);
+                column += (*p & 0xc0) != 0x80;
             }
         }
         printf("%s\n", output_plain(out));

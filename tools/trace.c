@@ -111,7 +111,7 @@ static int ask(struct call *call, struct atlas_trace *t)
     char why[ATLAS_WHY_SIZE] = "";
     if (args_has(args, "round"))
         json_object_set_new(fields, "round", json_integer((json_int_t)args_number(args, "round", 0)));
-    int status = client_ask(call, "trace", fields, CLIENT_PATIENCE_MS, &answer);
+    int status = client_ask_verbatim(call, "trace", fields, CLIENT_PATIENCE_MS, &answer);
     if (!answer) return status;
     if (atlas_trace_json_read(answer, t, why)) {
         output_error(&call->out, "MALFORMED", "the daemon's trace can't be read: %s; are both of one version?", why);

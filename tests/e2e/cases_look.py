@@ -1,13 +1,18 @@
 """Pictures of a mesh: what they show is what the peers say, and a kept snapshot gives the same bytes."""
+import contextlib
+import copy
 import fcntl
+import hashlib
 import json
 import os
 import pty
 import re
 import select
 import signal
+import socket
 import struct
 import termios
+import threading
 import time
 import xml.dom.minidom
 
@@ -76,6 +81,7 @@ def bad_snapshots(world):
     peer.run("map", "--from", good)
     expect("cannot write" in peer.run("map", "--from", good, "-o", world.path("no/such/folder.svg"), status=4).err, "no folder")
     peer.run("map", "--from", good, "--as", "jpeg", status=2)
+    expect("--run asks the daemon" in peer.run("map", "--from", good, "--run", "ab", status=2).err, "--run of a snapshot")
     equal(peer.run("map", status=None).status, 3, "a map without a daemon")
 
 
@@ -83,7 +89,7 @@ class Terminal:
     """A command on a terminal of a size; `text` is all it has written, without escapes."""
 
     def __init__(self, peer, *words, rows=24, columns=80, env=None):
-        self.text, self.status = "", None
+        self.text, self.raw, self.status = "", "", None
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
             os.chdir(peer.world.folder)
@@ -100,6 +106,7 @@ class Terminal:
                 piece = os.read(self.fd, 65536)
             except OSError:
                 return self.text
+            self.raw += piece.decode(errors="replace")
             self.text += re.sub(r"\x1b(\[[0-9;?]*[ -/]*[@-~]|\([0-9A-Za-z]|[=>78])", "", piece.decode(errors="replace"))
         return self.text
 
@@ -162,3 +169,124 @@ def top_once(world):
     expect("\x1b" not in text, "no escapes in a pipe")
     first.run("down")
     equal(first.run("top", "--once", status=None).status, 3, "without a daemon")
+
+
+# A name as a stranger may give himself: escapes that clear the screen and set the title, a right-to-left override, markup,
+# quotes of every format, a line's end, bytes that are no letters.
+EVIL = "\x1b[2J\x1b]0;owned\x07\u202e\u200f<script>alert(1)</script>\"'&\\\n\r\t\x9b31m" + "x" * 10000
+TEXTS = ("name", "mesh_name", "site", "role", "cause", "remedy", "peer", "model", "path", "text")
+
+
+def evil(value, key=""):
+    """The same answer with every text that a stranger may choose replaced."""
+    if isinstance(value, dict):
+        return {k: evil(v, k) for k, v in value.items()}
+    if isinstance(value, list):
+        return [evil(v, key) for v in value]
+    return EVIL if isinstance(value, str) and key in TEXTS else value
+
+
+def safe(text, what, columns=None):
+    """No control characters but line ends, nothing that turns or hides what follows, no line that fills the screen."""
+    wrong = [c for c in text if (ord(c) < 32 and c != "\n") or 0x7f <= ord(c) < 0xa0 or ord(c) in range(0x200b, 0x2010) or ord(c) in range(0x202a, 0x202f)]
+    expect(not wrong, f"{what}: {wrong[:5]!r} in {text[:300]!r}")
+    if columns:
+        wide = [line for line in text.splitlines() if len(line) > columns and " " in line.strip()]
+        expect(not wide, f"{what}: wider than {columns}: {wide[:1]}")
+
+
+@contextlib.contextmanager
+def impostor(peer, answers):
+    """Answers for the daemon that is down: by verb, on its socket, its lock held."""
+    name = hashlib.blake2b(peer.home.encode(), digest_size=32).hexdigest()[:16]
+    path = os.path.join(peer.world.env["XDG_RUNTIME_DIR"], f"mycel-{name}.sock")
+    with open(os.path.join(peer.home, "lock"), "w") as lock, socket.socket(socket.AF_UNIX) as listener:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
+        listener.bind(path)
+        listener.listen()
+
+        def serve():
+            while True:
+                try:
+                    client, _ = listener.accept()
+                except OSError:
+                    return
+                with client, client.makefile("rb") as asked, contextlib.suppress(OSError):
+                    verb = json.loads(asked.readline())["verb"]
+                    client.sendall(json.dumps(answers.get(verb, {"schema": 1, "exit": 0})).encode() + b"\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(30)
+
+
+@case
+def strangers_names(world):
+    """Names of 10,000 characters with escapes, right-to-left marks and markup: in no picture, table or terminal."""
+    first = world.founder()
+    world.member("p2", first)
+    until(lambda: all(p["answered"] for p in first.json("map")["peers"]) and len(first.states()) == 2, "both are known")
+    answers = {verb: first.ask(verb) for verb in ("status", "peers", "runs", "hw", "rtt")}
+    answers["map"] = {**first.json("map"), "exit": 0}
+    expect(all(answers.values()), f"no answer: {[v for v in answers if not answers[v]]}")
+    answers["status"]["problems"] = [{"peer": "p2", "cause": "gone", "remedy": "wait"}]
+    answers = evil(copy.deepcopy(answers))
+    snapshot = world.file("evil.json", json.dumps({k: v for k, v in answers["map"].items() if k != "exit"}))
+    first.run("down")
+    for locale in ("C.UTF-8", "C"):
+        env = {"LC_ALL": locale}
+        text = first.run("map", "--from", snapshot, "--hw", env=env).out
+        safe(text, f"map in {locale}", 80)
+        expect("??" in text, "what can't be shown is a question mark")
+        expect(locale == "C.UTF-8" or text.isascii(), "plain ASCII where the terminal has no more")
+    svg, dot = (first.run("map", "--from", snapshot, "--as", form).out for form in ("svg", "dot"))
+    safe(svg, "svg")
+    safe(dot, "dot")
+    document = xml.dom.minidom.parseString(svg)
+    expect(not document.getElementsByTagName("script") and "<script" not in dot.replace('"', ""), "markup")
+    equal(first.run("map", "--from", snapshot, "-o", world.path("evil.png")).status, 0, "a PNG")
+    with impostor(first, answers):
+        for words, columns in ((("status",), None), (("peers",), None), (("peers", "-q"), None), (("map",), 80), (("top", "--once"), 80)):
+            text = first.run(*words, status=None, env={"LC_ALL": "C.UTF-8"})
+            safe(text.out + text.err, " ".join(words), columns)
+        top = Terminal(first, "top")
+        top.shows("healthy")
+        for key, what in (("2", "ADDRESS"), ("3", "BUSY"), ("4", "no runs yet"), ("5", "looking at")):
+            top.press(key)
+            top.shows(what)
+        top.press("q")
+        until(top.ended, "q ends it")
+        for bad in ("\u202e", "\u200f", "\x9b", "\x1b]"):
+            expect(bad not in top.raw, f"{bad!r} on the terminal")
+
+
+@case
+def narrow_and_plain_terminals(world):
+    """map and top on 20 columns, and where the terminal has no UTF-8: what they can show, and no letter beyond ASCII."""
+    first = world.founder()
+    world.member("p2", first)
+    until(lambda: len(first.states()) == 2, "both are known")
+    for columns in (20, 80):
+        shown = Terminal(first, "map", columns=columns, env={"LC_ALL": "C"})
+        until(shown.ended, "the map ends")
+        expect("p2" in shown.text and shown.text.isascii() and shown.status == 0, f"map on {columns} columns: {shown.text!r}")
+    top = Terminal(first, "top", columns=20, env={"LC_ALL": "C"})
+    top.shows("p2")
+    for key in "2345":
+        top.press(key)
+    top.resize(24, 80)
+    top.press("1")
+    top.shows("healthy")
+    expect(top.raw.isascii(), "top without UTF-8")
+    top.press("q")
+    until(top.ended, "q ends it")
+    equal(top.status, 0, "its exit status")
+    expect(first.run("top", "--once", env={"LC_ALL": "C"}).out.isascii(), "top --once without UTF-8")

@@ -131,12 +131,38 @@ static void fields_have_stand_ins(void **state)
     json_decref(wait);
 }
 
+// Beside what Unicode's tables say of each: letters stay, what commands a terminal or a line doesn't.
+static void strangers_texts_are_disarmed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *safe;
+    } cases[] = {
+        {"caf\xc3\xa9 \xe6\x97\xa5 \xf0\x9f\x8c\xb1\nnext", "caf\xc3\xa9 \xe6\x97\xa5 \xf0\x9f\x8c\xb1\nnext"},
+        {"a\033[2Jb\r\t\x7f", "a?[2Jb???"},
+        {"\xc2\x9b"
+         "31m",
+         "?31m"},                                               // CSI as one character
+        {"\x9b", "?"},                                          // and as one byte
+        {"x\xe2\x80\xaey\xe2\x81\xa6z\xe2\x80\x8b", "x?y?z?"},  // override, isolate, no width
+        {"\xef\xbb\xbf", "?"},
+        {"\xc0\x80\xed\xa0\x80\xf5\x80", "???????"},  // too long, half of a pair, beyond the last
+        {"cut \xe6\x97", "cut ??"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[64];
+        strcpy(text, cases[i].text);
+        output_safe(text);
+        assert_string_equal(text, cases[i].safe);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_have_three_digits),   cmocka_unit_test(tables_align_and_disarm),
         cmocka_unit_test(json_starts_with_its_schema), cmocka_unit_test(text_is_wrapped_at_eighty),
-        cmocka_unit_test(fields_have_stand_ins),
+        cmocka_unit_test(fields_have_stand_ins),       cmocka_unit_test(strangers_texts_are_disarmed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
