@@ -21,6 +21,7 @@ enum {
     STAGGER_MS = 250,  // before the next address is tried, too
     SILENT_MS = 4000,  // without a connection
     LOOK_MS = 50,
+    GRACE_MS = 2000,
 };
 
 // ---- what both sides compute ----
@@ -394,9 +395,10 @@ enum core_err admission_join(const struct invitation *token, const struct core_k
     struct identity_curve curve;
     struct join j = {.token = token, .key = key, .name = name, .timeout_ms = timeout_ms, .out = out};
     if (identity_curve_public(&token->sponsor, j.server) || identity_curve_pair(key, &curve)) return CORE_ERR_MALFORMED;
+    // libzmq's own limits come after ours, which know what the silence was about.
     j.sockets = (struct socket_options){.curve = &curve,
-                                        .handshake_ms = timeout_ms,
-                                        .connect_ms = timeout_ms,
+                                        .handshake_ms = timeout_ms + GRACE_MS,
+                                        .connect_ms = timeout_ms + GRACE_MS,
                                         .heartbeat_ms = timeout_ms,
                                         .linger_ms = 0};
     j.context = zmq_ctx_new();

@@ -65,7 +65,7 @@ struct node_join_options {
     const char *token;  // as printed by `invite`
     const char *peer_name;
     const char *listen;
-    const char *sponsors[NODE_ADVERTISE_MAX];  // "HOST:PORT" where the sponsor may be, too, besides the token's addresses
+    const char *sponsors[NODE_ADVERTISE_MAX];  // "HOST:PORT" where the sponsor may be, besides the token's addresses
     uint32_t sponsor_count;
     // Told what each address answered, and every wait: one sentence without a line's end. May be NULL.
     void (*progress)(void *context, const char *text);
