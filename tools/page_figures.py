@@ -25,6 +25,7 @@ from harness import World, free_port, until  # noqa: E402
 VISITS = 5
 WATCH_S = 30
 FRAMES = 120
+DRAWN = 20
 FIRST = """new MutationObserver(() => {
   if (window.firstPicture === undefined && document.querySelector('#view [data-peer], #view canvas'))
     requestAnimationFrame(() => { window.firstPicture ??= performance.now(); });
@@ -76,7 +77,7 @@ def visit(shown, url, ready):
 
 
 def say(what, value):
-    print(f"{what:<52} {value}", flush=True)
+    print(f"{what:<58} {value}", flush=True)
 
 
 def times(values):
@@ -99,11 +100,12 @@ def page(shown, port, peers):
 def frames(shown):
     shown.look(1280, 900)
     shown.value(BIG)
+    shown.value("take.map = () => {}")  # the mesh itself would take its place
     took = shown.value(f"""new Promise((done) => {{ let frames = 0, began = 0; const step = (now) => {{ began ||= now; view.moveBy(frames % 2 ? 3 : -3, 1);
       if (frames++ < {FRAMES}) requestAnimationFrame(step); else done((now - began) / {FRAMES}); }}; requestAnimationFrame(step); }})""")
-    drawn = shown.value(f"(() => {{ const began = performance.now(); for (let i = 0; i < {FRAMES}; i++) view.pen.paint(); return (performance.now() - began) / {FRAMES}; }})()")
+    drawn = shown.value(f"(() => {{ const began = performance.now(); for (let i = 0; i < {DRAWN}; i++) {{ view.pen.drawn = null; view.pen.paint(); view.pen.canvas.getContext('2d').getImageData(0, 0, 1, 1); }} return (performance.now() - began) / {DRAWN}; }})()")
     say("canvas: frames a second while 500 peers move", f"{1000 / took:.0f}")
-    say("canvas: drawing a frame of 500 peers, 2,500 links", f"{drawn:.1f} ms")
+    say("canvas: drawing 500 peers, 2,500 links anew, all pixels", f"{drawn:.1f} ms")
 
 
 class Top:

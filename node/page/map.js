@@ -106,12 +106,17 @@ class SvgPen {
   theme() {}
 }
 
-// Drawn anew, at most once a frame, whenever something moves.
+// Drawn into a picture that reaches beyond the view; while the view moves, a frame is that picture moved, and when it
+// rests, or what it shows changes, it is drawn anew.
+const BEYOND = 0.25, REST_MS = 150;
+
 class CanvasPen {
   constructor(view) {
     this.canvas = document.createElement("canvas");
     this.canvas.setAttribute("aria-hidden", "true");
-    this.g = this.canvas.getContext("2d");
+    this.back = document.createElement("canvas");
+    this.g = this.back.getContext("2d");
+    this.drawn = null;
     this.lines = [];
     this.theme();
     view.replaceChildren(this.canvas);
@@ -121,14 +126,15 @@ class CanvasPen {
     this.colors = {};
     for (const name of ["ground", "panel", "text", "dim", "rim", "link", "flow", "alive", "suspect", "dead", "left", "focus"])
       this.colors[name] = style.getPropertyValue("--" + name).trim();
-    this.again();
+    this.changed();
   }
-  show(scene) { this.scene = scene; this.again(); }
+  show(scene) { this.scene = scene; this.changed(); }
+  changed() { this.drawn = null; this.again(); }
   state(id, state) {
     const i = this.scene ? this.scene.at.get(id) : undefined;
     if (i === undefined || this.scene.map.peers[i].state === state) return;
     this.scene.map.peers[i].state = state;
-    this.again();
+    this.changed();
   }
   light(lines, at) { this.lines = lines; this.spot = at; this.again(); }
   move(v) { this.v = v; this.again(); }
@@ -137,20 +143,36 @@ class CanvasPen {
     this.asked = true;
     requestAnimationFrame(() => { this.asked = false; this.paint(); });
   }
+  render(w, h, dense) {
+    const { g, back, v } = this, x = v.x + w * BEYOND, y = v.y + h * BEYOND, wide = w * (1 + 2 * BEYOND), high = h * (1 + 2 * BEYOND);
+    back.width = Math.round(wide * dense);
+    back.height = Math.round(high * dense);
+    g.setTransform(dense * v.k, 0, 0, dense * v.k, dense * x, dense * y);
+    this.seen = { left: -x / v.k - 140, top: -y / v.k - 20, right: (wide - x) / v.k + 20, bottom: (high - y) / v.k + 20 };
+    draw(this.scene, this);
+    this.drawn = { ...v, w, h, dense };
+  }
   paint() {
-    const { g, canvas, v } = this;
-    if (!this.scene || !v) return;
-    const dense = devicePixelRatio || 1, w = canvas.clientWidth, h = canvas.clientHeight;
+    const { canvas, v } = this, dense = devicePixelRatio || 1, w = canvas.clientWidth, h = canvas.clientHeight;
+    if (!this.scene || !v || !w || !h) return;
     if (canvas.width !== Math.round(w * dense) || canvas.height !== Math.round(h * dense)) {
       canvas.width = Math.round(w * dense);
       canvas.height = Math.round(h * dense);
     }
-    g.setTransform(dense, 0, 0, dense, 0, 0);
-    g.clearRect(0, 0, w, h);
+    const d = this.drawn, far = d && (Math.abs(v.x - d.x) > w * BEYOND || Math.abs(v.y - d.y) > h * BEYOND);
+    if (!d || (far && v.k === d.k) || d.w !== w || d.h !== h || d.dense !== dense) this.render(w, h, dense);
+    const { drawn } = this, f = v.k / drawn.k, g = canvas.getContext("2d");
+    clearTimeout(this.rest);
+    if (v.x !== drawn.x || v.y !== drawn.y || f !== 1) this.rest = setTimeout(() => this.changed(), REST_MS);
+    g.setTransform(1, 0, 0, 1, 0, 0);
+    g.clearRect(0, 0, canvas.width, canvas.height);
+    g.setTransform(f, 0, 0, f, dense * (v.x - (drawn.x + w * BEYOND) * f), dense * (v.y - (drawn.y + h * BEYOND) * f));
+    g.drawImage(this.back, 0, 0);
+    this.spotlight(g, dense);
+  }
+  spotlight(g, dense) {
+    const { v } = this;
     g.setTransform(dense * v.k, 0, 0, dense * v.k, dense * v.x, dense * v.y);
-    this.seen = { left: -v.x / v.k - 140, top: -v.y / v.k - 20, right: (w - v.x) / v.k + 20, bottom: (h - v.y) / v.k + 20 };
-    draw(this.scene, this);
-    g.globalAlpha = 1;
     g.strokeStyle = this.colors.focus;
     g.lineWidth = 2;
     g.beginPath();
