@@ -20,7 +20,8 @@
 #include "node/members_file.h"
 #include "node/verbs.h"
 
-enum { OUTBOX_EFFECTS = 8192, OUTBOX_BYTES = 32 << 20, BLOBS_MAX = 8192, DESCRIPTORS = 4096, JOIN_MS = 10000, BRIEF_S = 5 };
+enum { OUTBOX_EFFECTS = 8192, OUTBOX_BYTES = 32 << 20, BLOBS_MAX = 8192, DESCRIPTORS = 4096, JOIN_MS = 10000 };
+enum { BRIEF_S = 5 };  // a certificate's life under MYCEL_FAULT=brief
 
 static enum core_err fail(struct node_failure *why, enum core_err err, const char *what, const char *remedy)
 {

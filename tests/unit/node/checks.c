@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "tsan_start.h"
+
 #include "node/checks_text.h"
 
 static bool seen[TROUBLE_COUNT];  // by any test of this file
