@@ -86,7 +86,7 @@ struct lan_seen {
     uint32_t top;
     uint32_t count;
     struct address addresses[LAN_ADDRESSES_MAX];
-    bool wanted;  // the owner's: it is to be dialled
+    uint64_t wanted_ms;  // the owner's: when it is to be dialled; 0: not at all
 };
 
 struct lan {

@@ -16,6 +16,8 @@ enum {
     DATAGRAMS_A_CALL = 32,
     DIALS_A_TICK = 4,
     DEAF_MS = 1000,
+    HERD_MS = 50,  // a member
+    HERD_MOST_MS = 10000,
     UNKNOWN_MS = 10000,  // between two dials of ids that are no known member's
     ROUTES_MAX = 16384,
     UPNP_FOREVER_S = 86400,  // a mapping without end: asked for again all the same
@@ -135,19 +137,27 @@ static void announce(struct node *n)
 
 // ---- LAN: what we hear ----
 
-// Dials whom we don't hold for alive, or anybody while there is no link at all: links know who answers there.
+// Whom we don't hold for alive, or anybody while there is no link at all.
+static bool missing(struct node *n, const struct core_id *id)
+{
+    struct gossip_member member;
+    if (links_is_up(n->links, id) || revocations_has(&n->revoked, id)) return false;
+    return !gossip_member_find(peer_gossip(n->peer), id, &member) || member.state != GOSSIP_ALIVE || !linked(n);
+}
+
+// Whether what was heard is news, of somebody who is missing.
 static bool worth_dialling(struct node *n, const struct lan_announcement *a)
 {
     struct discovery *d = &n->discovery;
     struct gossip_member member;
-    if (links_is_up(n->links, &a->id) || revocations_has(&n->revoked, &a->id)) return false;
-    if (gossip_member_find(peer_gossip(n->peer), &a->id, &member)) {
-        if (a->incarnation >= member.incarnation) return member.state != GOSSIP_ALIVE || !linked(n);
+    bool known = gossip_member_find(peer_gossip(n->peer), &a->id, &member);
+    if (known && a->incarnation < member.incarnation) {
         d->lan->verdicts[LAN_HEARD]--;
         d->lan->verdicts[LAN_REPLAYED]++;
         lan_seen_find(d->lan, &a->id)->count = 0;
         return false;
     }
+    if (known || !missing(n, &a->id)) return known && missing(n, &a->id);
     // Who was a member once could make up any number of these.
     if (d->lan_unknown_ms && n->now_ms < d->lan_unknown_ms + UNKNOWN_MS) return false;
     d->lan_unknown_ms = n->now_ms;
@@ -158,16 +168,27 @@ static void dial_heard(struct node *n, struct lan_seen *s)
 {
     struct address_list list;
     uint8_t bytes[ADDRESS_LIST_BYTES];
-    s->wanted = !links_is_up(n->links, &s->id) && lan_heard(n->discovery.lan, &s->id, n->now_ms, &list);
-    if (!s->wanted) return;
+    s->wanted_ms = 0;
+    if (!missing(n, &s->id) || !lan_heard(n->discovery.lan, &s->id, n->now_ms, &list)) return;
     enum core_err err = links_dial(n->links, &s->id, (struct slice){bytes, address_list_encode(&list, bytes)});
     // A dial of its old addresses may be under way: again when that is over.
-    s->wanted = err == CORE_ERR_EXISTS;
+    if (err == CORE_ERR_EXISTS) s->wanted_ms = n->now_ms;
     if (err) return;
     char first[ADDRESS_TEXT_MAX];
     address_format(&list.items[0], first);
     n->discovery.lan_dialled++;
     event_emit(&n->events, "lan.dial", EV_ID("peer", &s->id), EV_TEXT("address", first));
+}
+
+// All of a large LAN hear a peer that came back, and one link is enough: who has links waits for a part of a while that
+// grows with their number, and dials only if nobody was faster.
+static void want(struct node *n, struct lan_seen *s)
+{
+    uint64_t random, most_ms = linked(n) ? (uint64_t)gossip_member_count(peer_gossip(n->peer)) * HERD_MS : 0;
+    random_bytes(&random, sizeof random);
+    if (most_ms > HERD_MOST_MS) most_ms = HERD_MOST_MS;
+    s->wanted_ms = n->now_ms + random % (most_ms + 1);
+    if (s->wanted_ms <= n->now_ms) dial_heard(n, s);
 }
 
 static void hear(struct node *n)
@@ -184,7 +205,7 @@ static void hear(struct node *n)
             return;
         }
         if (v != LAN_HEARD) continue;
-        if (worth_dialling(n, &a)) dial_heard(n, lan_seen_find(d->lan, &a.id));
+        if (worth_dialling(n, &a)) want(n, lan_seen_find(d->lan, &a.id));
     }
 }
 
@@ -192,8 +213,9 @@ static void dial_wanted(struct node *n)
 {
     uint32_t dials = 0;
     for (uint32_t i = 0; i < LAN_SEEN_MAX && dials < DIALS_A_TICK; i++) {
-        if (!n->discovery.lan->seen[i].wanted) continue;
-        dial_heard(n, &n->discovery.lan->seen[i]);
+        struct lan_seen *s = &n->discovery.lan->seen[i];
+        if (!s->wanted_ms || n->now_ms < s->wanted_ms) continue;
+        dial_heard(n, s);
         dials++;
     }
 }
