@@ -68,6 +68,39 @@ def map_of_a_stopped_peer(world):
 
 
 @case
+def map_of_a_run(world):
+    """--run draws who sends sums to whom: to the owners that the run's plan names, from everybody; none of a run that ended."""
+    mesh = world.lab(4)
+    first = mesh[0]
+    until(lambda: len(first.states()) == 4, "all are known")
+    data = world.file("text", "the quick brown fox jumps over the lazy dog. " * 3000)
+    run = first.json("train", "--data", data, "--model", "small", "--rounds", "100000", "--inner-steps", "1", "--detach")["run"]
+    kept = world.path("run.json")
+
+    def drawn():
+        first.run("map", "--run", run[:8], "--as", "json", "-o", kept)
+        with open(kept) as file:
+            shown = json.load(file)
+        names = {p["id"]: p["name"] for p in shown["peers"]}
+        flows = [(names[f["from"]], names[f["to"]]) for f in shown["flows"]]
+        owners = set(first.show(run)["owners"])
+        return len(names) == 4 and {to for _, to in flows} == owners and {a for a, _ in flows} == set(names.values()) and flows
+
+    flows = until(drawn, "the sums go from all to the owners", guard=180)
+    expect(all(a != b for a, b in flows), "nobody sends to itself")
+    svg = first.run("map", "--from", kept, "--as", "svg").out
+    equal(svg.count('<path class="f" stroke-width'), len(flows), "an arrow each")
+    text = first.run("map", "--from", kept).out
+    sums = text.split("sums of the round", 1)[1]
+    expect(all(re.search(rf"{to} <-.* {a}\b", sums) for a, to in flows), sums)
+    equal(first.json("map")["flows"], [], "none where none were asked for")
+    expect("no run begins with" in first.run("map", "--run", "ffffffff", status=1).err, "a run that isn't there")
+    first.run("runs", "cancel", run)
+    until(lambda: first.show(run)["state"] == "cancelled", "the run ended", guard=180)
+    expect("nobody sums for that run" in first.run("map", "--run", run[:8], status=4).err, "a run that ended")
+
+
+@case
 def bad_snapshots(world):
     """A snapshot that is cut short, of a newer schema, or none; a picture that can't be written: exit 4 and why."""
     peer = world.peer("nobody")
