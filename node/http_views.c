@@ -7,7 +7,7 @@
 
 #include "node/daemon.h"
 
-enum { FRESH_MS = 1000, TICK_MS = 100, MAP_PEER_MS = 200 };
+enum { FRESH_MS = 1000, TICK_MS = 100, MAP_PEER_MS = 200, FIRST_MAP_MS = 200 };
 
 // The least time between two answers of one kind while somebody watches.
 static const struct {
@@ -102,18 +102,22 @@ static void set_due(struct http_view *view, uint64_t took_us)
     view->due_ms = view->made_ms + (rest > every ? rest : every);
 }
 
-static void begin(struct http_view *view)
+// `early`: who waits for a first picture gets one soon, with those who have answered, and the whole one after it.
+static void begin(struct http_view *view, bool early)
 {
     struct node *n = view->of->node;
     const enum http_view_kind kind = kind_of(view);
     json_t *request = json_pack("{s:s}", "verb", kinds[kind].verb);
     if (!request) return;
+    early = early && kind == VIEW_MAP && !view->text;
     if (kind == VIEW_MAP) json_object_set_new(request, "layout", json_true());
+    if (early) json_object_set_new(request, "patience_ms", json_integer(FIRST_MAP_MS));
     if (kind == VIEW_RUN) json_object_set_new(request, "run", json_string(view->of->run));
     const uint64_t began_us = node_clock_us();
     view->making = true;
     session_local(&view->session, &n->control, request, answered, answered_text, view);
     set_due(view, node_clock_us() - began_us);
+    view->early = early;
 }
 
 // Its session ends outside of it: the verb may still use it when it has answered.
@@ -129,6 +133,8 @@ static void go_on(struct http_view *view)
     session_local_close(&view->session);
     const uint64_t took_us = node_clock_us() - began_us;
     if (kind_of(view) == VIEW_MAP) set_due(view, took_us);
+    if (view->early) view->due_ms = view->of->node->now_ms + FRESH_MS;
+    view->early = false;
 }
 
 // ---- for the server ----
@@ -159,7 +165,7 @@ const struct http_view *views_get(struct http_views *v, enum http_view_kind kind
         view->text = NULL;
         snprintf(v->run, sizeof v->run, "%s", run);
     }
-    if (!view->session.request) begin(view);
+    if (!view->session.request) begin(view, false);
     go_on(view);
     return view->making || !view->text ? NULL : view;
 }
@@ -171,7 +177,8 @@ bool views_tick(struct http_views *v, bool watched)
         struct http_view *view = &v->view[k];
         before += view->answers;
         go_on(view);
-        if (watched && kinds[k].every_ms && !view->session.request && v->node->now_ms >= view->due_ms) begin(view);
+        if (watched && kinds[k].every_ms && !view->session.request && v->node->now_ms >= view->due_ms)
+            begin(view, true);
         go_on(view);
         after += view->answers;
     }

@@ -36,7 +36,7 @@ struct http_view {
     int exit;                // of the verb: 0, or an error's and `text` says which (`status`: 1 when unhealthy)
     bool failed;             // the text is an error's
     uint64_t made_ms, due_ms;
-    bool making;
+    bool making, early;  // early: it does not wait for all
     struct session session;
 };
 

@@ -22,6 +22,7 @@ struct map_state {
     struct node *node;
     struct session *session;
     uint64_t nonce, began_ms;
+    uint64_t patience_ms;     // for all of them
     struct core_hash run;     // whose sums are drawn, too; zero: none's
     struct atlas_snapshot s;  // peers ascending by id until it is settled
     uint32_t link_capacity;
@@ -240,7 +241,7 @@ static void go_on(struct map_state *m)
         if (member->state == MAP_ASKED && now_ms >= member->asked_ms + MAP_ANSWER_MS) member->state = MAP_DONE;
         waiting += member->state == MAP_ASKED;
     }
-    const bool late = now_ms >= m->began_ms + MAP_MS;
+    const bool late = now_ms >= m->began_ms + m->patience_ms;
     while (!late && waiting < MAP_ASKS_MAX && m->asked < m->count) {
         struct map_member *member = &m->members[m->asked++];
         member->state = MAP_ASKED;
@@ -330,6 +331,8 @@ void verb_map(struct node *n, struct session *s)
     struct map_state *m = calloc(1, sizeof *m);
     if (m) {
         *m = (struct map_state){.node = n, .session = s, .began_ms = n->now_ms, .run = run, .next = n->maps};
+        const double patience_ms = session_number(s, "patience_ms", MAP_MS);
+        m->patience_ms = patience_ms >= 0 && patience_ms < MAP_MS ? (uint64_t)patience_ms : MAP_MS;
         random_bytes(&m->nonce, sizeof m->nonce);
         n->maps = m;
         s->state = m;
