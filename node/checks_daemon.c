@@ -18,6 +18,8 @@ static void member_fact(struct node *n, const struct gossip_member *m, struct ch
     out->state = m->state == GOSSIP_DEAD ? MEMBER_IS_DEAD : MEMBER_IS_SUSPECT;
     member_name(n, &m->id, out->name);
     snprintf(out->site, sizeof out->site, "%.*s", (int)m->site.size, m->site.size ? (const char *)m->site.data : "");
+    for (char *at = out->site; *at; at++)  // as the member says, and it goes to terminals; names are checked
+        if (*at <= ' ' || *at > '~') *at = '?';
 }
 
 static void members(struct node *n, struct checks *c)

@@ -177,7 +177,7 @@ json_t *doctor_examine(const char *home, const struct doctor_conf *conf)
     if (daemon.pid) hw = ask(home, "hw", QUESTION_MS, &daemon.found);
     if (hw) told = ask(home, "doctor", MESH_MS, &found);
     daemon.answers = hw != NULL;
-    daemon.process_state = doctor_process_state(daemon.pid);
+    daemon.process_state = home_process_state(daemon.pid);
     if (control_path(socket, home)) socket[0] = 0;
     if (there) checks_daemon(c, &daemon);
     if (there) port(c, home, conf->listen, told, daemon.pid);

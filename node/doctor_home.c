@@ -132,16 +132,6 @@ static FILE *open_proc(int pid, const char *name)
     return fopen(path, "re");
 }
 
-char doctor_process_state(int pid)
-{
-    FILE *f = open_proc(pid, "stat");
-    char line[LINE_SIZE] = "";
-    if (f && !fgets(line, sizeof line, f)) line[0] = 0;
-    if (f) fclose(f);
-    const char *end = strrchr(line, ')');  // of the program's name, which may hold anything
-    return end && end[1] == ' ' && end[2] ? end[2] : '?';
-}
-
 // "Max open files  1024  4096  files": the soft or the hard limit.
 static uint64_t limit_of(FILE *f, const char *name, bool hard)
 {

@@ -10,8 +10,6 @@ void doctor_disk(struct checks *c, const char *home);
 // Of process `pid`, which may use `cpus` (0: not known; a thread of it may use fewer); pid 0: of this one, as a daemon
 // that it starts would have them.
 void doctor_limits(struct checks *c, int pid, uint32_t cpus);
-// The state letter of /proc/PID/stat, '?' where it cannot be read.
-char doctor_process_state(int pid);
 // `listen` as settings say, on port `port` where it isn't 0; `runs`: the daemon does, and should answer there.
 void doctor_port(struct checks *c, const char *listen, uint16_t port, bool runs);
 

@@ -140,6 +140,18 @@ int home_holder(const char *path)
     return pid;
 }
 
+char home_process_state(int pid)
+{
+    char path[64], line[512] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *f = fopen(path, "re");
+    if (!f) return '?';
+    if (!fgets(line, sizeof line, f)) line[0] = 0;
+    fclose(f);
+    const char *end = strrchr(line, ')');  // of the program's name, which may hold anything
+    return end && end[1] == ' ' && end[2] ? end[2] : '?';
+}
+
 static enum core_err write_all(int fd, struct slice s)
 {
     while (s.size) {

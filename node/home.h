@@ -47,6 +47,8 @@ CORE_MUST_USE enum core_err home_open_new(struct home *h, const char *path);
 void home_close(struct home *h);
 // The pid that holds the lock of the home at `path`, 0 for none.
 int home_holder(const char *path);
+// The state letter of a process, as in /proc/PID/stat ('T' and 't' are stopped); '?' where it cannot be read.
+char home_process_state(int pid);
 
 // Replaces HOME/name by `data` in one step that survives a crash: the old file or the new one, never a part.
 // `name` may hold folders, which are made. CORE_ERR_NO_SPACE, CORE_ERR_IO.

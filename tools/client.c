@@ -7,6 +7,8 @@
 
 #include "core/check.h"
 
+enum { STOPPED_MS = 1000 };  // a stopped daemon is not waited for longer
+
 // A signal handler has no argument to reach anything else by.
 static volatile sig_atomic_t interrupted;
 
@@ -70,16 +72,26 @@ static int no_daemon(struct call *call)
     return core_error_exit(CORE_ERR_NO_DAEMON);
 }
 
+// By a signal or a debugger: it answers nobody, however long one waits.
+static bool stopped(const char *home)
+{
+    int pid = home_holder(home);
+    char state = pid > 0 ? home_process_state(pid) : '?';
+    return state == 'T' || state == 't';
+}
+
 static int gone(struct client *c, enum core_err err, int patience_ms)
 {
     struct call *call = c->call;
     int pid = home_holder(call->home);
     if (err == CORE_ERR_INTERRUPTED) return core_error_exit(err);
-    if (err == CORE_ERR_TIMED_OUT)
-        output_error(
-            &call->out, "TIMED_OUT",
-            "the daemon of %s (process %d) said nothing for %d s; it may be stopped: 'kill -CONT %d', or see %s/log",
-            call->home, pid, patience_ms / 1000, pid, call->home);
+    if (err == CORE_ERR_TIMED_OUT && stopped(call->home))
+        output_error(&call->out, "TIMED_OUT", "the daemon of %s (process %d) is stopped; 'kill -CONT %d' wakes it",
+                     call->home, pid, pid);
+    else if (err == CORE_ERR_TIMED_OUT)
+        output_error(&call->out, "TIMED_OUT",
+                     "the daemon of %s (process %d) said nothing for %d s; 'mycel doctor' may know why, or see %s/log",
+                     call->home, pid, patience_ms / 1000, call->home);
     else
         output_error(&call->out, core_error_name(err),
                      "the daemon of %s ended while it was asked; %s/log says why, 'mycel up --detach' starts it again",
@@ -131,6 +143,7 @@ int client_send(struct client *c, const char *verb, json_t *fields)
 // Waits in slices, so that an interrupt between two calls isn't missed.
 static enum core_err next_line(struct client *c, int patience_ms, const char **line)
 {
+    const char *home = c->call->home;
     for (int waited = 0;;) {
         if (client_interrupted()) return CORE_ERR_INTERRUPTED;
         int slice = patience_ms < 0 || patience_ms - waited > 500 ? 500 : patience_ms - waited;
@@ -138,7 +151,8 @@ static enum core_err next_line(struct client *c, int patience_ms, const char **l
         if (err == CORE_ERR_INTERRUPTED && !client_interrupted()) continue;
         if (err != CORE_ERR_TIMED_OUT) return err;
         waited += slice;
-        if (patience_ms >= 0 && waited >= patience_ms) return CORE_ERR_TIMED_OUT;
+        if (patience_ms < 0) continue;
+        if (waited >= patience_ms || (waited >= STOPPED_MS && stopped(home))) return CORE_ERR_TIMED_OUT;
     }
 }
 
