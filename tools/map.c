@@ -126,7 +126,8 @@ int command_map(struct call *call)
     } else {
         json_t *answer;
         char why[ATLAS_WHY_SIZE] = "";
-        status = client_ask_verbatim(call, "map", run ? json_pack("{s:s}", "run", run) : NULL, MAP_PATIENCE_MS, &answer);
+        status =
+            client_ask_verbatim(call, "map", run ? json_pack("{s:s}", "run", run) : NULL, MAP_PATIENCE_MS, &answer);
         if (!answer) return status;
         if (atlas_json_read(answer, &s, why)) {
             output_error(&call->out, "MALFORMED", "the daemon's map can't be read: %s; are both of one version?", why);

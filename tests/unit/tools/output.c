@@ -151,7 +151,7 @@ static void strangers_texts_are_disarmed(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[64];
-        strcpy(text, cases[i].text);
+        snprintf(text, sizeof text, "%s", cases[i].text);
         output_safe(text);
         assert_string_equal(text, cases[i].safe);
     }
