@@ -395,6 +395,7 @@ def portmap_by_pcp_and_natpmp(world):
                 got = until_mapped(p1)
                 equal((got["external"], got["by"], got["gateway"], got["reachable"]), ("203.0.113.7:40000", by, "10.99.0.2", True), way)
                 until(lambda: p1.ask("status")["addresses"][0] == "203.0.113.7:40000", "the first address that others are told")
+                expect(f"203.0.113.7:40000 by {by}\n" in p1.run("status").out, "status doesn't show the gateway's port")
                 expect("10.99.0.1:6173" in p1.ask("status")["addresses"], "the LAN's address is lost")
                 expect(way != "garbage" or got["refused"] >= 9, f"garbage that counts: {got}")
                 asked = len(g.requests)
@@ -410,6 +411,7 @@ def portmap_without_luck(world):
     with switch(world, 2) as s:
         p1 = s.found(1, "p1", "one", "--map-port")
         expect("no gateway" in until_mapped(p1, "failed")["why"], port_map(p1)["why"])
+        expect("no port: no gateway" in p1.run("status").out, "status says nothing of it")
         p1.run("down")
         expect("port_map.failed" in p1.log(), "the log says nothing of it")
         ip("-n", s.names[1], "route", "add", "default", "via", "10.99.0.2")
