@@ -32,9 +32,9 @@ static enum core_err open_new(struct home *home, struct settings *s, const char 
         snprintf(s->name, sizeof s->name, "%s", name);
     else
         settings_host_name(s->name);
-    if (!charter_name_valid(s->name)) {
+    if (!charter_name_valid(name ? name : s->name)) {  // the whole of it, not what fits
         node_failure_set(why, "use letters, digits and . _ -, at most 63, starting with a letter or digit",
-                         "'%s' is no valid name for a peer", s->name);
+                         "'%.80s' is no valid name for a peer", name ? name : s->name);
         return CORE_ERR_USAGE;
     }
     struct address address;
@@ -77,7 +77,7 @@ enum core_err node_init(const struct node_init_options *o, struct node_created *
     if (err) return fail(why, err, "libsodium cannot be used", "reinstall it");
     if (!o->mesh_name || !charter_name_valid(o->mesh_name)) {
         node_failure_set(why, "use letters, digits and . _ -, at most 63, starting with a letter or digit",
-                         "'%s' is no valid name for a mesh", o->mesh_name ? o->mesh_name : "");
+                         "'%.80s' is no valid name for a mesh", o->mesh_name ? o->mesh_name : "");
         return CORE_ERR_USAGE;
     }
     err = open_new(&home, &s, o->home, o->peer_name, o->listen, why);

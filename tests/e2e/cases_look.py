@@ -302,6 +302,18 @@ def strangers_names(world):
 
 
 @case
+def names_that_are_none(world):
+    """A peer's or a mesh's name that is too long, or no name: exit 2 and what it may be; nothing is made."""
+    for number, name in enumerate(("x" * 64, "x" * 10000, "a\x1b[2Jb", "a\u202eb", "<b>x</b>", "a b", "\u00e9")):
+        peer = world.peer(f"nobody{number}")
+        for words in (("init", "m", "--name", name), ("init", name)):
+            result = peer.run(*words, status=2)
+            safe(result.err, repr(name)[:20])
+            expect("at most 63" in result.err and len(result.err) < 500, result.err[:500])
+        expect(not os.path.exists(os.path.join(peer.home, "key")), "a key was made")
+
+
+@case
 def narrow_and_plain_terminals(world):
     """map and top on 20 columns, and where the terminal has no UTF-8: what they can show, and no letter beyond ASCII."""
     first = world.founder()
