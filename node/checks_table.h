@@ -57,8 +57,9 @@
       "open it in this machine's firewall (`nft list ruleset`), or `mycel down` and `mycel up --detach`")              \
     X(ADDRESS_CLOSED, "address-closed", ADDRESS, WARN,                                                                 \
       "no peer that was asked reaches this one at {addresses}: {why}",                                                 \
-      "open TCP port {port} in firewalls, forward it in the router, or `mycel up --advertise HOST:PORT` what is "      \
-      "right")                                                                                                         \
+      "open TCP port {port} in firewalls and in the router (`mycel up --map-port` asks it), or --advertise HOST:PORT") \
+    X(GATEWAY_REFUSES, "gateway-refuses", ADDRESS, WARN, "the gateway gives no port (--map-port): {why}",              \
+      "forward TCP port {port} in the router by hand, or `mycel up` without --map-port")                               \
     X(CLOCK_OFF, "clock-off", CLOCK, FAIL, "this machine's clock is {offset} those of {count} peers",                  \
       "set it: `timedatectl set-ntp true`, or `date -s`; certificates and tokens are judged by it")                    \
     X(CLOCK_DIFFERS, "clock-differs", CLOCK, FAIL, "this machine's clock is {offset} the one of {who}",                \

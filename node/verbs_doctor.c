@@ -7,6 +7,8 @@
 #include <time.h>
 
 #include "node/checks_daemon.h"
+#include "node/checks_text.h"
+#include "node/discovery.h"
 #include "node/verbs.h"
 
 enum { ASKED_MAX = 8, ANSWER_MS = 1000 };
@@ -68,6 +70,19 @@ static void judge_reach(struct doctor_state *d, struct checks *c)
     free(reach);
 }
 
+// What the owner asked of the gateway, and did not get.
+static void judge_gateway(struct node *n, struct checks *c)
+{
+    json_t *map = discovery_portmap_json(n);
+    const char *state = json_string_value(json_object_get(map, "state"));
+    const char *why = json_string_value(json_object_get(map, "why"));
+    char port[CHECKS_SHORT];
+    if (state && strcmp(state, "failed") == 0)
+        checks_add(c, TROUBLE_GATEWAY_REFUSES, NULL, "why", why ? why : "it does not say why", "port",
+                   checks_number(port, n->port), NULL);
+    json_decref(map);
+}
+
 static const char *listen_text(const struct node *n)
 {
     return n->options->listen ? n->options->listen : n->settings.listen;
@@ -82,6 +97,7 @@ static void finish(struct doctor_state *d)
         return;
     }
     judge_reach(d, c);
+    judge_gateway(n, c);
     judge_clocks(d, c);
     checks_of_node(n, c);
     json_t *lines = json_array();

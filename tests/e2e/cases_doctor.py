@@ -237,6 +237,10 @@ def doctor_behind_a_firewall(world):
     found = there()
     equal(found["trouble"], "port-closed", "with all filtered")
     expect("firewall" in found["remedy"] and "no answer in time" in found["cause"], found)
+    peers[1].run("down")
+    world.run("--home", world.path("lab-home"), "lab", "hosts", "exec", "2", "--", world.binary, "--home", peers[1].home, "up",
+              "--detach", "--cpus", "1", "--map-port").good()
+    named(peers[1], "gateway-refuses", "speaks neither", "by hand", "--map-port")
 
 
 def shifted(world, seconds):

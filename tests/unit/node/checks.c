@@ -364,6 +364,8 @@ static void what_the_daemon_names(void **state)
     has(c, TROUBLE_RUN_STALLED, "run 3f9a12ab waits for it: it has not voted yet (9 s)");
     checks_add(c, TROUBLE_CONF_WRONG, NULL, "why", "/h/mycel.conf:3: what?", NULL);
     has(c, TROUBLE_CONF_WRONG, "/h/mycel.conf:3");
+    checks_add(c, TROUBLE_GATEWAY_REFUSES, NULL, "why", "there is no gateway", "port", "6173", NULL);
+    has(c, TROUBLE_GATEWAY_REFUSES, "no gateway");
     checks_add(c, TROUBLE_DISK_REFUSES, "p1", "why", "no space left", NULL);
     has(c, TROUBLE_DISK_REFUSES, "no space left");
     checks_add(c, TROUBLE_DEVICE_LOST, "p1", "device", "nvidia:0", "why", "fell off the bus", "when", "now", NULL);
