@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Pictures of the live page, docs/pictures/page-WIDTH-THEME.webp: a mesh of twelve on three sites trains a small run; one
-peer is killed before the dark ones are taken. Called by tools/shots.sh, which sees to what it needs."""
+"""Pictures of the live page, docs/pictures/page-WIDTH-THEME.webp, and of `map`, docs/pictures/map.svg:
+a mesh of twelve on three sites trains a small run; one peer is killed before the dark ones are taken. Called by tools/shots.sh, which sees to what it needs."""
 import os
 import sys
 import time
@@ -57,6 +57,7 @@ def main():
         until(lambda: peers[0].json("runs", status=None)["runs"][0]["round"] >= 14, "14 rounds are closed", guard=600)
         shown = browser.Browser(browser.find(), world.path("browser"))
         take(shown, port, folder, "light")
+        peers[0].run("map", "-o", os.path.join(os.path.abspath(folder), "map.svg"))
         peers[5].kill()
         until(lambda: peers[0].states()["fornax"] == "dead", "the loss is known")
         take(shown, port, folder, "dark")

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Pictures of the live page into docs/pictures (or FOLDER): tools/shots.sh [FOLDER]
+# Pictures of the live page and of the map into docs/pictures (or FOLDER): tools/shots.sh [FOLDER]
 # tools/shots.sh --axe fetches axe-core into .cache/axe instead, for the accessibility case of tests/e2e/cases_page.py.
 set -eu
 cd "$(dirname "$0")/.."
