@@ -260,6 +260,11 @@ static void version_2(void **state)
     groups_are(2, (uint64_t)1 << 30);
     put("sys/fs/cgroup/a/cpu.max", "rubbish\n");
     groups_are(4, (uint64_t)1 << 30);
+    put("proc/42/cgroup", "0::/other\n");  // another process
+    put("sys/fs/cgroup/other/memory.max", "268435456\n");
+    struct sched_cgroup other;
+    sched_cgroup_read_of(root, 42, &other);
+    assert_int_equal(other.memory_bytes, 256 << 20);
 }
 
 // In a container the file names the host's path, which is not there; the mount's root is the container's group.
