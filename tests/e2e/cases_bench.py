@@ -18,6 +18,16 @@ def bench_of_a_mesh(world):
 
 
 @case
+def bench_of_a_map(world):
+    """Fifty peers: no label lies on another, drawn twice the same, and nobody moves far when one joins."""
+    answer = world.run("bench", "map", "50", "--seconds", "0.1", "--json", "-q").json
+    rows = {row["name"]: row for row in answer["bench"]}
+    for where in ("on 6 sites", "without sites"):
+        equal(rows[f"map 50 peers {where}"]["note"], "0 labels on others; twice: the same bytes", where)
+        expect(rows[f"one joins or leaves 50 peers {where}"]["value"] < 3, "the median peer moves by less than three labels")
+
+
+@case
 def bench_says_what_it_cannot(world):
     """A word that is no benchmark and no part of one is a usage error."""
     equal(world.run("bench", "mesh", "jion").status, 2, "exit of a wrong part")

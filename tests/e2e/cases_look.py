@@ -101,6 +101,20 @@ def map_of_a_run(world):
 
 
 @case
+def map_of_many(world):
+    """Above 500 peers a site of many is one box that says how many; --all draws each of them, in a picture and as text."""
+    peers = [{"id": f"{i:064x}", "name": f"p{i}", "site": "oslo", "host": f"{i:016x}", "state": "dead" if i == 9 else "alive", "self": i == 0,
+              "answered": True, "devices": []} for i in range(600)]
+    snapshot = world.file("many.json", json.dumps({"schema": 1, "mesh": "m", "peers": peers, "links": []}))
+    nobody = world.peer("nobody")
+    for form in ("svg", "ascii"):
+        folded, whole = (nobody.run("map", "--from", snapshot, "--as", form, *more).out for more in ((), ("--all",)))
+        expect("600 peers, 599 up" in folded and not re.search(r"\bp599\b", folded), f"{form}: {folded[:300]}")
+        missing = [i for i in range(600) if not re.search(rf"\bp{i}\b", whole)]
+        expect(not missing and "600 peers, 599 up" not in whole, f"{form} --all: no {missing[:3]}")
+
+
+@case
 def bad_snapshots(world):
     """A snapshot that is cut short, of a newer schema, or none; a picture that can't be written: exit 4 and why."""
     peer = world.peer("nobody")
