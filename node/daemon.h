@@ -89,8 +89,8 @@ struct node {
     struct core_hash host;
     uint64_t incarnation, saved_incarnation;
     struct address_list addresses;
-    bool fault_update;  // MYCEL_FAULT=update: what this peer trains is wrong on purpose, to see it found
-                        // (CONTRIBUTING.md)
+    bool fault_update;           // MYCEL_FAULT=update: what this peer trains is wrong on purpose, to see it found
+                                 // (CONTRIBUTING.md)
     uint64_t certificate_ttl_s;  // of those that it issues; 0: for ever. MYCEL_FAULT=brief: seconds, to see one expire
     uint8_t address_bytes[ADDRESS_LIST_BYTES];
     size_t address_size;
@@ -117,7 +117,7 @@ struct node {
     struct dialback dialback;
     struct dials dials;
     struct trace_state *traces;
-    uint64_t refused;        // by this node and its protocols: lying data, malformed messages, joiners; ..
+    uint64_t refused;  // by this node and its protocols: lying data, malformed messages, joiners; ..
     uint64_t refused_by[NODE_TYPES][CORE_ERR_COUNT];  // .. by type of message and error
     struct node_dropped dropped;
     struct incoming incoming;

@@ -9,7 +9,7 @@
 void verb_status(struct node *n, struct session *s);
 void verb_peers(struct node *n, struct session *s);
 void verb_ping(struct node *n, struct session *s);
-void verb_map(struct node *n, struct session *s);  // node/map.c
+void verb_map(struct node *n, struct session *s);    // node/map.c
 void verb_trace(struct node *n, struct session *s);  // node/trace.c
 void verb_invite(struct node *n, struct session *s);
 void verb_train(struct node *n, struct session *s);
