@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/check.h"
@@ -17,12 +16,8 @@ static void path_of(char out[PATH_SIZE], const char *home, unsigned number, bool
 {
     char folder[PATH_SIZE];
     int n = snprintf(folder, sizeof folder, "%.*s/lab", HOME_PATH_SIZE - 32, home);
-    if (make) {
-        (void)mkdir(home, 0700);  // fails aloud where the file is written
-        (void)mkdir(folder, 0700);
-    }
     if (number) n += snprintf(folder + n, sizeof folder - (size_t)n, "/%u", number);
-    if (make && number) (void)mkdir(folder, 0700);
+    if (make) (void)home_create(folder);  // a failure shows where the file is written
     snprintf(out, PATH_SIZE, "%.*s/mycel.conf", n, folder);
 }
 

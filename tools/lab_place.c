@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "node/node.h"
@@ -12,10 +11,7 @@ static FILE *open_file(const char *home, const char *mode)
 {
     char path[HOME_PATH_SIZE + 16];
     snprintf(path, sizeof path, "%s/lab", home);
-    if (mode[0] == 'w') {
-        (void)mkdir(home, 0700);
-        (void)mkdir(path, 0700);
-    }
+    if (mode[0] == 'w' && home_create(path)) return NULL;
     snprintf(path, sizeof path, "%s/lab/hosts", home);
     return fopen(path, mode);
 }

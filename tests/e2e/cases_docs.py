@@ -126,7 +126,7 @@ class Scene:
     def look(self, command, out):
         token = re.findall(r"\bmycel1[a-z2-7]{40,}", out)
         run = re.findall(r"\b[0-9a-f]{8,64}\b", out)
-        if "mycel invite" in command and token:
+        if " invite" in command and token:
             self.seen["TOKEN"] = token[-1]
         if "mycel" in command and " train " in command and run:
             self.seen["ID"] = run[0]
