@@ -28,6 +28,7 @@ fn compile(b: *std.Build, target: Target) std.Build.LazyPath {
     run.addArg(b.fmt("{s}={s}", .{ if (target.amd) "--offload-arch" else "--cuda-gpu-arch", target.name }));
     run.addArgs(&.{ "--cuda-device-only", "-nogpulib", "-nogpuinc", "-nostdinc", "-isystem", include, "-ffreestanding" });
     run.addArgs(&.{ "-std=c++20", "-fno-exceptions", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror" });
+    run.addArg("-fuse-cuid=none"); // a hash of the folder it was built in, otherwise
     if (target.amd) run.addArg(code_object) else run.addArgs(&.{ "-Xclang", "-target-feature", "-Xclang", target.ptx });
     run.addPrefixedDirectoryArg("-I", b.path("."));
     run.addArg("-S");
