@@ -67,6 +67,7 @@ struct args {
     size_t rest_count;
     bool help;                    // --help stood somewhere
     bool version;                 // so did --version
+    bool from_conf;               // a value came from a file or the environment (tools/conf.h)
     char error[ARGS_ERROR_SIZE];  // what failed, why, and what to do next; set with CORE_ERR_USAGE
 };
 

@@ -257,6 +257,7 @@ enum core_err conf_apply(const struct conf *conf, const struct command_table *ta
         for (size_t n = 0; (line = conf_of(conf, conf->keys[i], n)); n++) {
             bool is_switch = flag->kind == FLAG_SWITCH;
             if (is_switch && strcmp(line->value, "yes") != 0) continue;
+            args->from_conf = true;
             if (args_add(args, flag, is_switch ? "" : line->value))
                 return refuse(args->error, "more than %d flags with those of mycel.conf; leave some out", ARGS_SET_MAX);
         }

@@ -16,7 +16,7 @@ static int failed(struct call *call, enum core_err err, const struct node_failur
     bool explained = why->what[0] != '\0';
     output_error(&call->out, core_error_name(err), "%s%s%s", explained ? why->what : core_error_text(err),
                  why->remedy[0] ? "; " : "", why->remedy);
-    if (err == CORE_ERR_USAGE && !call->out.json)
+    if (err == CORE_ERR_USAGE && call->args.from_conf && !call->out.json)
         output_note(&call->out, "'mycel conf' shows which values came from a file or the environment.");
     return core_error_exit(err);
 }
