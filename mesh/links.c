@@ -8,7 +8,7 @@
 #include "core/check.h"
 #include "mesh/links_internal.h"
 
-enum { GRANT_FRACTION = 4, IO_THREADS = 1, ZMQ_SOCKETS_MAX = 4096 };
+enum { GRANT_FRACTION = 4, IO_THREADS = 1, ZMQ_SOCKETS_MAX = 4096, LOOK_MS = 500 };
 
 // ---- clocks, links, events ----
 
@@ -475,6 +475,23 @@ static void let_slow_go(struct links *l, struct link *link)
     link->closing_reason = LINK_SLOW;
 }
 
+// A connection that TCP has all but given up is a link that both sides believe in and nothing passes.
+static void let_mute_go(struct links *l, struct link *link)
+{
+    for (uint32_t i = 0; i < LANE_COUNT && !link->closing; i++) {
+        const struct lane *lane = &link->lanes[i];
+        const struct conn *c = lane->conn == NO_CONN ? NULL : &l->conns[lane->conn];
+        bool mute = false;
+        if (c)
+            mute = !c->closed && socket_is_mute(c->fd, c->host, c->port);
+        else if (lane->dealer && lane->connected && !lane->ended)
+            mute = socket_is_mute(lane->fd, link->peer_host, link->at.port);
+        if (!mute) continue;
+        link->closing = true;
+        link->closing_reason = LINK_SILENT;
+    }
+}
+
 void links_process(struct links *links, links_handle *handle, void *context)
 {
     check(!links->handle);  // not from its own callback
@@ -486,6 +503,8 @@ void links_process(struct links *links, links_handle *handle, void *context)
     accept_process(links);
     accept_timers(links);
     bulk_events(links);
+    bool look = links->now_ms >= links->looked_ms + LOOK_MS;
+    if (look) links->looked_ms = links->now_ms;
     for (uint32_t i = 0; i < links->options.max_links; i++) {
         struct link *link = &links->links[i];
         if (link->state == LINK_STATE_FREE) continue;
@@ -497,6 +516,7 @@ void links_process(struct links *links, links_handle *handle, void *context)
             for (uint32_t j = 0; j < LINK_CLASS_COUNT; j++) lane_flush(links, link, (enum link_class)j);
             if (link->queues[LINK_CLASS_BULK].count) bulk_begin(links, link);
             let_slow_go(links, link);
+            if (look) let_mute_go(links, link);
         }
         if (link->state != LINK_STATE_FREE && link->closing) links_down(links, link, link->closing_reason, "");
     }

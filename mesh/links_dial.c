@@ -89,6 +89,7 @@ static void read_monitor(struct links *l, struct link *link, struct lane *lane)
         case ZMQ_EVENT_CONNECTED: {
             uint16_t port;
             lane->connected = true;
+            lane->fd = (int)e.value;
             if (!socket_peer((int)e.value, link->peer_host, sizeof link->peer_host, &port)) link->peer_host[0] = '\0';
             break;
         }

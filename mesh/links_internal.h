@@ -83,6 +83,7 @@ enum lane_state { LANE_CLOSED, LANE_GREETING, LANE_OPEN };
 struct lane {
     enum lane_state state;
     void *dealer, *monitor;   // where we dialled
+    int fd;                   // of that connection, as its monitor names it
     uint32_t conn;            // where they did
     bool connected, secured;  // TCP, CURVE: of a lane that we dialled
     bool ended;               // its connection is gone
@@ -168,6 +169,7 @@ struct links {
     uint32_t shaken;             // handshakes that succeeded, whose first message is still to come
     struct bulk *bulk;           // opened for the first bulk lane
     uint64_t now_ms, next_nonce, next_ticket, next_name;
+    uint64_t looked_ms;  // for mute connections
     links_handle *handle;
     void *handle_context;
     struct links_stats totals;

@@ -22,9 +22,9 @@ enum {
     MONITOR_HIGH_WATER = 10000,
     BACKLOG = 256,
     ENDPOINT_MAX = ADDRESS_TEXT_MAX + 16,
-    // TCP_USER_TIMEOUT (RFC 5482): what nobody acknowledges for so long ends the connection. Else TCP tries again less
-    // and less often, and a link stays mute for as long again as the cut that has just healed.
-    UNACKNOWLEDGED_MS = 5000,
+    // A mute connection: so many tries in a row went unanswered, and TCP waits so long before the next.
+    MUTE_TRIES = 3,
+    MUTE_WAIT_US = 3000000,
 };
 
 static bool set_int(void *socket, int option, int value)
@@ -37,7 +37,7 @@ static bool set_common(void *s, const struct socket_options *o)
     int64_t max = WIRE_FRAME_MAX;
     return set_int(s, ZMQ_LINGER, o->linger_ms) && set_int(s, ZMQ_IPV6, 1) && set_int(s, ZMQ_SNDHWM, HIGH_WATER) &&
            set_int(s, ZMQ_RCVHWM, HIGH_WATER) && zmq_setsockopt(s, ZMQ_MAXMSGSIZE, &max, sizeof max) == 0 &&
-           set_int(s, ZMQ_HANDSHAKE_IVL, o->handshake_ms) && set_int(s, ZMQ_TCP_MAXRT, UNACKNOWLEDGED_MS) &&
+           set_int(s, ZMQ_HANDSHAKE_IVL, o->handshake_ms) &&
            zmq_setsockopt(s, ZMQ_CURVE_SECRETKEY, o->curve->secret_key, IDENTITY_CURVE_SIZE) == 0;
 }
 
@@ -250,13 +250,24 @@ static bool is_same(int fd, const char *host, uint16_t port)
     return socket_peer(fd, now, sizeof now, &now_port) && now_port == port && strcmp(now, host) == 0;
 }
 
+static bool tcp_info_of(int fd, const char *host, uint16_t port, struct tcp_info *out)
+{
+    socklen_t size = sizeof *out;
+    memset(out, 0, sizeof *out);  // an older kernel fills less
+    return is_same(fd, host, port) && getsockopt(fd, IPPROTO_TCP, TCP_INFO, out, &size) == 0;
+}
+
 uint64_t socket_received(int fd, const char *host, uint16_t port)
 {
-    struct tcp_info info = {0};
-    socklen_t size = sizeof info;
-    bool ok = is_same(fd, host, port) && getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
-              size >= offsetof(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received;
-    return ok ? info.tcpi_bytes_received : 0;
+    struct tcp_info info;
+    return tcp_info_of(fd, host, port, &info) ? info.tcpi_bytes_received : 0;
+}
+
+bool socket_is_mute(int fd, const char *host, uint16_t port)
+{
+    struct tcp_info info;
+    return tcp_info_of(fd, host, port, &info) && info.tcpi_unacked > 0 && info.tcpi_retransmits >= MUTE_TRIES &&
+           info.tcpi_rto >= MUTE_WAIT_US;
 }
 
 void socket_shutdown(int fd, const char *host, uint16_t port)

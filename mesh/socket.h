@@ -60,14 +60,19 @@ bool socket_receive(void *socket, struct socket_message *out);
 void socket_message_close(struct socket_message *m);
 struct slice socket_part(struct socket_message *m, size_t index);
 
-// ---- TCP connections that a listener accepted ----
+// ---- TCP connections ----
+// `host` and `port` are what socket_peer said when the connection began: a descriptor that was closed and used again
+// meanwhile is left alone.
 
-// The peer's address of an accepted connection ("10.0.0.2"), and its port; false where it is gone.
+// The peer's address of a connection ("10.0.0.2"), and its port; false where it is gone.
 bool socket_peer(int fd, char *host, size_t size, uint16_t *port);
+// Whether nothing that was sent arrives: TCP's tries go unanswered, and the next is seconds away. It tries less and less
+// often, so a connection stays mute for as long again as the cut that has just healed: better to dial anew.
+// TCP_USER_TIMEOUT (ZMQ_TCP_MAXRT) would also end one whose reader is slow, which is for LINK_SLOW to say.
+bool socket_is_mute(int fd, const char *host, uint16_t port);
 // Bytes that an accepted connection has received since it began; 0 where it is gone.
 uint64_t socket_received(int fd, const char *host, uint16_t port);
-// Shuts an accepted connection down, for libzmq's ROUTER cannot drop one peer. `host` and `port` are what socket_peer
-// said of it: a descriptor that was closed and used again meanwhile is left alone.
+// Shuts an accepted connection down, for libzmq's ROUTER cannot drop one peer.
 void socket_shutdown(int fd, const char *host, uint16_t port);
 
 #endif
