@@ -29,6 +29,7 @@ static int by_ends(const void *a, const void *b)
 static int by_flow(const void *a, const void *b)
 {
     const struct atlas_flow *x = a, *y = b;
+    if (x->run != y->run) return (x->run > y->run) - (x->run < y->run);
     if (x->level != y->level) return (x->level > y->level) - (x->level < y->level);
     return x->from != y->from ? (x->from > y->from) - (x->from < y->from) : (x->to > y->to) - (x->to < y->to);
 }

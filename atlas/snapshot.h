@@ -46,6 +46,7 @@ struct atlas_link {
 struct atlas_flow {
     uint32_t from, to;
     uint32_t level;  // of the tree, from 0
+    uint32_t run;    // which of the runs that were asked for, from 0
 };
 
 struct atlas_snapshot {

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 
 #include "atlas/draw.h"
+#include "core/bytes.h"
+#include "node/map.h"
 
 // Tenths of a pixel are as fine as anybody sees, and half as long to send.
 static json_t *tenths(double value)
@@ -52,16 +54,34 @@ static json_t *bundles_json(const struct atlas_snapshot *s, const struct atlas_l
     return list;
 }
 
-json_t *http_layout_json(const struct atlas_snapshot *s)
+// Each run's aggregation tree: [from, to, level] by places in the snapshot, as short as it gets.
+static json_t *trees_json(const struct atlas_snapshot *s, const struct map_runs *runs)
+{
+    json_t *list = json_array();
+    uint32_t at = 0;
+    for (uint32_t k = 0; k < runs->count; k++) {
+        char id[2 * CORE_HASH_SIZE + 1];
+        json_t *flows = json_array();
+        for (; at < s->flow_count && s->flows[at].run == k; at++) {
+            const struct atlas_flow *f = &s->flows[at];
+            json_array_append_new(flows, json_pack("[i, i, i]", (int)f->from, (int)f->to, (int)f->level));
+        }
+        hex_encode(id, runs->run[k].bytes, CORE_HASH_SIZE);
+        json_array_append_new(list, json_pack("{s:s, s:o}", "run", id, "flows", flows));
+    }
+    return list;
+}
+
+json_t *http_layout_json(const struct atlas_snapshot *s, const struct map_runs *runs)
 {
     struct atlas_layout l;
     json_t *json = NULL;
     if (!atlas_layout_make(s, &atlas_metrics_svg, &l))
         json =
-            json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:b, s:o}", "width", tenths(l.width), "height", tenths(l.height),
+            json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:b, s:o, s:o}", "width", tenths(l.width), "height", tenths(l.height),
                       "ink", atlas_draw_ink(s, &l), "peers", peers_json(s, &l), "hosts",
                       boxes_json(s, l.hosts, l.host_count, false), "sites", boxes_json(s, l.sites, l.site_count, true),
-                      "bundled", (int)(s->peer_count > ATLAS_BUNDLE_ABOVE), "bundles", bundles_json(s, &l));
+                      "bundled", (int)(s->peer_count > ATLAS_BUNDLE_ABOVE), "bundles", bundles_json(s, &l), "trees", trees_json(s, runs));
     atlas_layout_free(&l);
     return json ? json : json_null();
 }

@@ -7,7 +7,10 @@
 
 #include "atlas/snapshot.h"
 
-// Of a settled snapshot, by the metrics of the SVG; null without memory. The caller's reference.
-json_t *http_layout_json(const struct atlas_snapshot *s);
+struct map_runs;
+
+// Of a settled snapshot, by the metrics of the SVG; its flows are those of these runs. Null without memory. The
+// caller's reference.
+json_t *http_layout_json(const struct atlas_snapshot *s, const struct map_runs *runs);
 
 #endif

@@ -23,7 +23,7 @@ struct map_state {
     struct session *session;
     uint64_t nonce, began_ms;
     uint64_t patience_ms;     // for all of them
-    struct core_hash run;     // whose sums are drawn, too; zero: none's
+    struct map_runs runs;     // whose sums are drawn, too
     struct atlas_snapshot s;  // peers ascending by id until it is settled
     uint32_t link_capacity;
     struct map_member *members;
@@ -97,12 +97,7 @@ static void own_part_make(struct node *n, struct own_part *own)
 void map_asked(struct node *n, const struct core_id *from, uint64_t nonce)
 {
     struct node_link *link = node_link_find(n, from);
-    if (!link) return;
-    if (n->now_ms >= link->map_ms + 1000) {
-        link->map_ms = n->now_ms;
-        link->map_answers = 0;
-    }
-    if (link->map_answers++ >= MAP_ANSWERS_A_SECOND) return;
+    if (!link || !node_answer_due(&link->map, n->now_ms, MAP_ANSWERS_A_SECOND)) return;
     struct own_part own;
     own_part_make(n, &own);
     own.message.links_tell.nonce = nonce;
@@ -225,10 +220,12 @@ static void drawn(struct node *n, uint64_t nonce, const char *json)
 static void finish(struct map_state *m)
 {
     m->drawing = true;
-    if (!hash_is_zero(&m->run) && map_flows(m->node, &m->run, &m->s))
+    const bool layout = session_flag(m->session, "layout");
+    if (layout && !m->runs.count) map_runs_going_on(m->node, &m->runs);
+    if (map_flows(m->node, &m->runs, &m->s))
         drawn(m->node, m->nonce, NULL);
     else
-        map_draw(m->node, &m->s, session_flag(m->session, "layout"), m->nonce, drawn);
+        map_draw(m->node, &m->s, layout ? &m->runs : NULL, m->nonce, drawn);
 }
 
 // Asks the next ones; ends the session when there is nobody left to wait for.
@@ -309,14 +306,14 @@ static enum core_err note_members(struct node *n, struct map_state *m)
 }
 
 // The run that the request names; false: there is none to draw, and the session is told.
-static bool find_run(struct node *n, struct session *s, struct core_hash *run)
+static bool find_run(struct node *n, struct session *s, struct map_runs *runs)
 {
     struct run_data *data;
     struct run_status status;
     if (!session_text(s, "run")) return true;
     if (!run_resolve(n, s, &data, &status)) return false;
-    if (status.plan && status.head && status.head->state != RUN_DONE && status.head->state != RUN_CANCELLED) {
-        *run = data->id;
+    if (map_run_goes_on(&status)) {
+        runs->run[runs->count++] = data->id;
         return true;
     }
     session_fail(s, CORE_ERR_REFUSED, "`mycel runs` shows those that go on", "nobody sums for that run: it is %s",
@@ -326,11 +323,11 @@ static bool find_run(struct node *n, struct session *s, struct core_hash *run)
 
 void verb_map(struct node *n, struct session *s)
 {
-    struct core_hash run = {0};
-    if (!find_run(n, s, &run)) return;
+    struct map_runs runs = {0};
+    if (!find_run(n, s, &runs)) return;
     struct map_state *m = calloc(1, sizeof *m);
     if (m) {
-        *m = (struct map_state){.node = n, .session = s, .began_ms = n->now_ms, .run = run, .next = n->maps};
+        *m = (struct map_state){.node = n, .session = s, .began_ms = n->now_ms, .runs = runs, .next = n->maps};
         const double patience_ms = session_number(s, "patience_ms", MAP_MS);
         m->patience_ms = patience_ms >= 0 && patience_ms < MAP_MS ? (uint64_t)patience_ms : MAP_MS;
         random_bytes(&m->nonce, sizeof m->nonce);

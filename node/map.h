@@ -15,16 +15,26 @@
 
 struct node;
 struct map_state;
+struct run_status;
 
-enum { MAP_LINKS_MAX = 256, MAP_LINK_SIZE = 44, MAP_ANSWERS_A_SECOND = 4 };
+enum { MAP_LINKS_MAX = 256, MAP_LINK_SIZE = 44, MAP_ANSWERS_A_SECOND = 4, MAP_RUNS_MAX = 8 };
+
+// Whose sums are drawn: the one that was asked for, or, with the layout, the newest of those that go on.
+struct map_runs {
+    struct core_hash run[MAP_RUNS_MAX];
+    uint32_t count;
+};
 
 // A member asks for this peer's links. What is asked too often has no answer.
 void map_asked(struct node *n, const struct core_id *from, uint64_t nonce);
 // CORE_ERR_MALFORMED where the lists can't be read; an answer that nobody waits for is passed over.
 CORE_MUST_USE enum core_err map_told(struct node *n, const struct core_id *from, const struct message *m);
 
-// The flows of `s` become those of the run's round in progress (its plan, by who is there); none where it isn't known.
+// Whether there is a round to draw: somebody sums, or waits to.
+bool map_run_goes_on(const struct run_status *status);
+void map_runs_going_on(const struct node *n, struct map_runs *runs);
+// `s` gets the flows of these runs' rounds in progress (their plans, by who is there); none of those that are not known.
 // The snapshot is not settled yet. CORE_ERR_NO_MEMORY.
-CORE_MUST_USE enum core_err map_flows(const struct node *n, const struct core_hash *run, struct atlas_snapshot *s);
+CORE_MUST_USE enum core_err map_flows(const struct node *n, const struct map_runs *runs, struct atlas_snapshot *s);
 
 #endif

@@ -12,7 +12,7 @@ struct flows {
     const struct run_status *status;
     const struct tree_plan *plan;
     struct atlas_snapshot *s;
-    uint32_t capacity;
+    uint32_t run, capacity;
     bool failed;
 };
 
@@ -52,10 +52,10 @@ static uint32_t place_of(const struct flows *f, uint32_t slot)
 static void add(struct flows *f, uint32_t from, uint32_t to, uint32_t level)
 {
     struct atlas_snapshot *s = f->s;
-    const struct atlas_flow flow = {place_of(f, from), place_of(f, to), level};
+    const struct atlas_flow flow = {place_of(f, from), place_of(f, to), level, f->run};
     if (from == to || gone(f, from) || flow.from == UINT32_MAX || flow.to == UINT32_MAX) return;
     if (s->flow_count == f->capacity) {
-        const uint32_t capacity = f->capacity ? 2 * f->capacity : 64;
+        const uint32_t capacity = 2 * f->capacity + 64;
         struct atlas_flow *larger = realloc(s->flows, capacity * sizeof *larger);
         f->failed |= !larger;
         if (!larger) return;
@@ -77,12 +77,42 @@ static void add_group(struct flows *f, uint32_t level, uint32_t group)
     }
 }
 
-enum core_err map_flows(const struct node *n, const struct core_hash *run, struct atlas_snapshot *s)
+bool map_run_goes_on(const struct run_status *status)
 {
-    struct run_status status;
-    if (!peer_run_find(n->peer, run, &status) || !status.plan || !status.head) return CORE_ERR_OK;
-    struct flows f = {.gossip = peer_gossip(n->peer), .status = &status, .plan = status.plan, .s = s};
-    for (uint32_t level = 0; level < f.plan->levels; level++)
-        for (uint32_t group = 0; group < f.plan->group_count[level]; group++) add_group(&f, level, group);
+    const struct manifest *head = status->head;
+    return status->plan && head && head->state != RUN_DONE && head->state != RUN_CANCELLED;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct run_status *x = a, *y = b;
+    if (x->spec->created_ms != y->spec->created_ms) return x->spec->created_ms < y->spec->created_ms ? 1 : -1;
+    return hash_compare(&x->run, &y->run);
+}
+
+void map_runs_going_on(const struct node *n, struct map_runs *runs)
+{
+    struct run_status list[RUNS_MAX];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < peer_run_count(n->peer) && count < RUNS_MAX; i++) {
+        peer_run_at(n->peer, i, &list[count]);
+        count += map_run_goes_on(&list[count]);
+    }
+    qsort(list, count, sizeof *list, newest_first);
+    runs->count = count < MAP_RUNS_MAX ? count : MAP_RUNS_MAX;
+    for (uint32_t i = 0; i < runs->count; i++) runs->run[i] = list[i].run;
+}
+
+enum core_err map_flows(const struct node *n, const struct map_runs *runs, struct atlas_snapshot *s)
+{
+    struct flows f = {.gossip = peer_gossip(n->peer), .s = s, .capacity = s->flow_count};
+    for (; f.run < runs->count && !f.failed; f.run++) {
+        struct run_status status;
+        if (!peer_run_find(n->peer, &runs->run[f.run], &status) || !status.plan || !status.head) continue;
+        f.status = &status;
+        f.plan = status.plan;
+        for (uint32_t level = 0; level < f.plan->levels; level++)
+            for (uint32_t group = 0; group < f.plan->group_count[level]; group++) add_group(&f, level, group);
+    }
     return f.failed ? CORE_ERR_NO_MEMORY : CORE_ERR_OK;
 }

@@ -8,9 +8,11 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "atlas/json.h"
 #include "node/daemon.h"
+#include "node/map.h"
 #include "node/map_draw.h"
 #include "tsan_start.h"
 
@@ -47,6 +49,27 @@ static struct atlas_snapshot ring(uint32_t count)
     return s;
 }
 
+// The n-th tree belongs to the run whose id begins so, and says this, peers by their names.
+static void flows_are(size_t n, const char *run, const char *expected)
+{
+    const json_t *tree = json_array_get(json_object_get(json_object_get(told_json, "layout"), "trees"), n), *flow;
+    const json_t *peers = json_object_get(told_json, "peers");
+    char text[200] = "";
+    size_t i, used = 0;
+    assert_memory_equal(json_string_value(json_object_get(tree, "run")), run, strlen(run));
+    json_array_foreach(json_object_get(tree, "flows"), i, flow)
+    {
+        const char *name[2];
+        for (size_t k = 0; k < 2; k++) {
+            const json_t *peer = json_array_get(peers, (size_t)json_integer_value(json_array_get(flow, k)));
+            name[k] = json_string_value(json_object_get(peer, "name"));
+        }
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s>%s@%d ", name[0], name[1],
+                                 (int)json_integer_value(json_array_get(flow, 2)));
+    }
+    assert_string_equal(text, expected);
+}
+
 static void a_worker_draws(void **state)
 {
     (void)state;
@@ -54,7 +77,13 @@ static void a_worker_draws(void **state)
     assert_int_equal(inbox_open(&n->inbox, n), CORE_ERR_OK);
     assert_int_equal(worker_start(&n->io_worker, "io", &n->inbox, NULL, NULL, n), CORE_ERR_OK);
     struct atlas_snapshot s = ring(PEERS);
-    map_draw(n, &s, true, 77, drawn);
+    struct map_runs trees = {.run = {{{7}}, {{9}}, {{8}}}, .count = 3};
+    s.flows = calloc(4, sizeof *s.flows);
+    s.flows[s.flow_count++] = (struct atlas_flow){2999, 3, 1, 2};
+    s.flows[s.flow_count++] = (struct atlas_flow){5, 4, 0, 0};
+    s.flows[s.flow_count++] = (struct atlas_flow){2999, 3, 1, 2};  // of another shard
+    s.flows[s.flow_count++] = (struct atlas_flow){4, 5, 0, 2};
+    map_draw(n, &s, &trees, 77, drawn);
     assert_null(s.peers);       // taken over
     assert_int_equal(told, 0);  // not here, and not now
     struct pollfd fd = {.fd = n->inbox.fd, .events = POLLIN};
@@ -67,9 +96,13 @@ static void a_worker_draws(void **state)
     assert_int_equal(json_array_size(json_object_get(told_json, "links")), PEERS);
     assert_int_equal(json_array_size(json_object_get(json_object_get(told_json, "layout"), "peers")), PEERS);
     assert_int_equal(json_integer_value(json_object_get(told_json, "schema")), ATLAS_JSON_SCHEMA);
+    flows_are(0, "070000", "p5>p4@0 ");
+    flows_are(1, "090000", "");
+    flows_are(2, "080000", "p4>p5@0 p2999>p3@1 ");
+    assert_int_equal(json_array_size(json_object_get(told_json, "flows")), 0);
     json_decref(told_json);
     s = ring(5);  // on its way when the daemon ends: told all the same, with or without a picture
-    map_draw(n, &s, false, 78, drawn);
+    map_draw(n, &s, NULL, 78, drawn);
     worker_stop(&n->io_worker);
     inbox_take(&n->inbox);
     assert_int_equal(told, 2);
