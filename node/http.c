@@ -113,8 +113,10 @@ static int respond_view(struct http *h, struct MHD_Connection *c, const struct h
                    type_json, closed_policy, response);
 }
 
+// Who fetches the page opens its stream as soon as it is read: what that will tell is begun now.
 static int respond_page(struct http *h, struct MHD_Connection *c)
 {
+    views_tick(&h->views, true);
     const bool packed = http_gzip_allowed(h->library.lookup_connection_value(c, MHD_HEADER_KIND, "Accept-Encoding"));
     struct MHD_Response *response = h->library.create_response_from_buffer(
         packed ? page_gzip_size : page_html_size, (void *)(packed ? page_gzip : page_html), MHD_RESPMEM_PERSISTENT);

@@ -7,7 +7,7 @@
 
 #include "node/daemon.h"
 
-enum { FRESH_MS = 1000, TICK_MS = 100, MAP_PEER_MS = 200, FIRST_MAP_MS = 200 };
+enum { FRESH_MS = 1000, TICK_MS = 100, EARLY_TICK_MS = 10, MAP_PEER_MS = 200, FIRST_MAP_MS = 120 };
 
 // The least time between two answers of one kind while somebody watches.
 static const struct {
@@ -193,7 +193,7 @@ uint64_t views_wait_ms(const struct http_views *v, bool watched)
         const struct http_view *view = &v->view[k];
         uint64_t own = wait;
         if (view->session.request)
-            own = TICK_MS;
+            own = view->early ? EARLY_TICK_MS : TICK_MS;
         else if (watched && kinds[k].every_ms)
             own = view->due_ms > now_ms ? view->due_ms - now_ms : 0;
         if (own < wait) wait = own;

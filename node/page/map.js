@@ -13,15 +13,15 @@ function linkWidth(bytes, ink) {
 
 function linkOpacity(scene) { return Math.max(0.2, 0.55 * scene.l.ink); }
 
-// What a snapshot looks like by places in its list of peers.
-function sceneOf(map) {
+// What a snapshot looks like by places in its list of peers, with the sums of one run, or of none.
+function sceneOf(map, run) {
   const at = new Map(map.peers.map((p, i) => [p.id, i]));
   const l = map.layout;
   const site = new Array(map.peers.length);
   l.sites.forEach((s, k) => { for (let i = s.first; i < s.first + s.count; i++) site[i] = k; });
   const links = map.links.map((k) => ({ a: at.get(k.a), b: at.get(k.b), rtt: k.rtt_us, bytes: k.bytes_s }))
     .filter((k) => k.a !== undefined && k.b !== undefined);
-  const flows = map.flows.map((f) => ({ a: at.get(f.from), b: at.get(f.to) }));
+  const tree = l.trees.find((t) => t.run === run), flows = tree ? tree.flows.map(([from, to, level]) => ({ from, to, level })) : [];
   return { map, l, at, site, links, flows };
 }
 
@@ -41,7 +41,7 @@ function draw(scene, pen) {
   own(false);
   l.hosts.forEach((h) => { if (h.drawn && !folded(h.first)) pen.box(h, 5, "host"); });
   own(true);
-  scene.flows.forEach((f) => pen.line(place(f.a), place(f.b), 2, "flow"));
+  scene.flows.forEach((f) => pen.flow(place(f.from), place(f.to), f));
   l.sites.forEach((s) => {
     if (!s.drawn) return;
     pen.text(s.x + 8, s.y + 14, s.label, "name");
@@ -63,6 +63,10 @@ function svgNew(name, attributes, className) {
 class SvgPen {
   constructor(view) {
     this.root = svgNew("svg", { "aria-hidden": "true", focusable: "false" });
+    // An arrow's head ends where a peer's mark begins.
+    const head = svgNew("marker", { id: "head", viewBox: "0 0 8 8", refX: 13, refY: 4, markerWidth: 5, markerHeight: 5, orient: "auto" });
+    head.append(svgNew("path", { d: "M0 0L8 4L0 8z" }, "head"));
+    this.root.append(head);
     this.all = this.root.appendChild(svgNew("g", {}));
     this.hot = null;
     view.replaceChildren(this.root);
@@ -81,6 +85,11 @@ class SvgPen {
     if (!link) return;
     node.dataset.a = this.scene.map.peers[link.a].id;
     node.dataset.b = this.scene.map.peers[link.b].id;
+  }
+  flow(a, b, flow) {
+    const node = this.add(svgNew("line", { x1: a.x, y1: a.y, x2: b.x, y2: b.y, "stroke-width": 2, "marker-end": "url(#head)" }, "flow"));
+    node.dataset.from = this.scene.map.peers[flow.from].id;
+    node.dataset.to = this.scene.map.peers[flow.to].id;
   }
   box(b, radius, className) { this.add(svgNew("rect", { x: b.x, y: b.y, width: b.width, height: b.height, rx: radius }, className)); }
   text(x, y, text, className, into) {
@@ -182,13 +191,29 @@ class CanvasPen {
   }
   line(a, b, width, name) {
     const { g } = this;
-    g.globalAlpha = name === "flow" ? 0.8 : linkOpacity(this.scene);
+    g.globalAlpha = linkOpacity(this.scene);
     g.strokeStyle = this.colors[name];
     g.lineWidth = width;
     g.beginPath();
     g.moveTo(a.x, a.y);
     g.lineTo(b.x, b.y);
     g.stroke();
+  }
+  flow(a, b) {
+    const { g } = this, far = Math.hypot(b.x - a.x, b.y - a.y) || 1, x = (b.x - a.x) / far, y = (b.y - a.y) / far;
+    const tip = { x: b.x - 6 * x, y: b.y - 6 * y }, end = { x: b.x - 16 * x, y: b.y - 16 * y };
+    g.globalAlpha = 0.8;
+    g.strokeStyle = g.fillStyle = this.colors.flow;
+    g.lineWidth = 2;
+    g.beginPath();
+    g.moveTo(a.x, a.y);
+    g.lineTo(end.x, end.y);
+    g.stroke();
+    g.beginPath();
+    g.moveTo(tip.x, tip.y);
+    g.lineTo(end.x - 5 * y, end.y + 5 * x);
+    g.lineTo(end.x + 5 * y, end.y - 5 * x);
+    g.fill();
   }
   box(b, radius, name) {
     const { g } = this;
@@ -234,10 +259,10 @@ class MapView {
     new ResizeObserver(() => (this.touched ? this.pen && this.pen.move(this.v) : this.fit())).observe(view);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.pen && this.pen.theme());
   }
-  show(map) {
+  show(map, run) {
     const kind = map.peers.length > SVG_PEERS ? CanvasPen : SvgPen;
     if (!(this.pen instanceof kind)) this.pen = new kind(this.view);
-    this.scene = sceneOf(map);
+    this.scene = sceneOf(map, run);
     this.pen.show(this.scene);
     if (this.touched) this.pen.move(this.v); else this.fit();
     this.light();

@@ -1,6 +1,6 @@
 // The page: one stream of what changes (/api/v1/events), each kind of it drawn into its section.
 const $ = (id) => document.getElementById(id);
-const now = { status: null, peers: [], map: null, runs: [], rounds: new Map(), log: [], sort: "name", down: false };
+const now = { status: null, peers: [], map: null, runs: [], run: "", rounds: new Map(), log: [], sort: "name", down: false };
 const PEER_ROWS = 500, LINK_ROWS = 1000, LOG_ROWS = 64, ROUNDS_KEPT = 2000, RETRY_MS = 5000, LARGE = 60;
 
 // ---- words ----
@@ -164,6 +164,8 @@ function describe(scene, i) {
   const lines = [p.name, `${p.state}${p.site ? `, ${p.site}` : ""}${p.self ? ", this peer" : ""}`, plural(mine.length, "link")];
   for (const d of p.devices) lines.push(d.name + (d.busy_percent === null ? "" : `, ${d.busy_percent} % busy`));
   if (!p.answered && p.state === "alive") lines.push("did not tell its links");
+  const sums = new Set(scene.flows.filter((f) => f.from === i).map((f) => scene.map.peers[f.to].name));
+  if (sums.size) lines.push(`sends sums to ${[...sums].slice(0, 4).join(", ")}${sums.size > 4 ? ` and ${sums.size - 4} more` : ""}`);
   return lines.join("\n");
 }
 
@@ -173,13 +175,14 @@ function showMap() {
   const newer = new Map(now.peers.map((p) => [p.id, p.state]));  // told every other second, maps are seldomer
   for (const p of map.peers) p.state = newer.get(p.id) || p.state;
   document.body.classList.toggle("large", map.peers.length > LARGE);  // the map gets the whole width
-  view.show(map);
+  showTrees();
+  view.show(map, now.run);
   const of = {}, sites = new Set(map.peers.map((p) => p.site).filter(Boolean));
   for (const p of map.peers) of[p.state] = (of[p.state] || 0) + 1;
   const silent = map.peers.filter((p) => p.state === "alive" && !p.answered).length;
   say($("map-text"), `${plural(map.peers.length, "peer")}${sites.size ? ` on ${plural(sites.size, "site")}` : ""}, ${plural(map.links.length, "link")}` +
     `${silent ? `; ${plural(silent, "peer")} did not tell theirs` : ""}. Distance is the square root of the round trip, width the traffic.`);
-  const key = JSON.stringify(of);
+  const key = JSON.stringify([of, now.run]);
   if ($("legend").dataset.key !== key) {
     $("legend").dataset.key = key;
     $("legend").replaceChildren(...["alive", "suspect", "dead", "left"].filter((s) => of[s]).map((s) => {
@@ -187,8 +190,51 @@ function showMap() {
       item.append(el("span", null, `dot ${s}`), `${count(of[s])} ${s}`);
       return item;
     }));
+    if (now.run) {
+      const item = el("li");
+      item.append(el("span", "→", "arrow"), "sums of the round");
+      $("legend").append(item);
+    }
   }
+  showSums();
   showLinks();
+}
+
+// Which run's sums lie over the links. A run that has ended has none: the choice falls back to no run.
+function showTrees() {
+  const { trees } = now.map.layout, models = new Map(now.runs.map((r) => [r.id, r.model]));
+  if (!trees.some((t) => t.run === now.run)) now.run = "";
+  const choices = [["", "no run"], ...trees.map((t) => [t.run, `${t.run.slice(0, 8)} ${models.get(t.run) || ""}`])];
+  $("trees").hidden = trees.length === 0;
+  if ($("tree").dataset.key !== JSON.stringify(choices)) {
+    $("tree").dataset.key = JSON.stringify(choices);
+    $("tree").replaceChildren(...choices.map(([value, text]) => {
+      const choice = el("option", text);
+      choice.value = value;
+      return choice;
+    }));
+  }
+  $("tree").value = now.run;
+}
+
+// The same in words: who sums, level by level, and who sends to it.
+function showSums() {
+  const { flows, map } = view.scene, groups = new Map();
+  for (const f of flows) {
+    const key = f.level * map.peers.length + f.to;
+    groups.set(key, [...(groups.get(key) || []), f]);
+  }
+  $("sum-details").hidden = flows.length === 0;
+  say($("sum-text"), flows.length ? `${plural(new Set(flows.map((f) => f.from)).size, "peer")} send sums to ${count(new Set(flows.map((f) => f.to)).size)}` : "");
+  const order = [...groups.keys()].sort((a, b) => a - b), key = JSON.stringify(order.map((k) => [k, ...groups.get(k).map((f) => map.peers[f.from].name)]));
+  if ($("sums").dataset.key === key) return;
+  $("sums").dataset.key = key;
+  $("sums").replaceChildren(...order.map((k) => {
+    const list = groups.get(k), item = el("li");
+    item.append(`level ${list[0].level}: `, named(map.peers[list[0].to].name), " sums for ");
+    list.forEach((f, i) => item.append(i ? ", " : "", named(map.peers[f.from].name)));
+    return item;
+  }));
 }
 
 function showLinks() {
@@ -331,6 +377,7 @@ document.addEventListener("visibilitychange", () => {
 });
 document.querySelector(".tools").addEventListener("click", (e) => { if (e.target.dataset.do) view.do(e.target.dataset.do); });
 $("find").addEventListener("input", showPeers);
+$("tree").addEventListener("change", () => { now.run = $("tree").value; showMap(); });
 $("link-details").addEventListener("toggle", showLinks);
 makeColumns();
 listen();

@@ -328,7 +328,7 @@ BIG = """(() => {
   const links = Array.from({ length: 5 * n }, (_, i) => ({ a: peers[i % n].id, b: peers[(i * 7 + 13) % n].id, rtt_us: 900, bytes_s: i * 99 }));
   const box = (i) => ({ ...at(i), width: 100, height: 40, first: i, count: 1, drawn: true, folded: false, label: 's' });
   const layout = { width: 3750, height: 1200, ink: 0.5, peers: peers.map((p, i) => ({ ...at(i), label: p.name })), hosts: peers.map((_, i) => box(i)), sites: peers.map((_, i) => box(i)),
-    bundled: true, bundles: links.map((_, i) => ({ a: i % n, b: (i * 7 + 13) % n, links: 1, bytes_s: i * 99, rtt_us: 900 })) };
+    trees: [{ run: 'ab'.repeat(32), flows: peers.slice(1).map((_, i) => [i + 1, i % 9, 0]) }], bundled: true, bundles: links.map((_, i) => ({ a: i % n, b: (i * 7 + 13) % n, links: 1, bytes_s: i * 99, rtt_us: 900 })) };
   take.map({ peers, links, flows: [], layout });
   return document.querySelector('#view canvas') ? 'canvas' : 'none';
 })()"""
@@ -375,6 +375,46 @@ def page_in_a_browser(world):
           const step = () => { view.moveBy(1, 0); if (++frames < 30) requestAnimationFrame(step); else done((performance.now() - began) / 30); }; step(); })""")
         expect(moved > 0, "the canvas moves")
         equal(shown.complaints(), [], "what the page complains of, in the end")
+    finally:
+        shown.close()
+
+
+DRAWN_SUMS = "[...document.querySelectorAll('#view line.flow')].map((l) => [l.dataset.from, l.dataset.to])"
+TOLD_SUMS = "[...document.querySelectorAll('#sums li')].map((l) => [...l.querySelectorAll('bdi')].map((b) => b.textContent))"
+
+
+@case
+def page_draws_a_runs_sums(world):
+    """The tree of the run that is chosen, by keyboard, is the one of `map --run`, drawn and in words; gone with the run."""
+    mesh, port = with_page(world, 4)
+    first = mesh[0]
+    data = world.file("text", "the quick brown fox jumps over the lazy dog. " * 3000)
+    run = first.json("train", "--data", data, "--model", "small", "--rounds", "1000", "--inner-steps", "1", "--detach")["run"]
+    shown = look(world)
+    try:
+        shown.look(1280, 900)
+        shown.open(f"http://127.0.0.1:{port}/")
+        shown.wait("!document.getElementById('trees').hidden && document.getElementById('tree').options.length === 2", guard=120)
+        equal(shown.value("document.getElementById('tree').labels[0].textContent.trim().startsWith('Sums of')"), True, "the choice has a name")
+        equal(shown.value(DRAWN_SUMS), [], "sums before a run is chosen")
+        shown.value("document.getElementById('tree').focus()")
+        for kind in ("rawKeyDown", "keyUp"):
+            shown.call("Input.dispatchKeyEvent", type=kind, key="ArrowDown", code="ArrowDown", windowsVirtualKeyCode=40)
+        equal(shown.value("document.getElementById('tree').value"), run, "the run that the keyboard chose")
+
+        def agree():
+            printed = first.json("map", "--run", run[:8])
+            names = {p["id"]: p["name"] for p in printed["peers"]}
+            flows = {(f["from"], f["to"]) for f in printed["flows"]}
+            told = {(a, line[0]) for line in shown.value(TOLD_SUMS) for a in line[1:]}
+            return flows and {tuple(d) for d in shown.value(DRAWN_SUMS)} == flows and told == {(names[a], names[b]) for a, b in flows}
+
+        until(agree, "the page's sums and those of `map --run` are the same")
+        equal(get(port, "/api/v1/map").json["flows"], [], "flows of no run in particular")
+        first.run("runs", "cancel", run)
+        shown.wait("document.getElementById('trees').hidden && document.getElementById('sum-details').hidden", guard=120)
+        equal(shown.value(DRAWN_SUMS), [], "sums of a run that was cancelled")
+        equal(shown.complaints(), [], "what the page complains of")
     finally:
         shown.close()
 
