@@ -15,6 +15,7 @@
 #include "core/bytes.h"
 #include "core/check.h"
 #include "core/hash.h"
+#include "node/machine.h"
 
 // A folder that is ours alone: anybody may make names in /tmp.
 static enum core_err own_folder(const char *path)
@@ -31,7 +32,7 @@ enum core_err control_path(char out[CONTROL_PATH_SIZE], const char *home)
     struct core_hash hash = hash_bytes(home, strlen(home));
     char name[17];
     hex_encode(name, hash.bytes, 8);
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    const char *machines = machine_runtime(home), *runtime = machines ? machines : getenv("XDG_RUNTIME_DIR");
     if (runtime && *runtime) {
         int n = snprintf(out, CONTROL_PATH_SIZE, "%s/mycel-%s.sock", runtime, name);
         if (n > 0 && n < CONTROL_PATH_SIZE) return CORE_ERR_OK;

@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/check.h"
 #include "mesh/certificate.h"
 #include "mesh/identity.h"
 #include "node/port_owner.h"
@@ -91,7 +92,9 @@ bool doctor_home(struct checks *c, const char *home)
     if (f.there) {
         struct revocations *revoked = calloc(1, sizeof *revoked);
         (void)mode_of(path, &f.key_mode, NULL);
+        const bool lent = geteuid() == 0 && owner != 0 && seteuid(owner) == 0;  // a key is its owner's: root asks as he
         f.key = identity_load(path, &key);
+        check(!lent || seteuid(0) == 0);
         f.settings = settings_read(&h, &settings);
         read_certificate(&h, &key, &f);
         if (revoked && !f.key) read_revoked(&h, &key, revoked, &f.revoked);

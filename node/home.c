@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
+#include "node/machine.h"
 
 enum { FULL_PATH_SIZE = HOME_PATH_SIZE + 256 };
 
@@ -19,6 +20,14 @@ static bool join(char *out, size_t size, const char *a, const char *b)
 {
     int n = snprintf(out, size, "%s%s", a, b);
     return n >= 0 && (size_t)n < size;
+}
+
+// Root's peer, where it has none in its own folder: the machine's. NULL for none.
+static const char *roots(const char *own)
+{
+    char key[FULL_PATH_SIZE];
+    if (geteuid() != 0 || !join(key, sizeof key, own, "/key") || access(key, F_OK) == 0) return NULL;
+    return machine_home();
 }
 
 enum core_err home_path(char out[HOME_PATH_SIZE], const char *given)
@@ -37,6 +46,9 @@ enum core_err home_path(char out[HOME_PATH_SIZE], const char *given)
     else
         return CORE_ERR_NOT_FOUND;
     if (!fits) return CORE_ERR_TOO_LARGE;
+    bool named = (given && *given) || (variable && *variable) || (state && *state);
+    const char *machines = named ? NULL : roots(path);
+    if (machines) return join(out, HOME_PATH_SIZE, machines, "") ? CORE_ERR_OK : CORE_ERR_TOO_LARGE;
     char real[PATH_MAX];
     if (realpath(path, real)) return join(out, HOME_PATH_SIZE, real, "") ? CORE_ERR_OK : CORE_ERR_TOO_LARGE;
     if (path[0] == '/') return join(out, HOME_PATH_SIZE, path, "") ? CORE_ERR_OK : CORE_ERR_TOO_LARGE;

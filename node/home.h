@@ -35,7 +35,8 @@ struct home {
 };
 
 // The home that `given` (--home), else MYCEL_HOME, else $XDG_STATE_HOME/mycel, else ~/.local/state/mycel names, made
-// absolute; it need not exist. CORE_ERR_TOO_LARGE when the path is too long, NOT_FOUND without any of these.
+// absolute; it need not exist. For root without a peer in the last one: the machine's (node/machine.h), if there is one.
+// CORE_ERR_TOO_LARGE when the path is too long, NOT_FOUND without any of these.
 CORE_MUST_USE enum core_err home_path(char out[HOME_PATH_SIZE], const char *given);
 
 // Makes the folder (mode 0700) with its parents. CORE_ERR_EXISTS when it already holds a peer's key.

@@ -45,9 +45,9 @@ static void invite_create(struct node *n, struct session *s)
         return;
     }
     links_admit_open(n->links, true);
-    char text[INVITATION_TEXT_MAX], line[INVITATION_TEXT_MAX + 16];
+    char text[INVITATION_TEXT_MAX], line[INVITATION_TEXT_MAX + 32];
     invitation_encode(&token, text);
-    snprintf(line, sizeof line, "mycel join %s", text);
+    snprintf(line, sizeof line, "mycel join %s --detach", text);
     struct core_hash id = invitation_id(token.secret);
     session_end(s, 0,
                 json_pack("{s:s, s:o, s:o, s:i, s:s}", "token", text, "id", json_hash(&id), "expires",

@@ -1,9 +1,11 @@
 #include "tools/call.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/sign.h"
+#include "node/machine.h"
 #include "tools/commands.h"
 #include "tools/conf.h"
 #include "tools/help.h"
@@ -16,6 +18,16 @@ static void find_program(struct call *call, const char *fallback)
         call->program[length] = '\0';
     else
         snprintf(call->program, sizeof call->program, "%s", fallback);
+}
+
+const char *call_mycel(const struct call *call, char out[CALL_WORDS_SIZE])
+{
+    char usual[HOME_PATH_SIZE];
+    if (home_path(usual, NULL) == CORE_ERR_OK && strcmp(usual, call->home) == 0)
+        snprintf(out, CALL_WORDS_SIZE, machine_is_home(usual) && getenv("SUDO_UID") ? "sudo mycel" : "mycel");
+    else
+        snprintf(out, CALL_WORDS_SIZE, "mycel --home %s", call->home);
+    return out;
 }
 
 static int show_help(const struct args *args)
@@ -50,7 +62,10 @@ static int first_page(struct call *call)
     bool knows = home_path(call->home, NULL) == CORE_ERR_OK;
     if (knows) snprintf(key, sizeof key, "%s/key", call->home);
     bool lives = knows && access(key, F_OK) == 0;
-    help_first_page(stdout, call->home, lives, lives ? home_holder(call->home) : 0);
+    const char *machines = machine_home();
+    char mycel[CALL_WORDS_SIZE];
+    help_first_page(stdout, knows ? call_mycel(call, mycel) : "mycel", call->home, lives,
+                    lives ? home_holder(call->home) : 0, machines && machine_runtime(machines));
     fflush(stdout);
     return core_error_exit(CORE_ERR_USAGE);
 }
@@ -80,6 +95,7 @@ int tools_main(int argc, char **argv, const struct tools_programs *programs)
     call = (struct call){.programs = programs};
     if (argc <= 1) return first_page(&call);
     enum core_err err = args_parse(&call.args, &command_table, argc, argv);
+    call.given = call.args.set_count;
     if (!err) err = take_conf(&call);
     call.out = output_choose(args_has(&call.args, "json"), args_has(&call.args, "quiet"),
                              args_has(&call.args, "verbose"), args_text(&call.args, "color", "auto"));

@@ -16,11 +16,17 @@ struct tools_programs {
 
 struct call {
     struct args args;
+    size_t given;  // of args.set, how many stood on the command line: the first ones
     struct output out;
     char home[HOME_PATH_SIZE];     // absolute
     char program[HOME_PATH_SIZE];  // this binary
     const struct tools_programs *programs;
 };
+
+enum { CALL_WORDS_SIZE = HOME_PATH_SIZE + 32 };
+
+// How to begin a command that shall speak of the same home: "mycel", "sudo mycel" or "mycel --home DIR".
+const char *call_mycel(const struct call *call, char out[CALL_WORDS_SIZE]);
 
 // The whole command line: parses, runs the verb, gives the exit status.
 int tools_main(int argc, char **argv, const struct tools_programs *programs);

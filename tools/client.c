@@ -1,11 +1,13 @@
 #include "tools/client.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/check.h"
+#include "node/machine.h"
 
 enum { STOPPED_MS = 1000 };  // a stopped daemon is not waited for longer
 
@@ -56,9 +58,17 @@ void client_describe_wait(char *out, size_t size, const json_t *wait)
 
 static int no_daemon(struct call *call)
 {
-    char key[HOME_PATH_SIZE + 8];
+    char key[HOME_PATH_SIZE + 8], mycel[CALL_WORDS_SIZE];
     snprintf(key, sizeof key, "%s/key", call->home);
-    if (access(key, F_OK) != 0)
+    if (access(key, F_OK) != 0 && errno == EACCES)
+        output_error(&call->out, "NO_DAEMON", "the home %s cannot be read: %s; 'ls -ld' says whose it is", call->home,
+                     strerror(EACCES));
+    else if (access(key, F_OK) != 0 && machine_home() && machine_runtime(machine_home()))
+        output_error(&call->out, "NO_DAEMON",
+                     "no peer lives in %s; 'sudo mycel' speaks of this machine's own, 'mycel init NAME' starts a mesh, "
+                     "'mycel join TOKEN' joins one",
+                     call->home);
+    else if (access(key, F_OK) != 0)
         output_error(&call->out, "NO_DAEMON",
                      "no peer lives in %s; 'mycel init NAME' starts a mesh, 'mycel join TOKEN' joins one, "
                      "'mycel lab up 4' tries one here",
@@ -68,7 +78,8 @@ static int no_daemon(struct call *call)
                      "process %d holds %s, but does not answer; wait a second, or stop it by 'kill %d'",
                      home_holder(call->home), call->home, home_holder(call->home));
     else
-        output_error(&call->out, "NO_DAEMON", "no daemon runs in %s; 'mycel up --detach' starts it", call->home);
+        output_error(&call->out, "NO_DAEMON", "no daemon runs in %s; '%s up --detach' starts it", call->home,
+                     call_mycel(call, mycel));
     return core_error_exit(CORE_ERR_NO_DAEMON);
 }
 
@@ -84,6 +95,7 @@ static int gone(struct client *c, enum core_err err, int patience_ms)
 {
     struct call *call = c->call;
     int pid = home_holder(call->home);
+    char mycel[CALL_WORDS_SIZE];
     if (err == CORE_ERR_INTERRUPTED) return core_error_exit(err);
     if (err == CORE_ERR_TIMED_OUT && stopped(call->home))
         output_error(&call->out, "TIMED_OUT", "the daemon of %s (process %d) is stopped; 'kill -CONT %d' wakes it",
@@ -94,8 +106,8 @@ static int gone(struct client *c, enum core_err err, int patience_ms)
                      call->home, pid, patience_ms / 1000, call->home);
     else
         output_error(&call->out, core_error_name(err),
-                     "the daemon of %s ended while it was asked; %s/log says why, 'mycel up --detach' starts it again",
-                     call->home, call->home);
+                     "the daemon of %s ended while it was asked; %s/log says why, '%s up --detach' starts it again",
+                     call->home, call->home, call_mycel(call, mycel));
     return core_error_exit(err);
 }
 

@@ -4,7 +4,7 @@
 
 #include "tools/output.h"
 
-enum { NAME_COLUMN = 12, FLAG_COLUMN = 24 };
+enum { NAME_COLUMN = 12, FLAG_COLUMN = 24, STEP_COLUMN = 28 };
 
 static const char *const exit_statuses[][2] = {
     {"0", "done"},
@@ -49,29 +49,38 @@ static void write_flags(FILE *file, const struct flag *flags, size_t count)
         fprintf(file, "  %-*s %s\n", FLAG_COLUMN, flag_text(&flags[i], text, sizeof text), flags[i].about);
 }
 
-void help_first_page(FILE *file, const char *home, bool lives, int pid)
+// A command to type, and what it does, in two columns.
+static void write_step(FILE *file, const char *mycel, const char *words, const char *about)
+{
+    char line[96];
+    int length = snprintf(line, sizeof line, "%s %s", mycel, words);
+    if (length <= STEP_COLUMN)
+        fprintf(file, "  %-*s  %s\n", STEP_COLUMN, line, about);
+    else
+        fprintf(file, "  %s %s\n  %*s  %s\n", mycel, words, STEP_COLUMN, "", about);
+}
+
+void help_first_page(FILE *file, const char *mycel, const char *home, bool lives, int pid, bool machine)
 {
     fputs("mycel: a mesh of machines that trains language models, without a coordinator\n\n", file);
-    if (lives && pid > 0)
-        fprintf(file,
-                "A peer runs here: process %d, home %s\n\n"
-                "  mycel status               is it healthy\n"
-                "  mycel map                  the mesh as a picture; 'mycel top' shows it live\n"
-                "  mycel invite               let another machine in\n"
-                "  mycel train --data FILE    train a model with all of them\n",
-                pid, home);
-    else if (lives)
-        fprintf(file,
-                "A peer lives in %s, but it does not run:\n\n"
-                "  mycel up --detach          run it\n"
-                "  mycel conf                 what it will use of this machine\n",
-                home);
-    else
-        fputs("No peer lives here yet. Begin with one of these:\n\n"
-              "  mycel lab up 4             try it: a mesh of four peers on this machine\n"
-              "  mycel init NAME            make a mesh of your own\n"
-              "  mycel join TOKEN           join a mesh; 'mycel invite' on a member prints the token\n",
+    if (lives && pid > 0) {
+        fprintf(file, "A peer runs here: process %d, home %s\n\n", pid, home);
+        write_step(file, mycel, "status", "is it healthy");
+        write_step(file, mycel, "map", "the mesh as a picture; 'top' shows it live");
+        write_step(file, mycel, "invite", "let another machine in");
+        write_step(file, mycel, "train --data FILE", "train a model with all of them");
+    } else if (lives) {
+        fprintf(file, "A peer lives in %s, but it does not run:\n\n", home);
+        write_step(file, mycel, "up --detach", "run it");
+        write_step(file, mycel, "conf", "what it will use of this machine");
+    } else {
+        fputs(machine ? "You have no peer here; this machine has one, 'sudo mycel' speaks of it. One of your own:\n\n"
+                      : "No peer lives here yet. Begin with one of these:\n\n",
               file);
+        write_step(file, mycel, "lab up 4", "try it: a mesh of four peers on this machine");
+        write_step(file, mycel, "init NAME", "make a mesh of your own");
+        write_step(file, mycel, "join TOKEN --detach", "join a mesh; 'invite' on a member prints the token");
+    }
     fputs("\nAll commands: mycel help\n", file);
 }
 

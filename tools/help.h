@@ -7,8 +7,9 @@
 #include "tools/args.h"
 
 // What `mycel` alone prints: what it is and what to type next, after whether a peer `lives` in `home` and which process
-// runs it (0: none).
-void help_first_page(FILE *file, const char *home, bool lives, int pid);
+// runs it (0: none); `mycel` is how a command begins that speaks of it (call_mycel). `machine`: a peer of the machine's
+// own runs here too.
+void help_first_page(FILE *file, const char *mycel, const char *home, bool lives, int pid, bool machine);
 // Every verb with its line.
 void help_overview(FILE *file, const struct command_table *table);
 // A verb with its sub-verbs, or one sub-verb (`sub` not NULL): form, flags, what it does. False when there is none.

@@ -102,7 +102,11 @@ static void print_network(const json_t *s)
         const char *key;
         const char *name;
     } others[] = {{"peers_suspect", "suspect"}, {"peers_unreachable", "out of reach"}, {"peers_left", "left"}};
-    printf("%-8s %.0f of %.0f up", "peers", field_number(s, "peers_up", 0), field_number(s, "peers_known", 0));
+    printf("%-8s ", "peers");
+    if (field_number(s, "peers_known", 0) > 0)
+        printf("%.0f of %.0f up", field_number(s, "peers_up", 0), field_number(s, "peers_known", 0));
+    else
+        printf("no other yet; 'mycel invite' lets one in");
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (field_number(s, others[i].key, 0) > 0)
             printf(", %.0f %s", field_number(s, others[i].key, 0), others[i].name);

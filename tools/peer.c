@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include "core/bytes.h"
+#include "node/machine.h"
 #include "node/node.h"
 #include "tools/client.h"
+#include "tools/service.h"
 #include "tools/verbs.h"
 
 enum { TOKEN_MAX = 4096, LEAVE_PATIENCE_MS = 120000 };
@@ -21,15 +23,6 @@ static int failed(struct call *call, enum core_err err, const struct node_failur
     return core_error_exit(err);
 }
 
-// What to type before a command's name so that it speaks of the same home.
-static const char *home_words(const struct call *call, char *out, size_t size)
-{
-    char usual[HOME_PATH_SIZE];
-    bool is_usual = home_path(usual, NULL) == CORE_ERR_OK && strcmp(usual, call->home) == 0;
-    snprintf(out, size, "%s%s", is_usual ? "" : " --home ", is_usual ? "" : call->home);
-    return out;
-}
-
 int command_init(struct call *call)
 {
     const struct args *args = &call->args;
@@ -41,9 +34,10 @@ int command_init(struct call *call)
     };
     struct node_created created;
     struct node_failure why = {0};
-    enum core_err err = node_init(&options, &created, &why);
+    enum core_err err = machine_as_owner(call->home, false);
+    if (!err) err = node_init(&options, &created, &why);
     if (err) return failed(call, err, &why);
-    char mesh[CORE_ID_HEX], id[CORE_ID_HEX], home[HOME_PATH_SIZE + 16];
+    char mesh[CORE_ID_HEX], id[CORE_ID_HEX], mycel[CALL_WORDS_SIZE];
     hex_encode(mesh, created.mesh.bytes, sizeof created.mesh.bytes);
     hex_encode(id, created.id.bytes, sizeof created.id.bytes);
     if (call->out.json) {
@@ -51,9 +45,9 @@ int command_init(struct call *call)
         return 0;
     }
     printf("mesh  %s  %s\npeer  %s\nhome  %s\n", mesh, args->words[0], id, call->home);
-    home_words(call, home, sizeof home);
-    output_note(&call->out, "\nNext:\n  mycel%s up --detach    run this peer\n  mycel%s invite         let another in",
-                home, home);
+    call_mycel(call, mycel);
+    output_note(&call->out, "\nNext:\n  %s up --detach    run this peer\n  %s invite         let another in", mycel,
+                mycel);
     return 0;
 }
 
@@ -84,6 +78,38 @@ static void run_options(struct node_options *options, struct call *call)
         options->advertise[options->advertise_count++] = address;
 }
 
+// In the background: who runs, and what to type next.
+static int say_runs(const struct call *call, bool as_service)
+{
+    const int pid = home_holder(call->home);
+    char mycel[CALL_WORDS_SIZE];
+    if (call->out.json) {
+        output_json(json_pack("{s:i,s:s}", "pid", pid, "home", call->home));
+        return 0;
+    }
+    printf("%d\n", pid);
+    call_mycel(call, mycel);
+    if (as_service)
+        output_note(&call->out,
+                    "The peer runs as the service mycel; '%s status' shows it, 'journalctl -u mycel' is its log.",
+                    mycel);
+    else
+        output_note(&call->out, "The peer runs; '%s status' shows it, %s/log is its log.", mycel, call->home);
+    const uint64_t port = args_number(&call->args, "http", 0);
+    if (port) output_note(&call->out, "The live page: http://127.0.0.1:%u/", (unsigned)port);
+    return 0;
+}
+
+static int run_service(const struct call *call)
+{
+    char said[512];
+    const enum core_err err = service_start(said, sizeof said);
+    if (!err) return say_runs(call, true);
+    output_error(&call->out, core_error_name(err),
+                 "the service mycel did not start: %s; 'journalctl -u mycel' says why", said);
+    return core_error_exit(err);
+}
+
 static int run_peer(struct call *call)
 {
     struct node_options options;
@@ -94,21 +120,12 @@ static int run_peer(struct call *call)
     }
     run_options(&options, call);
     fflush(stdout);
-    enum core_err err = node_run(&options, &why);
+    enum core_err err = machine_as_root();
+    if (!err && service_takes(call)) return run_service(call);
+    if (!err) err = machine_as_owner(call->home, true);
+    if (!err) err = node_run(&options, &why);
     if (err) return failed(call, err, &why);
-    if (!options.detach) return 0;
-    int pid = home_holder(call->home);
-    if (call->out.json)
-        output_json(json_pack("{s:i,s:s}", "pid", pid, "home", call->home));
-    else
-        printf("%d\n", pid);
-    char home[HOME_PATH_SIZE + 16];
-    if (!call->out.json)
-        output_note(&call->out, "The peer runs; 'mycel%s status' shows it, %s/log is its log.",
-                    home_words(call, home, sizeof home), call->home);
-    if (!call->out.json && options.http_port)
-        output_note(&call->out, "The live page: http://127.0.0.1:%u/", options.http_port);
-    return 0;
+    return options.detach ? say_runs(call, false) : 0;
 }
 
 int command_up(struct call *call)
@@ -159,7 +176,8 @@ int command_join(struct call *call)
         options.sponsors[options.sponsor_count++] = address;
     struct node_created created;
     struct node_failure why = {0};
-    enum core_err err = node_join(&options, &created, &why);
+    enum core_err err = machine_as_owner(call->home, false);
+    if (!err) err = node_join(&options, &created, &why);
     if (err) return failed(call, err, &why);
     char mesh[CORE_ID_HEX];
     hex_encode(mesh, created.mesh.bytes, sizeof created.mesh.bytes);
@@ -202,7 +220,9 @@ int command_leave(struct call *call)
 
 int command_down(struct call *call)
 {
-    return stop(call, "down", CLIENT_PATIENCE_MS, "Stopped; 'mycel up' brings the peer back.");
+    char mycel[CALL_WORDS_SIZE], said[CALL_WORDS_SIZE + 64];
+    snprintf(said, sizeof said, "Stopped; '%s up --detach' brings the peer back.", call_mycel(call, mycel));
+    return stop(call, "down", CLIENT_PATIENCE_MS, said);
 }
 
 int command_invite(struct call *call)
