@@ -205,6 +205,7 @@ static const struct flag conf_flags[] = {
 };
 
 static const struct flag doctor_flags[] = {
+    {"bundle", 0, FLAG_SWITCH, NULL, "put it all into FILE, a tar, for a bug report", false},
     {"markdown", 0, FLAG_SWITCH, NULL, "every trouble it knows, as docs/troubles.md", false},
 };
 
@@ -240,10 +241,14 @@ static const struct command commands[] = {
      command_down},
     {"status", NULL, "", 0, 0, false, NULL, 0, "is this peer healthy, and what does it do",
      "Health first: each problem names its cause and what to do. Exit 0 when healthy, else 1.", command_status},
-    {"doctor", NULL, "", 0, 0, false, FLAGS(doctor_flags), "what is wrong here, and what to do about it",
+    {"doctor", NULL, "FILE", 0, 1, false, FLAGS(doctor_flags), "what is wrong here, and what to do about it",
      "Looks at the home, the daemon, its port, who reaches it, clocks, the mesh, runs, disk, limits and GPU drivers, "
      "with or without a running peer; asks nobody for longer than a second or two. Exit 0 when nothing fails, 1 when "
-     "something does, 3 when nothing fails and no daemon runs.",
+     "something does, 3 when nothing fails and no daemon runs.\n"
+     "--bundle writes what it finds, status, peers, runs, hw, settings, versions and the log's end to a file that can "
+     "be "
+     "attached to a bug report: without keys or tokens, and with stand-ins such as peer-1 for names, ids and "
+     "addresses.",
      command_doctor},
     {"hw", NULL, "", 0, 0, false, FLAGS(hw_flags), "this machine: cpus, memory, GPUs, and who uses what",
      "Devices that cannot be used are listed with the reason. While the peer runs it also says what lies where. "

@@ -1,8 +1,10 @@
 // doctor: what is wrong with this peer and its machine, and what to do about it.
 #include <string.h>
+#include <unistd.h>
 
 #include "core/error.h"
 #include "node/doctor.h"
+#include "tools/bundle.h"
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/conf.h"
@@ -78,11 +80,22 @@ int command_doctor(struct call *call)
         doctor_markdown(stdout);
         return 0;
     }
+    const char *file = call->args.word_count ? call->args.words[0] : NULL;
+    const bool bundle = args_has(&call->args, "bundle");
+    if (file && !bundle) {
+        output_error(&call->out, "USAGE", "a FILE goes with --bundle: 'mycel doctor --bundle %s'", file);
+        return core_error_exit(CORE_ERR_USAGE);
+    }
+    if (file && access(file, F_OK) == 0) {
+        output_error(&call->out, core_error_name(CORE_ERR_EXISTS), "%s is there already; give another name", file);
+        return core_error_exit(CORE_ERR_EXISTS);
+    }
     json_t *found = examine(call->home);
     if (!found) {
         output_error(&call->out, core_error_name(CORE_ERR_NO_MEMORY), "cannot look: no memory, or no libsodium");
         return core_error_exit(CORE_ERR_NO_MEMORY);
     }
+    if (bundle) return bundle_make(call, file, found);
     bool healthy = field_true(found, "healthy"), daemon = field_true(found, "daemon");
     if (call->out.json) {
         output_json(found);

@@ -21,6 +21,7 @@ from harness import CASES, ROOT, Failed, Skipped, World, drop_shared  # noqa: E4
 import cases_attacks  # noqa: E402,F401
 import cases_bad_input  # noqa: E402,F401
 import cases_bench  # noqa: E402,F401
+import cases_bundle  # noqa: E402,F401
 import cases_conf  # noqa: E402,F401
 import cases_devices  # noqa: E402,F401
 import cases_discovery  # noqa: E402,F401
