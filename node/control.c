@@ -18,54 +18,82 @@
 #include "node/machine.h"
 
 // A folder that is ours alone: anybody may make names in /tmp.
-static enum core_err own_folder(const char *path)
+static enum core_err own_folder(const char *path, bool make)
 {
-    if (mkdir(path, 0700) && errno != EEXIST) return core_error_from_errno(errno);
+    if (make && mkdir(path, 0700) && errno != EEXIST) return core_error_from_errno(errno);
     struct stat st;
     if (lstat(path, &st)) return core_error_from_errno(errno);
     bool ours = S_ISDIR(st.st_mode) && st.st_uid == getuid() && (st.st_mode & 077) == 0;
     return ours ? CORE_ERR_OK : CORE_ERR_REFUSED;
 }
 
-enum core_err control_path(char out[CONTROL_PATH_SIZE], const char *home)
+static void socket_name(char name[17], const char *home)
 {
     struct core_hash hash = hash_bytes(home, strlen(home));
-    char name[17];
     hex_encode(name, hash.bytes, 8);
-    const char *machines = machine_runtime(home), *runtime = machines ? machines : getenv("XDG_RUNTIME_DIR");
-    if (runtime && *runtime) {
-        int n = snprintf(out, CONTROL_PATH_SIZE, "%s/mycel-%s.sock", runtime, name);
-        if (n > 0 && n < CONTROL_PATH_SIZE) return CORE_ERR_OK;
-    }
-    char folder[64];
+}
+
+// In /tmp; REFUSED where the folder there is somebody else's, NOT_FOUND where there is none and it is not to be made.
+static enum core_err temporary_path(char out[CONTROL_PATH_SIZE], const char *home, bool make)
+{
+    char folder[64], name[17];
+    socket_name(name, home);
     snprintf(folder, sizeof folder, "/tmp/mycel-%lu", (unsigned long)getuid());
     int n = snprintf(out, CONTROL_PATH_SIZE, "%s/%s.sock", folder, name);
     check(n > 0 && n < CONTROL_PATH_SIZE);
-    return own_folder(folder);
+    return own_folder(folder, make);
 }
 
-enum core_err control_connect(struct control_client *c, const char *home)
+static bool runtime_path(char out[CONTROL_PATH_SIZE], const char *runtime, const char *home)
 {
-    *c = (struct control_client){.fd = -1};
+    char name[17];
+    socket_name(name, home);
+    int n = snprintf(out, CONTROL_PATH_SIZE, "%s/mycel-%s.sock", runtime, name);
+    return n > 0 && n < CONTROL_PATH_SIZE;
+}
+
+enum core_err control_path(char out[CONTROL_PATH_SIZE], const char *home)
+{
+    const char *machines = machine_runtime(home), *runtime = machines ? machines : getenv("XDG_RUNTIME_DIR");
+    if (runtime && *runtime && runtime_path(out, runtime, home)) return CORE_ERR_OK;
+    return temporary_path(out, home, true);
+}
+
+static enum core_err connect_at(struct control_client *c, const char path[CONTROL_PATH_SIZE])
+{
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    char path[CONTROL_PATH_SIZE];
-    enum core_err err = control_path(path, home);
-    if (err) return err;
-    memcpy(address.sun_path, path, sizeof path);
-    c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    memcpy(address.sun_path, path, CONTROL_PATH_SIZE);
+    *c = (struct control_client){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
     if (c->fd < 0) return core_error_from_errno(errno);
     // A stopped daemon takes no connection: once its backlog is full, connect would wait for as long as it is stopped.
     const struct timeval patience = {.tv_sec = 1}, forever = {0};
     (void)setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     if (connect(c->fd, (struct sockaddr *)&address, sizeof address)) {
-        err = errno == ENOENT || errno == ECONNREFUSED ? CORE_ERR_NO_DAEMON
-              : errno == EAGAIN                        ? CORE_ERR_TIMED_OUT
-                                                       : core_error_from_errno(errno);
+        const enum core_err err = errno == ENOENT || errno == ECONNREFUSED ? CORE_ERR_NO_DAEMON
+                                  : errno == EAGAIN                        ? CORE_ERR_TIMED_OUT
+                                                                           : core_error_from_errno(errno);
         control_close(c);
         return err;
     }
     (void)setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &forever, sizeof forever);
     return CORE_ERR_OK;
+}
+
+enum core_err control_connect(struct control_client *c, const char *home)
+{
+    *c = (struct control_client){.fd = -1};
+    char path[CONTROL_PATH_SIZE] = "", user[64];
+    enum core_err err = control_path(path, home);
+    if (err) return err;
+    err = connect_at(c, path);
+    if (err != CORE_ERR_NO_DAEMON) return err;
+    // A daemon that a session or a user's systemd started, asked by cron or over su, or the other way round.
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    snprintf(user, sizeof user, "/run/user/%lu", (unsigned long)getuid());
+    memset(path, 0, sizeof path);
+    const bool there =
+        runtime && *runtime ? temporary_path(path, home, false) == CORE_ERR_OK : runtime_path(path, user, home);
+    return there ? connect_at(c, path) : err;
 }
 
 static enum core_err send_all(struct control_client *c, const void *data, size_t size)

@@ -98,3 +98,15 @@ def lab_keeps_its_limits(world):
     lab("up", "2")
     equal(limits(), first, "after lab up")
     lab("down")
+
+
+@case
+def daemon_of_another_session(world):
+    """A daemon that was started without XDG_RUNTIME_DIR (cron, a container) answers a command of a session, which has one."""
+    peer = world.peer("p1")
+    peer.run("init", "m", "--listen", "127.0.0.1:0")
+    peer.up("--cpus", "1", env={"XDG_RUNTIME_DIR": ""})
+    expect(peer.json("status")["healthy"], "the peer is not healthy")
+    peer.run("down")
+    told = peer.run("status", status=3).err
+    expect(f"mycel --home {peer.home} up --detach" in told, told)
