@@ -22,9 +22,9 @@ enum {
     MONITOR_HIGH_WATER = 10000,
     BACKLOG = 256,
     ENDPOINT_MAX = ADDRESS_TEXT_MAX + 16,
-    // A mute connection: so many tries in a row went unanswered, and TCP waits so long before the next.
-    MUTE_TRIES = 3,
-    MUTE_WAIT_US = 3000000,
+    // Tries in a row that nothing answered: the segment again, or a probe where none is under way. Nearby the fourth is
+    // 3 s after the first byte, and the next as long again after it.
+    MUTE_TRIES = 4,
 };
 
 static bool set_int(void *socket, int option, int value)
@@ -266,8 +266,7 @@ uint64_t socket_received(int fd, const char *host, uint16_t port)
 bool socket_is_mute(int fd, const char *host, uint16_t port)
 {
     struct tcp_info info;
-    return tcp_info_of(fd, host, port, &info) && info.tcpi_unacked > 0 && info.tcpi_retransmits >= MUTE_TRIES &&
-           info.tcpi_rto >= MUTE_WAIT_US;
+    return tcp_info_of(fd, host, port, &info) && info.tcpi_retransmits + info.tcpi_probes >= MUTE_TRIES;
 }
 
 void socket_shutdown(int fd, const char *host, uint16_t port)

@@ -132,6 +132,14 @@ def say(text):
     print(f"     {text}", flush=True)
 
 
+def seconds_until_found(p1, p2, and_also=lambda: True):
+    """How long two peers take to link by the LAN's help, and by nothing else."""
+    begin = time.monotonic()
+    until(lambda: and_also() and both_linked(p1, p2), lambda: f"they find each other: {counts(p1)}, {counts(p2)}", guard=FOUND)
+    expect(counts(p1)["dialled"] + counts(p2)["dialled"] > 0, "they found each other, but not by the LAN")
+    return time.monotonic() - begin
+
+
 @case
 def lan_both_moved(world):
     """Two peers get new addresses at once, no known one is left: they find each other; without LAN discovery they don't."""
@@ -144,11 +152,7 @@ def lan_both_moved(world):
         until(lambda: both_linked(p1, p2) and both_linked(q1, q2), "the pairs are whole")
         for k in (1, 2, 3, 4):
             s.move(k, 100 + k)
-        begin = time.monotonic()
-        until(lambda: told(p1, "p2", "10.99.0.102") and told(p2, "p1", "10.99.0.101") and both_linked(p1, p2),
-              lambda: f"p1 and p2 at their new addresses: {counts(p1)}, {counts(p2)}", guard=FOUND)
-        took = time.monotonic() - begin
-        expect(counts(p1)["dialled"] + counts(p2)["dialled"] > 0, "they found each other, but not by the LAN")
+        took = seconds_until_found(p1, p2, lambda: told(p1, "p2", "10.99.0.102") and told(p2, "p1", "10.99.0.101"))
         until(lambda: not linked(q1, "q2") and not linked(q2, "q1"), "the pair without LAN discovery has lost each other")
         time.sleep(took + 5)  # as long again: what it cannot do
         expect(not both_linked(q1, q2), "the pair without LAN discovery found each other: this case shows nothing")
@@ -173,10 +177,7 @@ def lan_restarted_elsewhere(world):
             s.move(k, 200 + k)
         for k, peer in ((1, p1), (2, p2)):
             s.up(k, peer)
-        begin = time.monotonic()
-        until(lambda: both_linked(p1, p2), lambda: f"found again: {counts(p1)}, {counts(p2)}", guard=FOUND)
-        expect(counts(p1)["dialled"] + counts(p2)["dialled"] > 0, "not by the LAN")
-        say(f"two peers that were restarted elsewhere found each other {time.monotonic() - begin:.1f} s later")
+        say(f"two peers that were restarted elsewhere found each other {seconds_until_found(p1, p2):.1f} s later")
 
 
 def hear_one(ear, key, mesh, of):
