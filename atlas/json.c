@@ -207,15 +207,19 @@ static bool read_lists(struct reading *r, const json_t *peers, const json_t *lin
     return true;
 }
 
+bool atlas_json_schema_known(const json_t *json, char why[ATLAS_WHY_SIZE])
+{
+    const json_int_t schema = json_integer_value(json_object_get(json, "schema"));
+    if (schema <= ATLAS_JSON_SCHEMA) return true;
+    snprintf(why, ATLAS_WHY_SIZE, "it has schema %lld, this mycel reads up to %d", (long long)schema,
+             ATLAS_JSON_SCHEMA);
+    return false;
+}
+
 enum core_err atlas_json_read(const json_t *json, struct atlas_snapshot *out, char why[ATLAS_WHY_SIZE])
 {
     *out = (struct atlas_snapshot){0};
-    const json_int_t schema = json_integer_value(json_object_get(json, "schema"));
-    if (schema > ATLAS_JSON_SCHEMA) {
-        snprintf(why, ATLAS_WHY_SIZE, "it has schema %lld, this mycel reads up to %d", (long long)schema,
-                 ATLAS_JSON_SCHEMA);
-        return CORE_ERR_UNKNOWN_VERSION;
-    }
+    if (!atlas_json_schema_known(json, why)) return CORE_ERR_UNKNOWN_VERSION;
     const json_t *peers = json_object_get(json, "peers"), *links = json_object_get(json, "links"),
                  *flows = json_object_get(json, "flows");
     if (!json_is_array(peers) || !json_is_array(links)) {

@@ -8,6 +8,8 @@
 
 enum { ATLAS_JSON_SCHEMA = 1, ATLAS_PEERS_MAX = 20000, ATLAS_LINKS_MAX = 400000, ATLAS_WHY_SIZE = 200 };
 
+// Whether this mycel reads what says so; otherwise false with a sentence in `why`.
+bool atlas_json_schema_known(const json_t *json, char why[ATLAS_WHY_SIZE]);
 // The fields of a settled snapshot, without "schema"; NULL without memory. The caller's reference.
 json_t *atlas_json_make(const struct atlas_snapshot *s);
 // Reads what anybody may have written: texts too long are cut, unknown fields are passed over. CORE_ERR_MALFORMED and

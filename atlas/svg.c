@@ -87,14 +87,8 @@ enum core_err atlas_svg_write(const struct atlas_snapshot *s, const struct atlas
     char name[ATLAS_LABEL_MAX + 1];
     double width, height;
     atlas_draw_size(l, &width, &height);
-    fputs("<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\"", out);
-    atlas_svg_attribute(out, "width", width);
-    atlas_svg_attribute(out, "height", height);
-    fputs(" viewBox=\"0 0 ", out);
-    atlas_svg_number(out, width);
-    fputc(' ', out);
-    atlas_svg_number(out, height);
-    fputs("\">\n<title>mesh ", out);
+    atlas_svg_open(out, width, height);
+    fputs("<title>mesh ", out);
     atlas_label(name, s->mesh, ATLAS_LABEL_MAX);
     atlas_svg_escaped(out, name);
     fprintf(out, ", %" PRIu32 " peers</title>\n", s->peer_count);

@@ -15,6 +15,18 @@ void atlas_svg_attribute(FILE *out, const char *name, double value)
     fputc('"', out);
 }
 
+void atlas_svg_open(FILE *out, double width, double height)
+{
+    fputs("<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\"", out);
+    atlas_svg_attribute(out, "width", width);
+    atlas_svg_attribute(out, "height", height);
+    fputs(" viewBox=\"0 0 ", out);
+    atlas_svg_number(out, width);
+    fputc(' ', out);
+    atlas_svg_number(out, height);
+    fputs("\">\n", out);
+}
+
 void atlas_svg_escaped(FILE *out, const char *text)
 {
     for (; *text; text++) {

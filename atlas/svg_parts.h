@@ -8,6 +8,8 @@
 void atlas_svg_number(FILE *out, double value);
 // ` name="value"`
 void atlas_svg_attribute(FILE *out, const char *name, double value);
+// The opening tag of a picture of so many pixels.
+void atlas_svg_open(FILE *out, double width, double height);
 // Printable ASCII as text or as a quoted attribute.
 void atlas_svg_escaped(FILE *out, const char *text);
 

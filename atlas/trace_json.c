@@ -148,12 +148,7 @@ static enum core_err read_peers(struct atlas_trace *t, const json_t *peers, char
 enum core_err atlas_trace_json_read(const json_t *json, struct atlas_trace *out, char why[ATLAS_WHY_SIZE])
 {
     *out = (struct atlas_trace){0};
-    const json_int_t schema = json_integer_value(json_object_get(json, "schema"));
-    if (schema > ATLAS_JSON_SCHEMA) {
-        snprintf(why, ATLAS_WHY_SIZE, "it has schema %lld, this mycel reads up to %d", (long long)schema,
-                 ATLAS_JSON_SCHEMA);
-        return CORE_ERR_UNKNOWN_VERSION;
-    }
+    if (!atlas_json_schema_known(json, why)) return CORE_ERR_UNKNOWN_VERSION;
     const json_t *peers = json_object_get(json, "peers");
     if (!json_is_array(peers) || !json_is_string(json_object_get(json, "run"))) {
         snprintf(why, ATLAS_WHY_SIZE, "it has no \"run\" and no list \"peers\"");

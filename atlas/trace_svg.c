@@ -142,14 +142,8 @@ void atlas_trace_svg_write(const struct atlas_trace *t, FILE *out)
     const double height = bottom + FOOT;
     const struct atlas_verdict v = atlas_trace_judge(t);
     char said[TRACE_SAY_SIZE];
-    fputs("<svg xmlns=\"http://www.w3.org/2000/svg\" role=\"img\"", out);
-    atlas_svg_attribute(out, "width", width);
-    atlas_svg_attribute(out, "height", height);
-    fputs(" viewBox=\"0 0 ", out);
-    atlas_svg_number(out, width);
-    fputc(' ', out);
-    atlas_svg_number(out, height);
-    fputs("\">\n<title>", out);
+    atlas_svg_open(out, width, height);
+    fputs("<title>", out);
     atlas_trace_say(t, said);
     atlas_svg_escaped(out, said);
     fputs("</title>\n", out);

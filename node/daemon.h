@@ -41,6 +41,12 @@ struct shared_store {
     struct store *store;
 };
 
+// Answers to one member's questions of a kind, in the second that began at `since_ms`.
+struct node_answers {
+    uint64_t since_ms;
+    uint32_t count;
+};
+
 struct node_link {
     struct core_id id;
     bool used;
@@ -50,12 +56,7 @@ struct node_link {
     uint32_t strikes;
     uint64_t ping_nonce, ping_us;        // gossip's last ping over it
     uint64_t rate, rate_bytes, rate_ms;  // bytes a second when it was last wanted for a map, and of when (node/map.c)
-    uint64_t map_ms;                     // since when its questions for this peer's links are counted: ..
-    uint32_t map_answers;                // .. so many
-    uint64_t check_ms;                   // the same of its checks (node/dialback.c)
-    uint32_t check_answers;
-    uint64_t trace_ms;  // the same of its questions for rounds (node/trace.c)
-    uint32_t trace_answers;
+    struct node_answers map, check, trace;  // to its questions (node/map.c, node/dialback.c, node/trace.c)
     struct core_hash host;
 };
 
@@ -164,6 +165,8 @@ void node_disk_retry(struct node *n);
 // ---- network.c ----
 void node_link_event(void *context, const struct link_event *event);
 struct node_link *node_link_find(struct node *n, const struct core_id *id);
+// Whether one more answer is within `most` a second; it is counted.
+bool node_answer_due(struct node_answers *answers, uint64_t now_ms, uint32_t most);
 void node_link_works(struct node *n, struct node_link *link);  // something other than gossip goes over it
 // Counts what was refused of a type of message; a strike is one that costs a linked peer, which is let go in the end.
 void node_refused(struct node *n, enum message_type type, enum core_err err);

@@ -137,12 +137,7 @@ static struct dialback_ask *free_ask(struct node *n)
 void dialback_asked(struct node *n, const struct core_id *from, uint64_t nonce)
 {
     struct node_link *link = node_link_find(n, from);
-    if (!link) return;
-    if (n->now_ms >= link->check_ms + 1000) {
-        link->check_ms = n->now_ms;
-        link->check_answers = 0;
-    }
-    if (link->check_answers++ >= ASKS_A_SECOND) return;
+    if (!link || !node_answer_due(&link->check, n->now_ms, ASKS_A_SECOND)) return;
     tell(n, from, nonce, false, (struct slice){0});
     struct gossip_member m;
     struct address_list addresses;

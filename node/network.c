@@ -16,6 +16,12 @@ struct node_link *node_link_find(struct node *n, const struct core_id *id)
     return NULL;
 }
 
+bool node_answer_due(struct node_answers *answers, uint64_t now_ms, uint32_t most)
+{
+    if (now_ms >= answers->since_ms + 1000) *answers = (struct node_answers){.since_ms = now_ms};
+    return answers->count++ < most;
+}
+
 void node_link_works(struct node *n, struct node_link *link)
 {
     link->used_ms = n->now_ms;

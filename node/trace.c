@@ -160,12 +160,7 @@ static const struct trace_round *look_up(struct node *n, const struct core_hash 
 void trace_asked(struct node *n, const struct core_id *from, const struct message *m)
 {
     struct node_link *link = node_link_find(n, from);
-    if (!link) return;
-    if (n->now_ms >= link->trace_ms + 1000) {
-        link->trace_ms = n->now_ms;
-        link->trace_answers = 0;
-    }
-    if (link->trace_answers++ >= TRACE_ANSWERS_A_SECOND) return;
+    if (!link || !node_answer_due(&link->trace, n->now_ms, TRACE_ANSWERS_A_SECOND)) return;
     uint8_t spans[ATLAS_SPANS_MAX * ATLAS_SPAN_SIZE];
     struct writer w = writer_over(spans, sizeof spans);
     const struct trace_round *r = look_up(n, &m->trace_ask.run, m->trace_ask.round);

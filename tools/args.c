@@ -9,20 +9,11 @@
 
 enum { NEAREST_WORD_MAX = 31, CANDIDATES_MAX = 64 };
 
-__attribute__((format(printf, 2, 3))) static enum core_err refuse(char error[ARGS_ERROR_SIZE], const char *format, ...)
+enum core_err args_refuse(char error[ARGS_ERROR_SIZE], const char *format, ...)
 {
     va_list list;
     va_start(list, format);
     vsnprintf(error, ARGS_ERROR_SIZE, format, list);
-    va_end(list);
-    return CORE_ERR_USAGE;
-}
-
-__attribute__((format(printf, 2, 3))) static enum core_err usage(struct args *args, const char *format, ...)
-{
-    va_list list;
-    va_start(list, format);
-    vsnprintf(args->error, sizeof args->error, format, list);
     va_end(list);
     return CORE_ERR_USAGE;
 }
@@ -218,8 +209,8 @@ static enum core_err unknown_flag(struct args *args, const struct command_table 
     snprintf(bare, sizeof bare, "%.*s", (int)strcspn(given + strspn(given, "-"), "="), given + strspn(given, "-"));
     const char *near = strlen(bare) > 1 ? args_nearest(bare, names, count) : NULL;
     command_text(command, text, sizeof text);
-    if (near) return usage(args, "'%s' takes no flag %.60s; did you mean --%s?", text, given, near);
-    return usage(args, "'%s' takes no flag %.60s; 'mycel help %s' lists its flags", text, given, text);
+    if (near) return args_refuse(args->error, "'%s' takes no flag %.60s; did you mean --%s?", text, given, near);
+    return args_refuse(args->error, "'%s' takes no flag %.60s; 'mycel help %s' lists its flags", text, given, text);
 }
 
 static bool choice_allowed(const char *choices, const char *value)
@@ -244,40 +235,40 @@ enum core_err args_check_value(char error[ARGS_ERROR_SIZE], const char *shown, c
     case FLAG_SWITCH: return CORE_ERR_OK;
     case FLAG_TEXT:
         if (value[0] != '\0') return CORE_ERR_OK;
-        return refuse(error, "%s is empty; give it %s", shown, flag->value);
+        return args_refuse(error, "%s is empty; give it %s", shown, flag->value);
     case FLAG_COUNT:
         if (args_read_number(value, &number) && number > 0) return CORE_ERR_OK;
-        return refuse(error, "%s %.60s is not a whole number from 1", shown, value);
+        return args_refuse(error, "%s %.60s is not a whole number from 1", shown, value);
     case FLAG_NUMBER:
         if (args_read_number(value, &number)) return CORE_ERR_OK;
-        return refuse(error, "%s %.60s is not a whole number", shown, value);
+        return args_refuse(error, "%s %.60s is not a whole number", shown, value);
     case FLAG_REAL:
         if (args_read_real(value, &real)) return CORE_ERR_OK;
-        return refuse(error, "%s %.60s is not a number from 0", shown, value);
+        return args_refuse(error, "%s %.60s is not a number from 0", shown, value);
     case FLAG_DURATION:
         if (args_read_duration(value, &number)) return CORE_ERR_OK;
-        return refuse(error, "%s %.60s is not a duration; write it as 90s, 5m, 24h or 7d", shown, value);
+        return args_refuse(error, "%s %.60s is not a duration; write it as 90s, 5m, 24h or 7d", shown, value);
     case FLAG_ADDRESS:
         if (args_read_address(value, &port)) return CORE_ERR_OK;
-        return refuse(error, "%s %.60s is not HOST:PORT; write it as 0.0.0.0:6173 or [::]:6173", shown, value);
+        return args_refuse(error, "%s %.60s is not HOST:PORT; write it as 0.0.0.0:6173 or [::]:6173", shown, value);
     case FLAG_RATE:
         if (args_read_rate(value, &number)) return CORE_ERR_OK;
-        return refuse(error, "%s %.60s is not a rate; write it as 100mbit, 1gbit or 64kbit", shown, value);
+        return args_refuse(error, "%s %.60s is not a rate; write it as 100mbit, 1gbit or 64kbit", shown, value);
     case FLAG_DELAY:
         if (args_read_delay(value, &number)) return CORE_ERR_OK;
-        return refuse(error, "%s %.60s is not a delay; write it as 20ms, 500us or 1s", shown, value);
+        return args_refuse(error, "%s %.60s is not a delay; write it as 20ms, 500us or 1s", shown, value);
     case FLAG_PERCENT:
         if (args_read_percent(value, &number)) return CORE_ERR_OK;
-        return refuse(error, "%s %.60s is not from 0%% to 100%%; write it as 1%% or 0.5%%", shown, value);
+        return args_refuse(error, "%s %.60s is not from 0%% to 100%%; write it as 1%% or 0.5%%", shown, value);
     case FLAG_SIZE:
         if (args_read_size(value, &number)) return CORE_ERR_OK;
-        return refuse(error, "%s %.60s is no size above 0; write it as 4GB, 512MB or 2GiB", shown, value);
+        return args_refuse(error, "%s %.60s is no size above 0; write it as 4GB, 512MB or 2GiB", shown, value);
     case FLAG_SHARE:
         if (args_read_share(value, &number)) return CORE_ERR_OK;
-        return refuse(error, "%s %.60s is not a whole number of percent, 1 to 100", shown, value);
+        return args_refuse(error, "%s %.60s is not a whole number of percent, 1 to 100", shown, value);
     case FLAG_CHOICE:
         if (choice_allowed(flag->value, value)) return CORE_ERR_OK;
-        return refuse(error, "%s %.60s is not one of %s", shown, value, flag->value);
+        return args_refuse(error, "%s %.60s is not one of %s", shown, value, flag->value);
     }
     return CORE_ERR_FAILED;
 }
@@ -300,9 +291,9 @@ static enum core_err set_flag(struct args *args, const struct flag *flag, const 
         args->version = true;
         return CORE_ERR_OK;
     }
-    if (args->set_count == ARGS_SET_MAX) return usage(args, "more than %d flags", ARGS_SET_MAX);
+    if (args->set_count == ARGS_SET_MAX) return args_refuse(args->error, "more than %d flags", ARGS_SET_MAX);
     if (!flag->repeat && flag->kind != FLAG_SWITCH && args_has(args, flag->name))
-        return usage(args, "--%s is given twice; give it once", flag->name);
+        return args_refuse(args->error, "--%s is given twice; give it once", flag->name);
     char shown[NEAREST_WORD_MAX + 3];
     snprintf(shown, sizeof shown, "--%s", flag->name);
     enum core_err err = args_check_value(args->error, shown, flag, value);
@@ -334,11 +325,12 @@ static enum core_err parse_flag(struct args *args, const struct command_table *t
     if (!is_long && name[1] != '\0') inside = name + 1;  // -c5
     if (flag->kind == FLAG_SWITCH && !is_long) return set_switches(args, table, given);
     if (flag->kind == FLAG_SWITCH) {
-        if (inside) return usage(args, "--%s takes no value, but stands here as %.60s", flag->name, given);
+        if (inside) return args_refuse(args->error, "--%s takes no value, but stands here as %.60s", flag->name, given);
         return set_flag(args, flag, "");
     }
     if (inside) return set_flag(args, flag, inside);
-    if (*i + 1 >= argc) return usage(args, "--%s needs a value: --%s %s", flag->name, flag->name, flag->value);
+    if (*i + 1 >= argc)
+        return args_refuse(args->error, "--%s needs a value: --%s %s", flag->name, flag->name, flag->value);
     return set_flag(args, flag, argv[++*i]);
 }
 
@@ -365,10 +357,10 @@ static enum core_err unknown_verb(struct args *args, const struct command_table 
     const char *near = args_nearest(sub ? sub : verb, names, count);
     const char *before = sub ? verb : "", *gap = sub ? " " : "", *word = sub ? sub : verb;
     if (near)
-        return usage(args, "there is no command '%s%s%.60s'; did you mean 'mycel %s%s%s'?", before, gap, word, before,
-                     gap, near);
-    return usage(args, "there is no command '%s%s%.60s'; 'mycel help%s%s' lists what there is", before, gap, word, gap,
-                 before);
+        return args_refuse(args->error, "there is no command '%s%s%.60s'; did you mean 'mycel %s%s%s'?", before, gap,
+                           word, before, gap, near);
+    return args_refuse(args->error, "there is no command '%s%s%.60s'; 'mycel help%s%s' lists what there is", before,
+                       gap, word, gap, before);
 }
 
 static bool has_subs(const struct command_table *table, const char *verb)
@@ -398,7 +390,7 @@ static enum core_err choose_command(struct args *args, const struct command_tabl
     }
     if (*verb_at < 0) {
         if (args->help || args->version) return CORE_ERR_OK;
-        return usage(args, "no command is given; 'mycel help' lists them");
+        return args_refuse(args->error, "no command is given; 'mycel help' lists them");
     }
     args->set_count = 0;  // parsed again, with the verb known
     const char *verb = argv[*verb_at];
@@ -429,11 +421,12 @@ static enum core_err check_words(struct args *args)
     const struct command *command = args->command;
     char text[48];
     command_text(command, text, sizeof text);
-    if (!command->run) return usage(args, "'%s' needs one of its commands; 'mycel help %s' lists them", text, text);
+    if (!command->run)
+        return args_refuse(args->error, "'%s' needs one of its commands; 'mycel help %s' lists them", text, text);
     if (args->word_count < command->min_words)
-        return usage(args, "'%s' needs %s; 'mycel help %s' shows how", text, command->words, text);
+        return args_refuse(args->error, "'%s' needs %s; 'mycel help %s' shows how", text, command->words, text);
     if (command->takes_rest && args->rest_count == 0)
-        return usage(args, "'%s' needs a command after --; 'mycel help %s' shows how", text, text);
+        return args_refuse(args->error, "'%s' needs a command after --; 'mycel help %s' shows how", text, text);
     return CORE_ERR_OK;
 }
 
@@ -458,8 +451,9 @@ enum core_err args_parse(struct args *args, const struct command_table *table, i
         }
         if (args->word_count == args->command->max_words || args->word_count == ARGS_WORDS_MAX) {
             char text[48];
-            return usage(args, "'%s' does not know what to do with '%.60s'; 'mycel help %s' shows its form",
-                         command_text(args->command, text, sizeof text), given, text);
+            return args_refuse(args->error,
+                               "'%s' does not know what to do with '%.60s'; 'mycel help %s' shows its form",
+                               command_text(args->command, text, sizeof text), given, text);
         }
         args->words[args->word_count++] = given;
     }

@@ -87,6 +87,8 @@ const struct flag *args_flag(const struct command_table *table, const struct com
 // Sets a flag that the command line left out, as if it stood there: `value` outlives `args` ("" for a switch) and has
 // been checked. CORE_ERR_TOO_LARGE when there are too many.
 CORE_MUST_USE enum core_err args_add(struct args *args, const struct flag *flag, const char *value);
+// CORE_ERR_USAGE, with the sentence in `error`.
+__attribute__((format(printf, 2, 3))) enum core_err args_refuse(char error[ARGS_ERROR_SIZE], const char *format, ...);
 // Whether `flag` takes `value`; `shown` is what a refusal calls it ("--cpus"). CORE_ERR_USAGE with `error` filled.
 CORE_MUST_USE enum core_err args_check_value(char error[ARGS_ERROR_SIZE], const char *shown, const struct flag *flag,
                                              const char *value);

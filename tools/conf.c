@@ -2,20 +2,10 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char system_file[] = "/etc/mycel/mycel.conf";
-
-__attribute__((format(printf, 2, 3))) static enum core_err refuse(char error[ARGS_ERROR_SIZE], const char *format, ...)
-{
-    va_list list;
-    va_start(list, format);
-    vsnprintf(error, ARGS_ERROR_SIZE, format, list);
-    va_end(list);
-    return CORE_ERR_USAGE;
-}
 
 // ---- keys ----
 
@@ -84,10 +74,10 @@ static enum core_err check_key(const char *where, const struct flag *key, const 
     snprintf(label, sizeof label, "%s%s", where, key->name);
     if (!*value) return CORE_ERR_OK;
     if (strcmp(shown(safe, value), value) != 0 && strlen(value) < sizeof safe)
-        return refuse(error, "%s '%s' holds bytes that are no plain text; write it anew", label, safe);
+        return args_refuse(error, "%s '%s' holds bytes that are no plain text; write it anew", label, safe);
     if (key->kind != FLAG_SWITCH) return args_check_value(error, label, key, value);
     if (strcmp(value, "yes") == 0 || strcmp(value, "no") == 0) return CORE_ERR_OK;
-    return refuse(error, "%s '%s' is neither yes nor no", label, safe);
+    return args_refuse(error, "%s '%s' is neither yes nor no", label, safe);
 }
 
 static enum core_err add_line(struct conf *conf, struct conf_line line, const char *where, char error[ARGS_ERROR_SIZE])
@@ -96,10 +86,10 @@ static enum core_err add_line(struct conf *conf, struct conf_line line, const ch
     if (err) return err;
     for (size_t i = 0; i < conf->line_count && !line.key->repeat; i++)
         if (conf->lines[i].key == line.key && conf->lines[i].from == line.from)
-            return refuse(error, "%s%s stands in line %u already; keep one of them", where, line.key->name,
-                          conf->lines[i].line);
+            return args_refuse(error, "%s%s stands in line %u already; keep one of them", where, line.key->name,
+                               conf->lines[i].line);
     if (conf->line_count == CONF_LINES_MAX)
-        return refuse(error, "%smore than %d lines with values; leave some out", where, CONF_LINES_MAX);
+        return args_refuse(error, "%smore than %d lines with values; leave some out", where, CONF_LINES_MAX);
     conf->lines[conf->line_count++] = line;
     return CORE_ERR_OK;
 }
@@ -122,9 +112,9 @@ static enum core_err unknown_key(const struct conf *conf, const char *where, con
     const char *near = args_nearest(bare, names, conf->key_count);
     shown(safe, name);
     if (is_of_one_call(name))
-        return refuse(error, "%s'%s' belongs on the command line, not into a file; remove the line", where, safe);
-    if (near) return refuse(error, "%sthere is no key '%s'; did you mean %s?", where, safe, near);
-    return refuse(error, "%sthere is no key '%s'; 'mycel conf --example' lists them", where, safe);
+        return args_refuse(error, "%s'%s' belongs on the command line, not into a file; remove the line", where, safe);
+    if (near) return args_refuse(error, "%sthere is no key '%s'; did you mean %s?", where, safe, near);
+    return args_refuse(error, "%sthere is no key '%s'; 'mycel conf --example' lists them", where, safe);
 }
 
 static enum core_err take_line(struct conf *conf, enum conf_from from, const char *where, unsigned number, char *line,
@@ -135,8 +125,8 @@ static enum core_err take_line(struct conf *conf, enum conf_from from, const cha
     if (*line == '\0' || *line == '#') return CORE_ERR_OK;
     char *equals = strchr(line, '=');
     if (!equals)
-        return refuse(error, "%s'%s' is no 'key = value'; write it so, or begin the line with #", where,
-                      shown(safe, line));
+        return args_refuse(error, "%s'%s' is no 'key = value'; write it so, or begin the line with #", where,
+                           shown(safe, line));
     *equals = '\0';
     const char *name = trimmed(line);
     char *value = equals + 1;
@@ -172,18 +162,18 @@ static enum core_err read_file(struct conf *conf, enum conf_from from, const cha
     FILE *file = fopen(path, "re");
     if (!file && errno == ENOENT && !must_be) return CORE_ERR_OK;
     if (!file)
-        return refuse(error, "cannot read %.200s: %s; %s", path, strerror(errno),
-                      errno == ENOENT ? "make it, or unset MYCEL_CONF" : "give it to this user, or remove it");
+        return args_refuse(error, "cannot read %.200s: %s; %s", path, strerror(errno),
+                           errno == ENOENT ? "make it, or unset MYCEL_CONF" : "give it to this user, or remove it");
     char *text = calloc(1, CONF_TEXT_MAX + 1);
     size_t size = text ? fread(text, 1, CONF_TEXT_MAX, file) : 0;
     bool failed = !text || ferror(file), more = !failed && fgetc(file) != EOF;
     fclose(file);
     conf->text[from] = text;
     snprintf(conf->path[from], sizeof conf->path[from], "%s", path);
-    if (failed) return refuse(error, "cannot read %.200s: %s; is it a file?", path, strerror(errno));
+    if (failed) return args_refuse(error, "cannot read %.200s: %s; is it a file?", path, strerror(errno));
     if (more || memchr(text, '\0', size))
-        return refuse(error, "%.200s is no mycel.conf: %s; remove it, or write it anew", path,
-                      more ? "it is above 64 KiB" : "it holds bytes that are no text");
+        return args_refuse(error, "%.200s is no mycel.conf: %s; remove it, or write it anew", path,
+                           more ? "it is above 64 KiB" : "it holds bytes that are no text");
     return conf_parse(conf, from, path, text, error);
 }
 
@@ -191,14 +181,14 @@ static enum core_err read_file(struct conf *conf, enum conf_from from, const cha
 static enum core_err read_environment(struct conf *conf, char error[ARGS_ERROR_SIZE])
 {
     char *text = conf->text[CONF_ENVIRONMENT] = calloc(1, CONF_TEXT_MAX);
-    if (!text) return refuse(error, "no memory is left; free some");
+    if (!text) return args_refuse(error, "no memory is left; free some");
     size_t used = 0;
     for (size_t i = 0; i < conf->key_count; i++) {
         char name[64], where[80];
         const char *value = getenv(conf_variable(name, conf->keys[i]));
         size_t size = value ? strlen(value) + 1 : 0;
         if (size <= 1) continue;
-        if (size > CONF_TEXT_MAX - used) return refuse(error, "%s is too long; unset it", name);
+        if (size > CONF_TEXT_MAX - used) return args_refuse(error, "%s is too long; unset it", name);
         char *rest = memcpy(text + used, value, size), *part;
         used += size;
         snprintf(where, sizeof where, "%s: ", name);
@@ -259,7 +249,8 @@ enum core_err conf_apply(const struct conf *conf, const struct command_table *ta
             if (is_switch && strcmp(line->value, "yes") != 0) continue;
             args->from_conf = true;
             if (args_add(args, flag, is_switch ? "" : line->value))
-                return refuse(args->error, "more than %d flags with those of mycel.conf; leave some out", ARGS_SET_MAX);
+                return args_refuse(args->error, "more than %d flags with those of mycel.conf; leave some out",
+                                   ARGS_SET_MAX);
         }
     }
     return CORE_ERR_OK;

@@ -10,6 +10,7 @@
 #include "atlas/json.h"
 #include "atlas/svg.h"
 #include "atlas/text.h"
+#include "golden.h"
 #include "made.h"
 
 enum kind { SVG, DOT, TEXT, ASCII };
@@ -31,26 +32,6 @@ static char *draw(const struct atlas_snapshot *s, enum kind kind, uint32_t colum
     return text;
 }
 
-static void compare(const char *name, const char *made_now)
-{
-    char path[128];
-    snprintf(path, sizeof path, "tests/golden/atlas/%s", name);
-    const char *mode = getenv("MYCEL_GOLDEN");
-    if (mode && strcmp(mode, "write") == 0) {
-        FILE *f = fopen(path, "w");
-        assert_non_null(f);
-        fputs(made_now, f);
-        fclose(f);
-        return;
-    }
-    FILE *f = fopen(path, "r");
-    if (!f) fail_msg("%s is missing", path);
-    static char golden[1 << 20];
-    golden[fread(golden, 1, sizeof golden - 1, f)] = 0;
-    fclose(f);
-    if (strcmp(golden, made_now) != 0) fail_msg("the picture is no longer %s", path);
-}
-
 static void pictures_are_the_golden_ones(void **state)
 {
     (void)state;
@@ -66,7 +47,7 @@ static void pictures_are_the_golden_ones(void **state)
             if (cases[i].peers == 500 && k == DOT) continue;
             char name[64], *picture = draw(&s, (enum kind)k, 80);
             snprintf(name, sizeof name, "%s.%s", cases[i].name, ends[k]);
-            compare(name, picture);
+            golden_compare(name, picture);
             free(picture);
         }
         atlas_snapshot_free(&s);

@@ -14,6 +14,7 @@
 #include "atlas/trace_perfetto.h"
 #include "atlas/trace_svg.h"
 #include "atlas/trace_text.h"
+#include "golden.h"
 
 // ---- made-up rounds: milliseconds ----
 
@@ -231,26 +232,6 @@ static char *draw(const struct atlas_trace *t, enum kind kind, uint32_t columns)
     return text;
 }
 
-static void compare(const char *name, const char *made_now)
-{
-    char path[128];
-    snprintf(path, sizeof path, "tests/golden/atlas/%s", name);
-    const char *mode = getenv("MYCEL_GOLDEN");
-    if (mode && strcmp(mode, "write") == 0) {
-        FILE *f = fopen(path, "w");
-        assert_non_null(f);
-        fputs(made_now, f);
-        fclose(f);
-        return;
-    }
-    FILE *f = fopen(path, "r");
-    if (!f) fail_msg("%s is missing", path);
-    static char golden[1 << 20];
-    golden[fread(golden, 1, sizeof golden - 1, f)] = 0;
-    fclose(f);
-    if (strcmp(golden, made_now) != 0) fail_msg("the picture is no longer %s", path);
-}
-
 static size_t widest(const char *text)
 {
     size_t most = 0, n = 0;
@@ -277,7 +258,7 @@ static void pictures_are_the_golden_ones(void **state)
             if (k == COLOR) continue;
             char name[64], *picture = draw(&t, (enum kind)k, 80);
             snprintf(name, sizeof name, "trace-%s.%s", names[which], ends[k]);
-            compare(name, picture);
+            golden_compare(name, picture);
             if (k <= ASCII) assert_true(widest(picture) <= 80);
             free(picture);
         }
