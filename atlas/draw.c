@@ -17,6 +17,7 @@ const uint32_t atlas_colors[PAINTS][2] = {
 const double atlas_faint_opacity = 0.45;
 static const double link_opacity = 0.55, least_opacity = 0.2, least_width = 0.6;
 static const double covered = 0.25;  // of the picture, by links, before they are drawn weaker
+static const double sums_covered = 0.1, sums_width = 2, sums_least_width = 0.7, sums_least_opacity = 0.35;
 
 struct drawing {
     const struct atlas_snapshot *s;
@@ -116,7 +117,20 @@ double atlas_draw_ink(const struct atlas_snapshot *s, const struct atlas_layout 
     const bool bundled = s->peer_count > ATLAS_BUNDLE_ABOVE;
     if (bundled && bundles(&d)) return 1;
     links(&d, bundled, false);
+    links(&d, bundled, true);
     const double most = covered * l->width * l->height;
+    return all > most ? sqrt(most / all) : 1;
+}
+
+double atlas_draw_sums_ink(const struct atlas_snapshot *s, const struct atlas_layout *l, uint32_t run)
+{
+    double all = 0;
+    for (uint32_t i = 0; i < s->flow_count; i++) {
+        const struct atlas_flow *f = &s->flows[i];
+        const struct atlas_place *a = &l->peers[f->from], *b = &l->peers[f->to];
+        if (f->run == run) all += sums_width * hypot(b->x - a->x, b->y - a->y);
+    }
+    const double most = sums_covered * l->width * l->height;
     return all > most ? sqrt(most / all) : 1;
 }
 
@@ -125,10 +139,26 @@ double atlas_link_opacity(double ink)
     return link_opacity * ink < least_opacity ? least_opacity : link_opacity * ink;
 }
 
+double atlas_sums_width(double ink)
+{
+    return fmax(sums_width * ink, sums_least_width);
+}
+
+double atlas_sums_head(double ink)
+{
+    return fmax(10 * ink, 5);
+}
+
+double atlas_sums_opacity(double ink)
+{
+    return fmax(ink, sums_least_opacity);
+}
+
 static void flows(const struct drawing *d)
 {
+    const double width = atlas_sums_width(d->pen->sums_ink);
     for (uint32_t i = 0; i < d->s->flow_count; i++)
-        line(d, d->l->peers[d->s->flows[i].from], d->l->peers[d->s->flows[i].to], 2, PAINT_FLOW);
+        line(d, d->l->peers[d->s->flows[i].from], d->l->peers[d->s->flows[i].to], width, PAINT_FLOW);
 }
 
 // ---- who is there ----

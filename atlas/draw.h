@@ -29,7 +29,7 @@ extern const double atlas_faint_opacity;
 
 struct atlas_pen {
     void *context;
-    double ink;  // atlas_draw_ink
+    double ink, sums_ink;  // atlas_draw_ink, atlas_draw_sums_ink
     void (*rectangle)(void *context, const struct atlas_box *box, double radius, enum atlas_paint fill);  // rim: RIM
     void (*disc)(void *context, double x, double y, double radius, enum atlas_paint fill, bool faint);
     void (*line)(void *context, double x, double y, double to_x, double to_y, double width, enum atlas_paint stroke);
@@ -40,8 +40,13 @@ struct atlas_pen {
 // How strong links are drawn: 1, or less where they would cover too much of the picture; their width and opacity go by
 // it. 1 without memory.
 double atlas_draw_ink(const struct atlas_snapshot *s, const struct atlas_layout *l);
-// Opacity of links in a picture of such ink.
+// The same of the sums of one run (atlas_flow).
+double atlas_draw_sums_ink(const struct atlas_snapshot *s, const struct atlas_layout *l, uint32_t run);
+// Opacity of links, and width, opacity and size of the arrows' heads of sums, in a picture of such ink.
 double atlas_link_opacity(double ink);
+double atlas_sums_width(double ink);
+double atlas_sums_opacity(double ink);
+double atlas_sums_head(double ink);
 // How large the picture comes to be, with its margins, heading and legend; pixels.
 void atlas_draw_size(const struct atlas_layout *l, double *width, double *height);
 // Draws `s` as laid out in `l` with atlas_metrics_svg. CORE_ERR_NO_MEMORY, with the picture incomplete.

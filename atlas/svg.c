@@ -68,13 +68,13 @@ static void palette(FILE *out, int dark)
             atlas_colors[PAINT_LINK][dark]);
 }
 
-static void style(FILE *out, double ink)
+static void style(FILE *out, double ink, double sums_ink)
 {
     fputs("<style>text{font:12px ui-monospace,Menlo,Consolas,monospace;paint-order:stroke;stroke-width:2.5px;"
           "stroke-linejoin:round}.b{font-weight:700}",
           out);
-    fprintf(out, "path{fill:none;stroke-opacity:.%02d}path.f{stroke-opacity:1;marker-end:url(#a)}.u{opacity:.%02d}",
-            (int)(atlas_link_opacity(ink) * 100), (int)(atlas_faint_opacity * 100));
+    fprintf(out, "path{fill:none;stroke-opacity:.%02d}path.f{stroke-opacity:%.2g;marker-end:url(#a)}.u{opacity:.%02d}",
+            (int)(atlas_link_opacity(ink) * 100), atlas_sums_opacity(sums_ink), (int)(atlas_faint_opacity * 100));
     palette(out, 0);
     fputs("@media(prefers-color-scheme:dark){", out);
     palette(out, 1);
@@ -83,7 +83,7 @@ static void style(FILE *out, double ink)
 
 enum core_err atlas_svg_write(const struct atlas_snapshot *s, const struct atlas_layout *l, FILE *out)
 {
-    const struct atlas_pen pen = {out, atlas_draw_ink(s, l), rectangle, disc, line, text};
+    const struct atlas_pen pen = {out, atlas_draw_ink(s, l), atlas_draw_sums_ink(s, l, 0), rectangle, disc, line, text};
     char name[ATLAS_LABEL_MAX + 1];
     double width, height;
     atlas_draw_size(l, &width, &height);
@@ -92,10 +92,14 @@ enum core_err atlas_svg_write(const struct atlas_snapshot *s, const struct atlas
     atlas_label(name, s->mesh, ATLAS_LABEL_MAX);
     atlas_svg_escaped(out, name);
     fprintf(out, ", %" PRIu32 " peers</title>\n", s->peer_count);
-    style(out, pen.ink);
-    fputs("<defs><marker id=\"a\" viewBox=\"0 0 8 8\" refX=\"13\" refY=\"4\" markerWidth=\"5\" markerHeight=\"5\" "
-          "orient=\"auto\"><path class=\"f\" style=\"stroke:none;marker:none\" d=\"M0 0L8 4L0 8z\"/></marker></defs>\n",
-          out);
+    style(out, pen.ink, pen.sums_ink);
+    // Its tip lies where the peer's mark begins, 6 pixels before the line's end, however large it is.
+    const double head = atlas_sums_head(pen.sums_ink);
+    fputs("<defs><marker id=\"a\" viewBox=\"0 0 8 8\" refY=\"4\" markerUnits=\"userSpaceOnUse\" orient=\"auto\"", out);
+    atlas_svg_attribute(out, "refX", 8 + 48 / head);
+    atlas_svg_attribute(out, "markerWidth", head);
+    atlas_svg_attribute(out, "markerHeight", head);
+    fputs("><path class=\"f\" style=\"stroke:none;marker:none\" d=\"M0 0L8 4L0 8z\"/></marker></defs>\n", out);
     enum core_err err = atlas_draw(s, l, &pen);
     fputs("</svg>\n", out);
     return err;

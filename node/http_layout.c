@@ -55,7 +55,7 @@ static json_t *bundles_json(const struct atlas_snapshot *s, const struct atlas_l
 }
 
 // Each run's aggregation tree: [from, to, level] by places in the snapshot, as short as it gets.
-static json_t *trees_json(const struct atlas_snapshot *s, const struct map_runs *runs)
+static json_t *trees_json(const struct atlas_snapshot *s, const struct atlas_layout *l, const struct map_runs *runs)
 {
     json_t *list = json_array();
     uint32_t at = 0;
@@ -67,7 +67,8 @@ static json_t *trees_json(const struct atlas_snapshot *s, const struct map_runs 
             json_array_append_new(flows, json_pack("[i, i, i]", (int)f->from, (int)f->to, (int)f->level));
         }
         hex_encode(id, runs->run[k].bytes, CORE_HASH_SIZE);
-        json_array_append_new(list, json_pack("{s:s, s:o}", "run", id, "flows", flows));
+        json_array_append_new(
+            list, json_pack("{s:s, s:f, s:o}", "run", id, "ink", atlas_draw_sums_ink(s, l, k), "flows", flows));
     }
     return list;
 }
@@ -78,10 +79,11 @@ json_t *http_layout_json(const struct atlas_snapshot *s, const struct map_runs *
     json_t *json = NULL;
     if (!atlas_layout_make(s, &atlas_metrics_svg, &l))
         json =
-            json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:b, s:o, s:o}", "width", tenths(l.width), "height", tenths(l.height),
-                      "ink", atlas_draw_ink(s, &l), "peers", peers_json(s, &l), "hosts",
+            json_pack("{s:o, s:o, s:f, s:o, s:o, s:o, s:b, s:o, s:o}", "width", tenths(l.width), "height",
+                      tenths(l.height), "ink", atlas_draw_ink(s, &l), "peers", peers_json(s, &l), "hosts",
                       boxes_json(s, l.hosts, l.host_count, false), "sites", boxes_json(s, l.sites, l.site_count, true),
-                      "bundled", (int)(s->peer_count > ATLAS_BUNDLE_ABOVE), "bundles", bundles_json(s, &l), "trees", trees_json(s, runs));
+                      "bundled", (int)(s->peer_count > ATLAS_BUNDLE_ABOVE), "bundles", bundles_json(s, &l), "trees",
+                      trees_json(s, &l, runs));
     atlas_layout_free(&l);
     return json ? json : json_null();
 }

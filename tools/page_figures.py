@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""What the live page costs, in headless Chromium on this machine: tools/page_figures.py [PEERS] (100)
+"""What the live page costs, in headless Chromium on this machine: tools/page_figures.py [PEERS] [--with-peers] (100)
 
-A lab of so many peers, each a process. Bytes over the wire and requests until the first picture, time to it (cold: the
-browser's first visit, when the map is gathered for the first time; then five more), the frames a second of 500 peers on
-the canvas, and the daemon's processor time without anybody looking, with the page open and with `top`. Where Syncthing
-is installed (apt-get install syncthing), its page on the same machine, in the same browser, in the same run."""
+A lab of so many peers, each a process. Bytes over the wire and requests until the first picture, time to it (cold: a
+browser just started, a daemon just started, so that the map is gathered for the first time; five of them, then five
+more visits), the frames a second of 500 peers on the canvas, and the daemon's processor time without anybody looking,
+with the page open and with `top`. With --with-peers, where they are installed, Syncthing's page (apt-get install
+syncthing) and Ray's dashboard (ray[default], in .venv or --ray PATH) on the same machine, in the same browser, in the
+same run."""
+import argparse
 import os
 import pty
 import shutil
@@ -23,13 +26,24 @@ from cases_page import BIG  # noqa: E402
 from harness import World, free_port, until  # noqa: E402
 
 VISITS = 5
+PARTS = ("cold", "page", "cost", "none")
 WATCH_S = 30
+REST_S = 3
 FRAMES = 120
 DRAWN = 20
 FIRST = """new MutationObserver(() => {
   if (window.firstPicture === undefined && document.querySelector('#view [data-peer], #view canvas'))
     requestAnimationFrame(() => { window.firstPicture ??= performance.now(); });
-}).observe(document, { childList: true, subtree: true });"""
+}).observe(document, { childList: true, subtree: true });
+{
+  const add = EventSource.prototype.addEventListener;
+  EventSource.prototype.addEventListener = function (kind, then) {
+    add.call(this, kind, (e) => { (window.told ??= {})[kind] ??= performance.now(); if (kind === 'map') window.firstMap ??= e.data; then(e); });
+  };
+}"""
+STEPS = """(() => { const n = performance.getEntriesByType('navigation')[0];
+  return [n.responseEnd, n.domInteractive, window.told.status, window.told.map, window.firstPicture]; })()"""
+ANSWERED = "JSON.parse(window.firstMap).peers.filter((p) => p.answered).length"
 PAINTED = "(performance.getEntriesByName('first-contentful-paint')[0] || {}).startTime"
 
 
@@ -84,15 +98,38 @@ def times(values):
     return f"{statistics.median(values):.0f} ms ({min(values):.0f} to {max(values):.0f})"
 
 
+def browse(program, world, name):
+    shown = browser.Browser(program, world.path(name))
+    shown.look(1280, 900)
+    shown.call("Page.addScriptToEvaluateOnNewDocument", source=FIRST)
+    return shown
+
+
+def cold(program, world, mesh, port):
+    """Browser and daemon just started, nobody having looked: when which step was done, of each visit."""
+    found, answered = [], []
+    for k in range(VISITS):
+        mesh[0].run("down")
+        mesh[0].up("--cpus", "1", "--http", str(port))
+        until(lambda: list(mesh[0].states().values()) == ["alive"] * len(mesh), "all are alive", guard=600)
+        time.sleep(REST_S)  # it has dialled whom it wants to
+        shown = browse(program, world, f"cold-{k}")
+        visit(shown, f"http://127.0.0.1:{port}/", "window.firstPicture")
+        found.append(shown.value(STEPS))
+        answered.append(shown.value(ANSWERED))
+        shown.close()
+    for what, values in zip(("the page is there", "its script runs", "the status is there", "the map is there", "first picture"), zip(*found)):
+        say(f"page, nobody having looked before: {what}", times(values))
+    say("page, nobody having looked before: told their links", f"{min(answered)} to {max(answered)} of {len(mesh)}")
+
+
 def page(shown, port, peers):
     url = f"http://127.0.0.1:{port}/"
-    shown.call("Page.addScriptToEvaluateOnNewDocument", source=FIRST)
-    cold = visit(shown, url, "window.firstPicture")
+    visit(shown, url, "window.firstPicture")
     requests, size, streamed = wire(shown)
     say("page: requests, and one stream", requests)
     say("page: bytes over the wire", size)
     say(f"page: bytes of the stream until the picture of {peers}", streamed)
-    say("page: first picture, nobody having looked before", f"{cold:.0f} ms")
     say("page: first picture", times([visit(shown, url, "window.firstPicture") for _ in range(VISITS)]))
     say("page: first paint", times([visit(shown, url, PAINTED) for _ in range(VISITS)]))
 
@@ -150,54 +187,92 @@ def costs(shown, first, port):
         say(f"daemon: {'the page is open' if what == 'page' else '`top` runs'}, more than that", " ".join(f"{v:+.2f} %" for v in more))
 
 
-def syncthing(shown, world):
-    if not shutil.which("syncthing"):
-        say("Syncthing's page", "left out: apt-get install syncthing")
-        return
-    port, home = free_port(), world.path("syncthing")
-    words = ["syncthing", "serve", f"--home={home}", "--no-browser", f"--gui-address=127.0.0.1:{port}", "--no-restart"]
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "STNOUPGRADE": "1"})
+def other(program, world, name, words, url, ready, env):
+    """Another program's page: `ready` is true when it shows something of its own state; looked for every 20 ms."""
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, **env}, start_new_session=True)
     try:
         def up():
             try:
-                return urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).status == 200
+                return urllib.request.urlopen(url, timeout=5).status == 200
             except OSError:
                 return False
 
-        until(up, "Syncthing's page answers")
-        url, ready = f"http://127.0.0.1:{port}/", "document.querySelector('#device-this, [id^=device-]') && performance.now()"
-        cold = visit(shown, url, ready)
-        time.sleep(1)
-        requests, size, _ = wire(shown)
-        say("Syncthing's page: requests", requests)
-        say("Syncthing's page: bytes over the wire", size)
-        say("Syncthing's page: its device is shown, first visit", f"{cold:.0f} ms")
-        say("Syncthing's page: its device is shown", times([visit(shown, url, ready) for _ in range(VISITS)]))
-        say("Syncthing's page: first paint", times([visit(shown, url, PAINTED) for _ in range(VISITS)]))
+        until(up, f"{name}'s page answers")
+        time.sleep(REST_S)
+        ready = f"{ready} && performance.now()"
+        first = []
+        for k in range(VISITS):
+            shown = browse(program, world, f"{name}-{k}")
+            first.append(visit(shown, url, ready))
+            time.sleep(1)
+            requests, size, _ = wire(shown)
+            if k + 1 < VISITS:
+                shown.close()
+        say(f"{name}'s page: requests", requests)
+        say(f"{name}'s page: bytes over the wire", size)
+        say(f"{name}'s page: its state is shown, browser just started", times(first))
+        say(f"{name}'s page: its state is shown", times([visit(shown, url, ready) for _ in range(VISITS)]))
+        say(f"{name}'s page: first paint", times([visit(shown, url, PAINTED) for _ in range(VISITS)]))
+        shown.close()
     finally:
         process.terminate()
         process.wait()
 
 
+def syncthing(program, world):
+    if not shutil.which("syncthing"):
+        say("Syncthing's page", "left out: apt-get install syncthing")
+        return
+    port = free_port()
+    words = ["syncthing", "serve", f"--home={world.path('syncthing')}", "--no-browser", f"--gui-address=127.0.0.1:{port}", "--no-restart"]
+    other(program, world, "Syncthing", words, f"http://127.0.0.1:{port}/", r"/\bv\d/.test(document.querySelector('#device-this')?.innerText)", {"STNOUPGRADE": "1"})
+
+
+def ray(program, world, path):
+    if not os.access(path, os.X_OK):
+        say("Ray's dashboard", f"left out: no {path}; pip install 'ray[default]', --ray PATH")
+        return
+    port = free_port()
+    words = [path, "start", "--head", "--block", f"--port={free_port()}", "--num-cpus=1", "--include-dashboard=true",
+             "--dashboard-host=127.0.0.1", f"--dashboard-port={port}", f"--temp-dir={world.path('ray')}", "--disable-usage-stats"]
+    other(program, world, "Ray", words, f"http://127.0.0.1:{port}/#/cluster", "document.querySelector('tbody tr')", {})
+
+
+def parse():
+    parser = argparse.ArgumentParser(description="What the live page costs, in headless Chromium on this machine.")
+    parser.add_argument("peers", nargs="?", type=int, default=100)
+    parser.add_argument("--with-peers", action="store_true", help="Syncthing's page and Ray's dashboard, too, where they are installed")
+    parser.add_argument("--ray", default=os.path.join(ROOT, ".venv", "bin", "ray"), help="ray's program (ray[default])")
+    parser.add_argument("--only", choices=PARTS, action="append", help="these parts alone")
+    return parser.parse_args()
+
+
 def main():
-    peers = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    told = parse()
+    wanted = told.only or PARTS
     program = browser.find()
     if not program:
         print("no Chromium here: apt-get install chromium-headless-shell", file=sys.stderr)
         return 1
     world, shown = World("figures", os.path.join(ROOT, "zig-out", "bin", "mycel")), None
     try:
-        mesh = world.lab(peers)
-        port = free_port()
-        mesh[0].run("down")
-        mesh[0].up("--cpus", "1", "--http", str(port))
-        until(lambda: list(mesh[0].states().values()) == ["alive"] * peers, "all are alive", guard=600)
-        shown = browser.Browser(program, world.path("browser"))
-        shown.look(1280, 900)
-        page(shown, port, peers)
-        frames(shown)
-        costs(shown, mesh[0], port)
-        syncthing(shown, world)
+        if set(wanted) & {"cold", "page", "cost"}:
+            mesh = world.lab(told.peers)
+            port = free_port()
+            mesh[0].run("down")
+            mesh[0].up("--cpus", "1", "--http", str(port))
+            until(lambda: list(mesh[0].states().values()) == ["alive"] * told.peers, "all are alive", guard=600)
+        if "cold" in wanted:
+            cold(program, world, mesh, port)
+        shown = browse(program, world, "browser")
+        if "page" in wanted:
+            page(shown, port, told.peers)
+            frames(shown)
+        if "cost" in wanted:
+            costs(shown, mesh[0], port)
+        if told.with_peers:
+            syncthing(program, world)
+            ray(program, world, told.ray)
     finally:
         if shown:
             shown.close()

@@ -33,13 +33,13 @@
 
 struct cairo {
     void *library, *surface, *cr;
-    double link_opacity;
+    double link_opacity, sums_opacity, head;
 #define CAIRO_FIELD(type, name, arguments) type(*name) arguments;
     CAIRO_CALLS(CAIRO_FIELD)
 #undef CAIRO_FIELD
 };
 
-enum { FORMAT_RGB24 = 1, SIDE_MAX = 32000, FONT_SIZE = 12, ARROW_BACK = 6, ARROW_SIZE = 10 };
+enum { FORMAT_RGB24 = 1, SIDE_MAX = 32000, FONT_SIZE = 12, ARROW_BACK = 6 };
 static const double pi = 3.14159265358979323846;
 
 static bool load(struct cairo *c)
@@ -90,14 +90,16 @@ static void disc(void *context, double x, double y, double radius, enum atlas_pa
 // At the end of a line, before the peer's mark that it points at.
 static void arrow(struct cairo *c, double x, double y, double to_x, double to_y)
 {
-    const double far = hypot(to_x - x, to_y - y), dx = (to_x - x) / far, dy = (to_y - y) / far;
-    if (far < ARROW_BACK + ARROW_SIZE) return;
+    const double far = hypot(to_x - x, to_y - y);
+    double dx = (to_x - x) / far, dy = (to_y - y) / far;
+    if (far < ARROW_BACK + c->head) return;
     to_x -= dx * ARROW_BACK;
     to_y -= dy * ARROW_BACK;
     c->new_path(c->cr);
     c->move_to(c->cr, to_x, to_y);
-    c->line_to(c->cr, to_x - dx * ARROW_SIZE - dy * ARROW_SIZE / 2, to_y - dy * ARROW_SIZE + dx * ARROW_SIZE / 2);
-    c->line_to(c->cr, to_x - dx * ARROW_SIZE + dy * ARROW_SIZE / 2, to_y - dy * ARROW_SIZE - dx * ARROW_SIZE / 2);
+    dx *= c->head, dy *= c->head;
+    c->line_to(c->cr, to_x - dx - dy / 2, to_y - dy + dx / 2);
+    c->line_to(c->cr, to_x - dx + dy / 2, to_y - dy - dx / 2);
     c->close_path(c->cr);
     c->fill(c->cr);
 }
@@ -108,7 +110,7 @@ static void line(void *context, double x, double y, double to_x, double to_y, do
     c->new_path(c->cr);
     c->move_to(c->cr, x, y);
     c->line_to(c->cr, to_x, to_y);
-    color(c, stroke, stroke == PAINT_LINK ? c->link_opacity : 1);
+    color(c, stroke, stroke == PAINT_LINK ? c->link_opacity : c->sums_opacity);
     c->set_line_width(c->cr, width);
     c->stroke(c->cr);
     if (stroke == PAINT_FLOW) arrow(c, x, y, to_x, to_y);
@@ -137,7 +139,7 @@ static int write_bytes(void *context, const unsigned char *bytes, unsigned size)
 
 static enum core_err draw(struct cairo *c, const struct atlas_snapshot *s, const struct atlas_layout *l, double scale)
 {
-    const struct atlas_pen pen = {c, atlas_draw_ink(s, l), rectangle, disc, line, text};
+    const struct atlas_pen pen = {c, atlas_draw_ink(s, l), atlas_draw_sums_ink(s, l, 0), rectangle, disc, line, text};
     double width, height;
     atlas_draw_size(l, &width, &height);
     if (width * scale > SIDE_MAX || height * scale > SIDE_MAX) return CORE_ERR_LIMIT;
@@ -148,6 +150,8 @@ static enum core_err draw(struct cairo *c, const struct atlas_snapshot *s, const
     color(c, PAINT_GROUND, 1);
     c->paint(c->cr);
     c->link_opacity = atlas_link_opacity(pen.ink);
+    c->sums_opacity = atlas_sums_opacity(pen.sums_ink);
+    c->head = atlas_sums_head(pen.sums_ink);
     enum core_err err = atlas_draw(s, l, &pen);
     return err ? err : c->status(c->cr) ? CORE_ERR_NO_MEMORY : CORE_ERR_OK;
 }

@@ -11,6 +11,8 @@ function linkWidth(bytes, ink) {
   return Math.max(0.6, width * ink);
 }
 
+// Width, opacity and arrows' heads of the sums, by their own ink (atlas_sums_width and its neighbours).
+function sumsLook(ink) { return { width: Math.max(0.7, 2 * ink), opacity: Math.max(0.35, ink), head: Math.max(5, 10 * ink) }; }
 function linkOpacity(scene) { return Math.max(0.2, 0.55 * scene.l.ink); }
 
 // What a snapshot looks like by places in its list of peers, with the sums of one run, or of none.
@@ -22,7 +24,7 @@ function sceneOf(map, run) {
   const links = map.links.map((k) => ({ a: at.get(k.a), b: at.get(k.b), rtt: k.rtt_us, bytes: k.bytes_s }))
     .filter((k) => k.a !== undefined && k.b !== undefined);
   const tree = l.trees.find((t) => t.run === run), flows = tree ? tree.flows.map(([from, to, level]) => ({ from, to, level })) : [];
-  return { map, l, at, site, links, flows };
+  return { map, l, at, site, links, flows, sums: sumsLook(tree ? tree.ink : 1) };
 }
 
 // Tells a pen what lies where, from below to above.
@@ -63,10 +65,8 @@ function svgNew(name, attributes, className) {
 class SvgPen {
   constructor(view) {
     this.root = svgNew("svg", { "aria-hidden": "true", focusable: "false" });
-    // An arrow's head ends where a peer's mark begins.
-    const head = svgNew("marker", { id: "head", viewBox: "0 0 8 8", refX: 13, refY: 4, markerWidth: 5, markerHeight: 5, orient: "auto" });
-    head.append(svgNew("path", { d: "M0 0L8 4L0 8z" }, "head"));
-    this.root.append(head);
+    this.head = this.root.appendChild(svgNew("marker", { id: "head", viewBox: "0 0 8 8", refY: 4, markerUnits: "userSpaceOnUse", orient: "auto" }));
+    this.head.append(svgNew("path", { d: "M0 0L8 4L0 8z" }, "head"));
     this.all = this.root.appendChild(svgNew("g", {}));
     this.hot = null;
     view.replaceChildren(this.root);
@@ -76,6 +76,9 @@ class SvgPen {
     this.marks = new Map();
     this.all.replaceChildren();
     this.all.style.setProperty("--link-opacity", linkOpacity(scene));
+    this.all.style.setProperty("--sums-opacity", scene.sums.opacity);
+    const { head } = scene.sums;  // its tip lies where a peer's mark begins
+    for (const [name, value] of [["refX", 8 + 48 / head], ["markerWidth", head], ["markerHeight", head]]) this.head.setAttribute(name, value);
     draw(scene, this);
     this.hot = this.all.appendChild(svgNew("g", {}, "hot"));
   }
@@ -87,7 +90,7 @@ class SvgPen {
     node.dataset.b = this.scene.map.peers[link.b].id;
   }
   flow(a, b, flow) {
-    const node = this.add(svgNew("line", { x1: a.x, y1: a.y, x2: b.x, y2: b.y, "stroke-width": 2, "marker-end": "url(#head)" }, "flow"));
+    const node = this.add(svgNew("line", { x1: a.x, y1: a.y, x2: b.x, y2: b.y, "stroke-width": this.scene.sums.width, "marker-end": "url(#head)" }, "flow"));
     node.dataset.from = this.scene.map.peers[flow.from].id;
     node.dataset.to = this.scene.map.peers[flow.to].id;
   }
@@ -200,19 +203,20 @@ class CanvasPen {
     g.stroke();
   }
   flow(a, b) {
-    const { g } = this, far = Math.hypot(b.x - a.x, b.y - a.y) || 1, x = (b.x - a.x) / far, y = (b.y - a.y) / far;
-    const tip = { x: b.x - 6 * x, y: b.y - 6 * y }, end = { x: b.x - 16 * x, y: b.y - 16 * y };
-    g.globalAlpha = 0.8;
+    const { g } = this, { width, opacity, head } = this.scene.sums;
+    const far = Math.hypot(b.x - a.x, b.y - a.y) || 1, x = (b.x - a.x) / far, y = (b.y - a.y) / far;
+    const tip = { x: b.x - 6 * x, y: b.y - 6 * y }, end = { x: tip.x - head * x, y: tip.y - head * y };
+    g.globalAlpha = opacity;
     g.strokeStyle = g.fillStyle = this.colors.flow;
-    g.lineWidth = 2;
+    g.lineWidth = width;
     g.beginPath();
     g.moveTo(a.x, a.y);
     g.lineTo(end.x, end.y);
     g.stroke();
     g.beginPath();
     g.moveTo(tip.x, tip.y);
-    g.lineTo(end.x - 5 * y, end.y + 5 * x);
-    g.lineTo(end.x + 5 * y, end.y - 5 * x);
+    g.lineTo(end.x - head / 2 * y, end.y + head / 2 * x);
+    g.lineTo(end.x + head / 2 * y, end.y - head / 2 * x);
     g.fill();
   }
   box(b, radius, name) {
@@ -325,7 +329,7 @@ class MapView {
     const id = i === null ? null : this.scene.map.peers[i].id;
     if (id !== this.hovered) { this.hovered = id; this.light(); }
   }
-  // Shows a peer that was chosen in the table: its links light up and it comes into view.
+  // Shows a peer that was chosen in the table: its links, or its part of the sums, light up and it comes into view.
   pick(id) {
     this.picked = id;
     const at = this.scene && this.scene.l.peers[this.scene.at.get(id)];
@@ -335,7 +339,8 @@ class MapView {
   light() {
     if (!this.scene) return;
     const i = this.scene.at.get(this.hovered || this.picked), places = this.scene.l.peers;
-    const lines = i === undefined ? [] : this.scene.links.filter((k) => k.a === i || k.b === i).map((k) => [places[k.a], places[k.b]]);
+    const { flows, links } = this.scene, of = flows.length ? flows.map((f) => ({ a: f.from, b: f.to })) : links;
+    const lines = i === undefined ? [] : of.filter((k) => k.a === i || k.b === i).map((k) => [places[k.a], places[k.b]]);
     this.pen.light(lines, i === undefined ? null : places[i]);
   }
 }

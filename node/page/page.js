@@ -68,7 +68,7 @@ function showStatus() {
   document.title = `${n ? `(${n}) ` : ""}${s.mesh_name} – mycel`;
   $("self").replaceChildren(named(s.name), ` · ${s.role} · ${s.id.slice(0, 8)} · port ${s.port} · ${s.device} · version ${s.version}`);
   health(s.state !== "up" ? s.state : n ? plural(n, "problem") : "Healthy", s.healthy ? "good" : "bad");
-  facts($("facts"), [["peers up", `${count(s.peers_up)} of ${count(s.peers_known)}`], ["sent", bytes(s.tx_bytes)],
+  facts($("facts"), [["others up", `${count(s.peers_up)} of ${count(s.peers_known)}`], ["sent", bytes(s.tx_bytes)],
     ["received", bytes(s.rx_bytes)], ["memory used", `${bytes(s.memory_used_bytes)} of ${bytes(s.memory_bytes)}`],
     ["refused", count(s.refused)], ["up for", span(s.uptime_s)]]);
   const key = JSON.stringify(s.problems);

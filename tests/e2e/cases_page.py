@@ -394,7 +394,7 @@ def page_draws_a_runs_sums(world):
     try:
         shown.look(1280, 900)
         shown.open(f"http://127.0.0.1:{port}/")
-        shown.wait("!document.getElementById('trees').hidden && document.getElementById('tree').options.length === 2", guard=120)
+        shown.wait("document.getElementById('trees')?.hidden === false && document.getElementById('tree').options.length === 2", guard=120)
         equal(shown.value("document.getElementById('tree').labels[0].textContent.trim().startsWith('Sums of')"), True, "the choice has a name")
         equal(shown.value(DRAWN_SUMS), [], "sums before a run is chosen")
         shown.value("document.getElementById('tree').focus()")

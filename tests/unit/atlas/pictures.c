@@ -118,7 +118,7 @@ static void snapshots_survive_json(void **state)
     }
     assert_int_equal(atlas_snapshot_settle(&s), CORE_ERR_OK);
     s.flows = calloc(1, sizeof *s.flows);
-    s.flows[s.flow_count++] = (struct atlas_flow){4, 9, 1};
+    s.flows[s.flow_count++] = (struct atlas_flow){4, 9, 1, 0};
     json_t *json = atlas_json_make(&s);
     char why[ATLAS_WHY_SIZE];
     assert_int_equal(atlas_json_read(json, &back, why), CORE_ERR_OK);
