@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "atlas/dot.h"
+#include "atlas/draw.h"
 #include "atlas/json.h"
 #include "atlas/svg.h"
 #include "atlas/text.h"
@@ -32,15 +33,34 @@ static char *draw(const struct atlas_snapshot *s, enum kind kind, uint32_t colum
     return text;
 }
 
+// Two trees over the whole mesh: groups of five peers in a row send to their first two, those to the first two of all.
+static void add_sums(struct atlas_snapshot *s)
+{
+    s->flows = calloc(4 * (size_t)s->peer_count, sizeof *s->flows);
+    for (uint32_t i = 0; i < s->peer_count; i++) {
+        for (uint32_t k = 0; k < 2; k++) {
+            const uint32_t owner = i - i % 5 + k;
+            if (owner != i) s->flows[s->flow_count++] = (struct atlas_flow){i, owner, 0, 0};
+            if (owner == i && i != k) s->flows[s->flow_count++] = (struct atlas_flow){i, k, 1, 0};
+        }
+    }
+}
+
 static void pictures_are_the_golden_ones(void **state)
 {
     (void)state;
     static const struct {
         uint32_t peers, sites, per_host;
         const char *name;
-    } cases[] = {{5, 2, 2, "5"}, {50, 6, 2, "50"}, {20, 0, 4, "20-no-sites"}, {500, 8, 3, "500"}};
+        bool sums;
+    } cases[] = {{5, 2, 2, "5", false},
+                 {50, 6, 2, "50", false},
+                 {20, 0, 4, "20-no-sites", false},
+                 {20, 4, 5, "20-sums", true},
+                 {500, 8, 3, "500", false}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct atlas_snapshot s = made(cases[i].peers, cases[i].sites, cases[i].per_host);
+        if (cases[i].sums) add_sums(&s);
         assert_int_equal(atlas_snapshot_settle(&s), CORE_ERR_OK);
         static const char *const ends[] = {"svg", "dot", "txt", "ascii"};
         for (int k = 0; k < 4; k++) {
@@ -52,6 +72,26 @@ static void pictures_are_the_golden_ones(void **state)
         }
         atlas_snapshot_free(&s);
     }
+}
+
+// The more of them, the weaker, and another run's don't count.
+static void many_sums_are_drawn_weaker(void **state)
+{
+    (void)state;
+    struct atlas_snapshot s = made(50, 1, 50);
+    struct atlas_layout l;
+    s.flows = calloc(50 * 49, sizeof *s.flows);
+    for (uint32_t i = 0; i < 50; i++)
+        for (uint32_t k = 0; k < 50; k++)
+            if (i != k) s.flows[s.flow_count++] = (struct atlas_flow){i, k, 0, i > 1};
+    assert_int_equal(atlas_snapshot_settle(&s), CORE_ERR_OK);
+    assert_int_equal(atlas_layout_make(&s, &atlas_metrics_svg, &l), CORE_ERR_OK);
+    const double many = atlas_draw_sums_ink(&s, &l, 1), few = atlas_draw_sums_ink(&s, &l, 0);
+    assert_true(many < 0.5 && few > many && atlas_draw_sums_ink(&s, &l, 2) == 1);
+    assert_true(atlas_sums_width(many) < atlas_sums_width(1) && atlas_sums_opacity(many) < atlas_sums_opacity(1));
+    assert_true(atlas_sums_width(0) > 0.5 && atlas_sums_opacity(0) > 0.3 && atlas_sums_head(0) > 4);
+    atlas_layout_free(&l);
+    atlas_snapshot_free(&s);
 }
 
 static size_t widest(const char *text)
@@ -167,8 +207,8 @@ static void bad_snapshots_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pictures_are_the_golden_ones), cmocka_unit_test(a_terminal_is_never_overrun),
-        cmocka_unit_test(strangers_names_are_safe), cmocka_unit_test(snapshots_survive_json),
-        cmocka_unit_test(bad_snapshots_are_refused)};
+        cmocka_unit_test(pictures_are_the_golden_ones), cmocka_unit_test(many_sums_are_drawn_weaker),
+        cmocka_unit_test(a_terminal_is_never_overrun),  cmocka_unit_test(strangers_names_are_safe),
+        cmocka_unit_test(snapshots_survive_json),       cmocka_unit_test(bad_snapshots_are_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
