@@ -23,8 +23,10 @@ static void find_program(struct call *call, const char *fallback)
 const char *call_mycel(const struct call *call, char out[CALL_WORDS_SIZE])
 {
     char usual[HOME_PATH_SIZE];
-    if (home_path(usual, NULL) == CORE_ERR_OK && strcmp(usual, call->home) == 0)
-        snprintf(out, CALL_WORDS_SIZE, machine_is_home(usual) && getenv("SUDO_UID") ? "sudo mycel" : "mycel");
+    if (machine_is_home(call->home) && getenv("SUDO_UID"))
+        snprintf(out, CALL_WORDS_SIZE, "sudo mycel");
+    else if (home_path(usual, NULL) == CORE_ERR_OK && strcmp(usual, call->home) == 0)
+        snprintf(out, CALL_WORDS_SIZE, "mycel");
     else
         snprintf(out, CALL_WORDS_SIZE, "mycel --home %s", call->home);
     return out;

@@ -94,3 +94,21 @@ def completion_of_words(world):
     for verb in ("", "lab", "train"):
         roff = world.run("help", "--man", *([verb] if verb else [])).out
         expect(roff.startswith(".TH MYCEL"), f"a manual page of {verb or 'mycel'}: {roff[:40]}")
+
+
+def debian_package_on_a_clean_system(world):
+    """A Debian 12 with nothing else on it: lintian finds no error; it installs, runs as a service, upgrades, and is purged."""
+    if os.geteuid() or not shutil.which("debootstrap"):
+        raise Skipped("this needs root and debootstrap: the package is NOT tried on a clean system")
+    package = made(world, "one")
+    if shutil.which("lintian"):
+        # `zig build deb` takes a program without symbols; this one has them.
+        told = subprocess.run(["lintian", "--fail-on", "error", "--suppress-tags", "unstripped-binary-or-object", package],
+                              capture_output=True, text=True)
+        equal(told.returncode, 0, f"exit of lintian: {told.stdout}{told.stderr}")
+    tried = subprocess.run([os.path.join(ROOT, "tools", "package", "try.sh"), package], capture_output=True, text=True)
+    equal(tried.returncode, 0, f"exit of try.sh: {tried.stdout[-800:]}{tried.stderr[-800:]}")
+
+
+if os.environ.get("MYCEL_FULL"):  # it fetches a whole system, once
+    case(debian_package_on_a_clean_system)
