@@ -245,10 +245,8 @@ static const struct command commands[] = {
      "Looks at the home, the daemon, its port, who reaches it, clocks, the mesh, runs, disk, limits and GPU drivers, "
      "with or without a running peer; asks nobody for longer than a second or two. Exit 0 when nothing fails, 1 when "
      "something does, 3 when nothing fails and no daemon runs.\n"
-     "--bundle writes what it finds, status, peers, runs, hw, settings, versions and the log's end to a file that can "
-     "be "
-     "attached to a bug report: without keys or tokens, and with stand-ins such as peer-1 for names, ids and "
-     "addresses.",
+     "--bundle writes what it finds, status, peers, runs, hw, settings, versions and the log's end to a file to attach "
+     "to a bug report: without keys or tokens, and with stand-ins such as peer-1 for names, ids and addresses.",
      command_doctor},
     {"hw", NULL, "", 0, 0, false, FLAGS(hw_flags), "this machine: cpus, memory, GPUs, and who uses what",
      "Devices that cannot be used are listed with the reason. While the peer runs it also says what lies where. "

@@ -5,7 +5,9 @@ import hashlib
 import json
 import os
 import subprocess
+import time
 
+from cases_doctor import lines as doctor_lines
 from harness import GUARD, ROOT, Failed, case, equal, expect, tiny_run, until, wait_for_round
 
 HOSTILE = os.path.join(ROOT, "zig-out", "tests", "hostile")
@@ -92,14 +94,18 @@ class Mesh:
         until(lambda: sum(self.counts(r, victim) for r in reasons) > more_than,
               lambda: f"{' or '.join(reasons)} counted: {self.refused(victim)}")
 
-    def holds(self, what):
-        """Nobody honest is accused, nobody has grown, and the mesh works: a run's description reaches everyone."""
+    def grown(self, what):
+        """Everyone honest is alive to the others, and nobody has grown."""
         for peer in self.peers:
             expect(self.alive(peer), f"after {what}, {os.path.basename(peer.home)} sees {peer.states()}")
         for peer, before in zip(self.peers, self.rss):
             rss = self.status(peer)["process"]["rss_bytes"]
             expect(rss < before + GROWTH, f"after {what}, {os.path.basename(peer.home)} holds {rss >> 20} MiB, before "
                                           f"{before >> 20}")
+
+    def holds(self, what):
+        """Nobody honest is accused, nobody has grown, and the mesh works: a run's description reaches everyone."""
+        self.grown(what)
         self.casts += 1
         until(lambda: not any(s == "alive" for name, s in self.peers[-1].states().items() if name.startswith("bad")),
               lambda: f"the attackers are seen to be gone: {self.peers[-1].states()}")
@@ -281,3 +287,56 @@ def bulk_lanes_that_lie(world):
     equal(result["closed"], 40, "tickets that nobody gave out, and the right one after them")
     expect(any(sum(mesh.refused(k)["links"].values()) for k in range(3)), "what came over false lanes is counted")
     mesh.holds("false bulk lanes")
+
+
+def safely(result, what, json=False):
+    """What a tool printed has nothing that a terminal would take for more than text; JSON keeps letters that only look odd."""
+    for text in (result.out, result.err):
+        bad = [c for c in text if (c < " " if json else not c.isprintable()) and c != "\n"]
+        expect(not bad, f"{what} shows {bad}: {text!r}")
+    return result
+
+
+@case
+def false_answers_to_tools(world):
+    """A member that answers doctor, trace and map malformed, too large, with escapes, for others, with lies, never: in time, and safe."""
+    mesh = Mesh(world)
+    bad = world.member("bad0", mesh.peers[0])
+    until(lambda: all(p.states().get("bad0") == "alive" for p in mesh.peers), "bad0 is known")
+    run = tiny_run(world, mesh.peers[0], 3, steps=1)
+    wait_for_round(mesh.peers + [bad], run, 3)
+    bad.run("down")
+    first = mesh.peers[0]
+    for seed, (kind, refused) in enumerate((("malformed", "MALFORMED"), ("escapes", None), ("for-another", None),
+                                            ("lies", None), ("never", None), ("too-large", "TOO_LARGE"))):  # this one is shut out
+        what = f"answer-{kind}"
+        process = mesh.start(what, home=bad, seconds=60, seed=seed)
+
+        def linked():
+            return any(p["name"] == "bad0" and p["state"] == "alive" and p["path"] == "direct" for p in first.json("peers")["peers"])
+
+        until(linked, f"{what}: it is linked, and alive")
+        before = mesh.counts(refused) if refused else 0
+        told = {line["check"]: line for line in doctor_lines(first)}  # which also looks at the time
+        equal([told[c]["state"] for c in ("port", "address", "daemon")], ["pass"] * 3, f"{what}: {told}")
+        expect(told["clock"]["state"] == "pass" or (kind in ("lies", "escapes", "for-another") and told["clock"]["peer"] == "bad0"),
+               f"{what}: whose clock is off: {told['clock']}")
+        if refused:
+            mesh.counted(refused, more_than=before)
+        safely(first.run("doctor", status=None), what)
+        began = time.monotonic()
+        trace = safely(first.run("trace", run, "--round", "2", "--json"), what, json=True).json
+        answered = {p["name"]: p["answered"] for p in trace["peers"]}
+        expect(all(answered[f"p{k}"] for k in (1, 2, 3)), f"{what}: who answered: {answered}")
+        equal(answered.get("bad0"), kind in ("escapes", "lies", "for-another"), f"{what}: that it answered")
+        expect(trace["length_us"] < 60_000_000, f"{what}: a round of {trace['length_us']} us")
+        forms = (["map", "--hw"], ["trace", run, "--round", "2"], ["map", "--hw", "--as", "svg"], ["map", "--hw", "--json"])
+        for words in forms[:1] if kind in ("never", "too-large") else forms:  # a second each
+            shown = safely(first.run(*words), f"{what}: {words[0]}", "--json" in words).out
+            if words[0] == "map" and kind == "escapes":
+                expect("script" in shown, f"{what}: its device is not in {words}: {shown}")
+            expect("<script" not in shown or "svg" not in words, f"{what}: {words}: {shown}")
+        expect(time.monotonic() - began < GUARD, f"{what}: the tools took {time.monotonic() - began:.1f} s")
+        process.kill()
+        process.communicate()
+    mesh.grown("false answers")

@@ -41,11 +41,16 @@ void hostile_random(struct hostile *h, void *out, size_t size);
 
 // ---- link.c: a connection past CURVE, spoken by hand ----
 
+struct hostile_link;
+// A message that is neither HELLO nor PING came; its views live until it returns.
+typedef void hostile_asked(struct hostile *h, struct hostile_link *link, const struct message *m);
+
 struct hostile_link {
     void *socket, *monitor;
     bool secured, closed;
-    bool deaf;    // never reads, so never grants anything either
-    bool silent;  // answers no ping
+    bool deaf;             // never reads, so never grants anything either
+    bool silent;           // answers no ping
+    hostile_asked *asked;  // NULL: nobody looks
     // What the other has said: its host, and how it takes our bulk lane.
     struct core_hash host;
     struct message_lane_ready ready;  // `name` is in `name`, which ends with 0
@@ -78,7 +83,7 @@ struct attack {
     void (*run)(struct hostile *h);
 };
 
-extern const struct attack stranger_attacks[], member_attacks[], table_attacks[], bulk_attacks[],
-    lane_attacks[];  // end: NULL name
+extern const struct attack stranger_attacks[], member_attacks[], table_attacks[], bulk_attacks[], lane_attacks[],
+    answer_attacks[];  // end: NULL name
 
 #endif

@@ -142,6 +142,7 @@ static bool receive(struct hostile *h, struct hostile_link *link, enum message_t
         hostile_send(h, link, &pong);
         h->sent--;
     }
+    if (right && link->asked && m.type != MESSAGE_HELLO && m.type != MESSAGE_PING) link->asked(h, link, &m);
     socket_message_close(&raw);
     return right && m.type == wanted;
 }

@@ -59,8 +59,8 @@ static bool make_mesh(struct hostile *h)
            CORE_ERR_OK;
 }
 
-static const struct attack *const tables[] = {stranger_attacks, member_attacks, table_attacks, bulk_attacks,
-                                              lane_attacks};
+static const struct attack *const tables[] = {stranger_attacks, member_attacks, table_attacks,
+                                              bulk_attacks,     lane_attacks,   answer_attacks};
 enum { TABLES = sizeof tables / sizeof *tables };
 
 static const struct attack *find(const char *name)
