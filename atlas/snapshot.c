@@ -101,17 +101,23 @@ enum core_err atlas_snapshot_settle(struct atlas_snapshot *s)
     return done ? CORE_ERR_OK : CORE_ERR_NO_MEMORY;
 }
 
+// Of a character that is shown as one '?'.
+static bool rest_of_character(char byte)
+{
+    return ((unsigned char)byte & 0xc0) == 0x80;
+}
+
 size_t atlas_label(char out[ATLAS_LABEL_MAX + 1], const char *text, size_t columns)
 {
     if (columns > ATLAS_LABEL_MAX) columns = ATLAS_LABEL_MAX;
-    size_t n = 0;
-    for (const unsigned char *p = (const unsigned char *)text; *p; p++) {
-        if ((*p & 0xc0) == 0x80) continue;  // the rest of a character that is shown as one '?'
-        if (n == columns) {
-            if (n) out[n - 1] = '~';
-            break;
-        }
-        out[n++] = *p >= 0x20 && *p < 0x7f ? (char)*p : '?';
+    size_t all = 0, at = 0, n = 0;
+    for (const char *p = text; *p; p++) all += !rest_of_character(*p);
+    const size_t kept = columns ? columns - 1 : 0, head = kept - kept / 2;
+    for (const char *p = text; *p && n < columns; p++) {
+        if (rest_of_character(*p)) continue;
+        const bool cut = all > columns && at >= head && at + kept / 2 < all;
+        if (!cut || at == head) out[n++] = cut ? '~' : *p >= 0x20 && *p < 0x7f ? *p : '?';
+        at++;
     }
     out[n] = 0;
     return n;

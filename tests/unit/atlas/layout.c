@@ -192,7 +192,12 @@ static void labels_are_safe(void **state)
     assert_int_equal(atlas_label(out, "p1", 12), 2);
     assert_string_equal(out, "p1");
     atlas_label(out, "workstation-17", 12);
-    assert_string_equal(out, "workstation~");
+    assert_string_equal(out, "workst~on-17");
+    const char *const cut[] = {"", "~", "a~", "a~i", "ab~i", "ab~hi", "abc~hi", "abc~ghi", "abcd~ghi", "abcdefghi"};
+    for (size_t columns = 0; columns < 10; columns++) {
+        assert_int_equal(atlas_label(out, "abcdefghi", columns), columns);
+        assert_string_equal(out, cut[columns]);
+    }
     atlas_label(out, "a\033[31mb\nc\x7f", 20);
     assert_string_equal(out, "a?[31mb?c?");
     atlas_label(out,
