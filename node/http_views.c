@@ -7,7 +7,7 @@
 
 #include "node/daemon.h"
 
-enum { FRESH_MS = 1000, TICK_MS = 100, EARLY_TICK_MS = 10, MAP_PEER_MS = 200, FIRST_MAP_MS = 120 };
+enum { FRESH_MS = 1000, TICK_MS = 100, EARLY_TICK_MS = 10, MAP_PEER_MS = 200, FIRST_MAP_MS = 50, WHOLE_MAP_MS = 500 };
 
 // The least time between two answers of one kind while somebody watches.
 static const struct {
@@ -133,7 +133,7 @@ static void go_on(struct http_view *view)
     session_local_close(&view->session);
     const uint64_t took_us = node_clock_us() - began_us;
     if (kind_of(view) == VIEW_MAP) set_due(view, took_us);
-    if (view->early) view->due_ms = view->of->node->now_ms + FRESH_MS;
+    if (view->early) view->due_ms = view->of->node->now_ms + WHOLE_MAP_MS;
     view->early = false;
 }
 

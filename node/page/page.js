@@ -1,7 +1,7 @@
 // The page: one stream of what changes (/api/v1/events), each kind of it drawn into its section.
 const $ = (id) => document.getElementById(id);
-const now = { status: null, peers: [], map: null, runs: [], run: "", rounds: new Map(), log: [], sort: "name", down: false };
-const PEER_ROWS = 500, LINK_ROWS = 1000, LOG_ROWS = 64, ROUNDS_KEPT = 2000, RETRY_MS = 5000, LARGE = 60;
+const now = { status: null, peers: [], map: null, runs: [], run: "", rounds: new Map(), log: [], sort: "name", down: false, rows: 30 };
+const PEER_ROWS = 500, FIRST_MS = 300, LINK_ROWS = 1000, LOG_ROWS = 64, ROUNDS_KEPT = 2000, RETRY_MS = 5000, LARGE = 60;
 
 // ---- words ----
 
@@ -145,7 +145,7 @@ function showPeers() {
     const x = value(a), y = value(b), order = x < y ? -1 : x > y ? 1 : a.name < b.name ? -1 : 1;
     return now.down ? -order : order;
   });
-  const shown = found.slice(0, PEER_ROWS), kept = new Map([...$("rows").children].map((r) => [r.dataset.peer, r]));
+  const shown = found.slice(0, now.rows), kept = new Map([...$("rows").children].map((r) => [r.dataset.peer, r]));
   shown.forEach((p, i) => {
     let row = kept.get(p.id);
     if (row) fillRow(row, p); else row = rowOf(p);
@@ -169,12 +169,14 @@ function describe(scene, i) {
   return lines.join("\n");
 }
 
+// The map of many gets the whole width.
+function widen(peers) { document.body.classList.toggle("large", peers.length > LARGE); }
+
 function showMap() {
   const map = now.map;
   if (!map.layout) return;
   const newer = new Map(now.peers.map((p) => [p.id, p.state]));  // told every other second, maps are seldomer
   for (const p of map.peers) p.state = newer.get(p.id) || p.state;
-  document.body.classList.toggle("large", map.peers.length > LARGE);  // the map gets the whole width
   showTrees();
   view.show(map, now.run);
   const of = {}, sites = new Set(map.peers.map((p) => p.site).filter(Boolean));
@@ -345,8 +347,14 @@ let stream = null, retry = 0, logAsked = false;
 
 const take = {
   status(s) { now.status = s; showStatus(); },
-  peers(s) { now.peers = s.peers; view.states(s.peers); showPeers(); },
-  map(s) { now.map = s; showMap(); },
+  peers(s) {
+    now.peers = s.peers;
+    widen(s.peers);
+    view.states(s.peers);
+    showPeers();
+    if (now.rows < PEER_ROWS) setTimeout(() => { now.rows = PEER_ROWS; showPeers(); }, FIRST_MS);  // the map goes first
+  },
+  map(s) { now.map = s; widen(s.peers); showMap(); },
   runs(s) { takeRuns(s.runs); },
   log(e) {
     now.log.push(e);
