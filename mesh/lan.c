@@ -271,3 +271,17 @@ void lan_hurry(struct lan *l, uint64_t now_ms)
     l->step = 0;
     l->next_ms = now_ms;
 }
+
+uint64_t lan_dial_at(bool linked, uint32_t members, uint64_t now_ms, uint64_t random)
+{
+    uint64_t most_ms = linked ? (uint64_t)members * LAN_HERD_MS : 0;
+    if (most_ms > LAN_HERD_MOST_MS) most_ms = LAN_HERD_MOST_MS;
+    return now_ms + random % (most_ms + 1);
+}
+
+bool lan_unknown_due(struct lan *l, uint64_t now_ms)
+{
+    if (l->unknown_ms && now_ms < l->unknown_ms + LAN_UNKNOWN_MS) return false;
+    l->unknown_ms = now_ms;
+    return true;
+}

@@ -36,6 +36,9 @@ enum {
     LAN_PER_S = 64,         // datagrams opened a second, ..
     LAN_BURST = 128,        // .. and at once
     LAN_FRESH_MS = 120000,  // how long a heard address is dialled before others
+    LAN_HERD_MS = 50,       // a member: how long those who have links spread their dials of one, ..
+    LAN_HERD_MOST_MS = 10000,
+    LAN_UNKNOWN_MS = 10000,  // between two dials of ids that are no known member's
 };
 
 struct lan_announcement {
@@ -96,8 +99,9 @@ struct lan {
     uint64_t verdicts[LAN_VERDICT_COUNT];
     uint64_t bucket_ms;  // of the token bucket, in milliseconds' worth of datagrams
     uint64_t filled_ms;
-    uint64_t next_ms;  // when to speak
-    uint32_t step;     // how often it spoke alone, since something changed
+    uint64_t next_ms;     // when to speak
+    uint32_t step;        // how often it spoke alone, since something changed
+    uint64_t unknown_ms;  // when an id that is no known member's was last let through; 0: never
 };
 
 void lan_open(struct lan *l, const struct charter *charter, const struct core_id *self, uint64_t now_ms);
@@ -113,5 +117,13 @@ struct lan_seen *lan_seen_find(struct lan *l, const struct core_id *id);
 bool lan_due(struct lan *l, bool alone, uint64_t now_ms, uint64_t random);
 // Something changed (own addresses, the last link went): speak at once, and often again.
 void lan_hurry(struct lan *l, uint64_t now_ms);
+
+// When to dial somebody missing who was heard. All of a large LAN hear a peer that came back, and one link is enough:
+// who has links waits for a random part of a while that grows with the `members`, up to LAN_HERD_MOST_MS, and dials
+// only if nobody was faster; who has none dials at once.
+uint64_t lan_dial_at(bool linked, uint32_t members, uint64_t now_ms, uint64_t random);
+// Whether an id that is no known member's may be dialled: once in LAN_UNKNOWN_MS, for who was a member once could make
+// up any number of them. True fixes the next time.
+bool lan_unknown_due(struct lan *l, uint64_t now_ms);
 
 #endif

@@ -16,9 +16,6 @@ enum {
     DATAGRAMS_A_CALL = 32,
     DIALS_A_TICK = 4,
     DEAF_MS = 1000,
-    HERD_MS = 50,  // a member
-    HERD_MOST_MS = 10000,
-    UNKNOWN_MS = 10000,  // between two dials of ids that are no known member's
     ROUTES_MAX = 16384,
     UPNP_FOREVER_S = 86400,  // a mapping without end: asked for again all the same
 };
@@ -157,11 +154,7 @@ static bool worth_dialling(struct node *n, const struct lan_announcement *a)
         lan_seen_find(d->lan, &a->id)->count = 0;
         return false;
     }
-    if (known || !missing(n, &a->id)) return known && missing(n, &a->id);
-    // Who was a member once could make up any number of these.
-    if (d->lan_unknown_ms && n->now_ms < d->lan_unknown_ms + UNKNOWN_MS) return false;
-    d->lan_unknown_ms = n->now_ms;
-    return true;
+    return missing(n, &a->id) && (known || lan_unknown_due(d->lan, n->now_ms));
 }
 
 static void dial_heard(struct node *n, struct lan_seen *s)
@@ -180,14 +173,11 @@ static void dial_heard(struct node *n, struct lan_seen *s)
     event_emit(&n->events, "lan.dial", EV_ID("peer", &s->id), EV_TEXT("address", first));
 }
 
-// All of a large LAN hear a peer that came back, and one link is enough: who has links waits for a part of a while that
-// grows with their number, and dials only if nobody was faster.
 static void want(struct node *n, struct lan_seen *s)
 {
-    uint64_t random, most_ms = linked(n) ? (uint64_t)gossip_member_count(peer_gossip(n->peer)) * HERD_MS : 0;
+    uint64_t random;
     random_bytes(&random, sizeof random);
-    if (most_ms > HERD_MOST_MS) most_ms = HERD_MOST_MS;
-    s->wanted_ms = n->now_ms + random % (most_ms + 1);
+    s->wanted_ms = lan_dial_at(linked(n), gossip_member_count(peer_gossip(n->peer)), n->now_ms, random);
     if (s->wanted_ms <= n->now_ms) dial_heard(n, s);
 }
 

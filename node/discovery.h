@@ -28,7 +28,7 @@ struct discovery {
     struct lan_socket lan_socket;
     const char *lan_why;  // of off
     uint32_t lan_sequence;
-    uint64_t lan_sent, lan_dialled, lan_unknown_ms;
+    uint64_t lan_sent, lan_dialled;
     uint64_t lan_deaf_ms;  // until then nothing is read: there was more than a second's worth
     bool lan_linked;       // links were up at the last look
 

@@ -55,7 +55,7 @@ static void run_free(struct run_data *r)
     run_inner_release(r->pending);
     free(r->text.bytes);
     free(r->notes);
-    trace_log_free(r->trace);
+    trace_free(r->trace);
     free(r);
 }
 

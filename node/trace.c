@@ -6,36 +6,22 @@
 
 #include "atlas/trace_json.h"
 #include "node/daemon.h"
+#include "node/trace_log.h"
 #include "node/verbs.h"
 
 enum { ROUND_ASKED_MAX = 1 << 30 };
 
 // ---- what this peer did ----
 
-struct trace_round {
-    uint64_t round;  // the manifest's that it starts from
-    uint32_t count;  // 0: an empty place
-    struct atlas_span spans[ATLAS_SPANS_MAX];
+// Of a run.
+struct trace_kept {
+    struct trace_log log;
+    uint64_t asked_ms;  // whom it waits for
 };
 
-struct trace_wait {
-    struct core_id peer;
-    uint64_t us;  // waited for it in the span that goes on
-    bool now;     // still
-};
-
-struct trace_log {
-    struct trace_round rounds[TRACE_ROUNDS];  // a ring
-    uint32_t newest;
-    bool going;  // the newest's last span goes on
-    uint64_t seen_us, asked_ms;
-    struct trace_wait waits[RUN_MEMBERS_MAX];
-    uint32_t wait_count;
-};
-
-void trace_log_free(struct trace_log *log)
+void trace_free(struct trace_kept *kept)
 {
-    free(log);
+    free(kept);
 }
 
 static enum atlas_phase phase_of(enum round_stage stage)
@@ -64,60 +50,15 @@ static bool waits_in(enum atlas_phase phase)
            phase == PHASE_AGREEING;
 }
 
-static struct trace_round *newest(struct trace_log *log)
-{
-    return &log->rounds[log->newest];
-}
-
-static struct atlas_span *last(struct trace_log *log)
-{
-    return &newest(log)->spans[newest(log)->count - 1];
-}
-
-// The time since it was last looked at belongs to those who were waited for then.
-static void account(struct trace_log *log, uint64_t now_us)
-{
-    struct atlas_span *s = last(log);
-    s->end_us = (int64_t)now_us;
-    for (uint32_t i = 0; i < log->wait_count; i++) {
-        struct trace_wait *w = &log->waits[i];
-        if (w->now) w->us += now_us - log->seen_us;
-        if (w->us <= s->waited_us) continue;
-        s->waited_us = w->us;
-        s->waited_for = w->peer;
-    }
-    log->seen_us = now_us;
-}
-
 static void note_waits(struct node *n, const struct core_hash *run, struct trace_log *log)
 {
     struct wait_entry entries[RUN_MEMBERS_MAX];
+    struct core_id others[RUN_MEMBERS_MAX];
+    uint32_t other_count = 0;
     const uint32_t count = peer_run_waiting(n->peer, run, entries, RUN_MEMBERS_MAX);
-    for (uint32_t i = 0; i < log->wait_count; i++) log->waits[i].now = false;
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t k = 0;
-        if (id_equal(&entries[i].peer, &n->key.id)) continue;
-        while (k < log->wait_count && !id_equal(&log->waits[k].peer, &entries[i].peer)) k++;
-        if (k == RUN_MEMBERS_MAX) continue;
-        if (k == log->wait_count) log->waits[log->wait_count++] = (struct trace_wait){.peer = entries[i].peer};
-        log->waits[k].now = true;
-    }
-}
-
-static void begin(struct trace_log *log, uint64_t round, enum atlas_phase phase, uint64_t now_us)
-{
-    struct trace_round *r = newest(log);
-    if (r->count && r->round != round) {
-        log->newest = (log->newest + 1) % TRACE_ROUNDS;
-        r = newest(log);
-        r->count = 0;
-    }
-    r->round = round;
-    log->going = true;
-    log->seen_us = now_us;
-    log->wait_count = 0;
-    if (r->count == ATLAS_SPANS_MAX) return;  // what comes beyond belongs to the last
-    r->spans[r->count++] = (struct atlas_span){.phase = phase, .begin_us = (int64_t)now_us, .end_us = (int64_t)now_us};
+    for (uint32_t i = 0; i < count; i++)
+        if (!id_equal(&entries[i].peer, &n->key.id)) others[other_count++] = entries[i].peer;
+    trace_log_waits(log, others, other_count);
 }
 
 void trace_watch(struct node *n, struct run_data *run, const struct run_status *status)
@@ -125,24 +66,18 @@ void trace_watch(struct node *n, struct run_data *run, const struct run_status *
     if (!status->head) return;
     const bool ended = status->stage == ROUND_ENDED;
     if (!run->trace && !ended) run->trace = calloc(1, sizeof *run->trace);
-    struct trace_log *log = run->trace;
-    if (!log) return;
+    struct trace_kept *kept = run->trace;
+    if (!kept) return;
     const uint64_t now_us = node_clock_us();
     const enum atlas_phase phase = phase_of(status->stage);
-    if (log->going) account(log, now_us);
     if (ended) {
-        log->going = false;
+        trace_log_end(&kept->log, now_us);
         return;
     }
-    const bool full = log->going && newest(log)->count == ATLAS_SPANS_MAX;
-    const bool same = log->going && newest(log)->round == status->head->round;
-    if (!same || (last(log)->phase != phase && !full)) {
-        begin(log, status->head->round, phase, now_us);
-        log->asked_ms = 0;
-    }
-    if (!waits_in(phase) || log->asked_ms == n->now_ms) return;  // once a millisecond is enough
-    log->asked_ms = n->now_ms;
-    note_waits(n, &run->id, log);
+    if (trace_log_at(&kept->log, status->head->round, phase, now_us)) kept->asked_ms = 0;
+    if (!waits_in(phase) || kept->asked_ms == n->now_ms) return;  // once a millisecond is enough
+    kept->asked_ms = n->now_ms;
+    note_waits(n, &run->id, &kept->log);
 }
 
 // The spans of a round, up to now; NULL where nothing is kept of it.
@@ -152,9 +87,7 @@ static const struct trace_round *look_up(struct node *n, const struct core_hash 
     struct run_data *run = runs_find(&n->runs, id);
     if (!run || !peer_run_find(n->peer, id, &status)) return NULL;
     trace_watch(n, run, &status);
-    for (uint32_t i = 0; run->trace && i < TRACE_ROUNDS; i++)
-        if (run->trace->rounds[i].count && run->trace->rounds[i].round == round) return &run->trace->rounds[i];
-    return NULL;
+    return run->trace ? trace_log_find(&run->trace->log, round) : NULL;
 }
 
 void trace_asked(struct node *n, const struct core_id *from, const struct message *m)

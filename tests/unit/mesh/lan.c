@@ -283,6 +283,40 @@ static void it_speaks_often_while_alone_then_seldom(void **state)
     assert_int_equal(l->next_ms, now_ms + 5 + 750);
 }
 
+// Who is alone dials at once; in a mesh of 64 all waits up to 64 * 50 ms are as likely; none is longer than 10 s however
+// many there are.
+static void a_herd_spreads_its_dials(void **state)
+{
+    (void)state;
+    uint64_t first_ms = UINT64_MAX, sum_ms = 0, last_ms = 0;
+    for (uint64_t random = 0; random < 100000; random += 7) assert_int_equal(lan_dial_at(false, 64, 500, random), 500);
+    for (uint64_t i = 0; i < 3201; i++) {
+        const uint64_t at_ms = lan_dial_at(true, 64, 500, i * 7919);
+        if (at_ms < first_ms) first_ms = at_ms;
+        if (at_ms > last_ms) last_ms = at_ms;
+        sum_ms += at_ms;
+    }
+    assert_int_equal(first_ms, 500);
+    assert_int_equal(last_ms, 500 + 3200);
+    assert_int_equal(sum_ms / 3201, 500 + 1600);  // evenly: 7919 is a prime, so each wait came once
+    assert_int_equal(lan_dial_at(true, 0, 500, UINT64_MAX), 500);
+    for (uint64_t random = 0; random < 30000; random++)
+        assert_true(lan_dial_at(true, UINT32_MAX, 500, random) <= 500 + 10000);
+    assert_int_equal(lan_dial_at(true, UINT32_MAX, 500, 10000), 500 + 10000);
+}
+
+// A thousand made-up ids a second for a minute, from the clock's first millisecond on: one dial in ten seconds.
+static void ids_that_nobody_knows_are_dialled_seldom(void **state)
+{
+    (void)state;
+    struct lan *l = fresh();
+    uint32_t dials = 0;
+    for (uint64_t now_ms = 1; now_ms <= 60000; now_ms++) dials += lan_unknown_due(l, now_ms);
+    assert_int_equal(dials, 6);
+    assert_false(lan_unknown_due(l, 60000));
+    assert_true(lan_unknown_due(l, 60001));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -297,6 +331,8 @@ int main(void)
         cmocka_unit_test(what_was_heard_is_kept_for_a_while),
         cmocka_unit_test(the_longest_silent_makes_room),
         cmocka_unit_test(it_speaks_often_while_alone_then_seldom),
+        cmocka_unit_test(a_herd_spreads_its_dials),
+        cmocka_unit_test(ids_that_nobody_knows_are_dialled_seldom),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }
