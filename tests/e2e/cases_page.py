@@ -15,7 +15,7 @@ import time
 import browser
 from harness import Failed, Skipped, case, equal, expect, free_port, until
 
-AXE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".cache", "axe", "axe.min.js")
+AXE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".cache", "axe", "axe_playwright_python", "axe.min.js")
 STREAMS = 64  # node/http.h: HTTP_STREAMS
 MOST_PACKED = 60000  # bytes of the page, compressed
 
@@ -328,7 +328,7 @@ BIG = """(() => {
   const links = Array.from({ length: 5 * n }, (_, i) => ({ a: peers[i % n].id, b: peers[(i * 7 + 13) % n].id, rtt_us: 900, bytes_s: i * 99 }));
   const box = (i) => ({ ...at(i), width: 100, height: 40, first: i, count: 1, drawn: true, folded: false, label: 's' });
   const layout = { width: 3750, height: 1200, ink: 0.5, peers: peers.map((p, i) => ({ ...at(i), label: p.name })), hosts: peers.map((_, i) => box(i)), sites: peers.map((_, i) => box(i)),
-    trees: [{ run: 'ab'.repeat(32), flows: peers.slice(1).map((_, i) => [i + 1, i % 9, 0]) }], bundled: true, bundles: links.map((_, i) => ({ a: i % n, b: (i * 7 + 13) % n, links: 1, bytes_s: i * 99, rtt_us: 900 })) };
+    trees: [{ run: 'ab'.repeat(32), ink: 0.5, flows: peers.slice(1).map((_, i) => [i + 1, i % 9, 0]) }], bundled: true, bundles: links.map((_, i) => ({ a: i % n, b: (i * 7 + 13) % n, links: 1, bytes_s: i * 99, rtt_us: 900 })) };
   take.map({ peers, links, flows: [], layout });
   return document.querySelector('#view canvas') ? 'canvas' : 'none';
 })()"""
@@ -419,11 +419,21 @@ def page_draws_a_runs_sums(world):
         shown.close()
 
 
+# A run's sums, chosen, and everything that can be opened is.
+SUMS = """(() => {
+  take.map({ ...now.map, layout: { ...now.map.layout, trees: [{ run: 'ab'.repeat(32), ink: 1, flows: [[0, 1, 0], [2, 1, 1]] }] } });
+  $('tree').selectedIndex = 1;
+  $('tree').dispatchEvent(new Event('change'));
+  for (const details of document.querySelectorAll('details')) details.open = true;
+  return document.querySelectorAll('#view line.flow').length;
+})()"""
+
+
 @case
 def page_is_accessible(world):
     """axe-core finds nothing to complain of, in light and dark and at three widths; the keyboard reaches what the mouse does."""
     if not os.path.exists(AXE):
-        raise Skipped("NO axe-core HERE: tools/shots.sh --axe fetches it")
+        raise Skipped("NO axe-core HERE: ./run-tests --only e2e fetches it from PyPI")
     _, port = with_page(world, 3)
     shown = look(world)
     try:
@@ -431,6 +441,7 @@ def page_is_accessible(world):
             shown.look(width, 900, dark)
             shown.open(f"http://127.0.0.1:{port}/")
             shown.wait("document.querySelectorAll('#view [data-peer]').length === 3 && document.querySelectorAll('#rows tr').length === 3")
+            equal(shown.value(SUMS), 2, "sums that are drawn")
             with open(AXE) as file:
                 shown.call("Runtime.evaluate", expression=file.read())
             found = shown.value("axe.run().then((r) => r.violations.map((v) => v.id + ': ' + v.nodes.map((n) => n.html.slice(0, 90)).join(' | ')))")
