@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Pictures of the live page, docs/pictures/page-WIDTH-THEME.webp, and of `map`, docs/pictures/map.svg:
+"""Pictures of the live page, docs/pictures/page-WIDTH-THEME.webp and page-1280-sums.webp, and of `map`, docs/pictures/map.svg:
 a mesh of twelve on three sites trains a small run; one peer is killed before the dark ones are taken. Called by tools/shots.sh, which sees to what it needs."""
 import os
 import sys
@@ -14,6 +14,7 @@ from harness import World, free_port, until  # noqa: E402
 PEERS = [("atlas", "oslo"), ("borea", "oslo"), ("cygnus", "oslo"), ("delphi", "oslo"), ("echo", "lyon"), ("fornax", "lyon"),
          ("gemini", "lyon"), ("hydra", "lyon"), ("izar", "kyoto"), ("juno", "kyoto"), ("kepler", "kyoto"), ("lyra", "")]
 WIDTHS = (360, 1280, 2560)
+CHOOSE = "(() => { const t = document.getElementById('tree'); t.selectedIndex = 1; t.dispatchEvent(new Event('change')); })()"
 
 
 def mesh(world):
@@ -44,6 +45,17 @@ def take(shown, port, folder, theme):
             print(f"the page complains: {complaint}", file=sys.stderr)
 
 
+def take_sums(shown, port, folder):
+    """With the run's sums over the links."""
+    shown.look(1280, 1000)
+    shown.open(f"http://127.0.0.1:{port}/")
+    shown.wait("document.getElementById('trees')?.hidden === false && document.querySelector('.curve')")
+    shown.value(CHOOSE)
+    shown.wait("document.querySelector('#view line.flow')")
+    time.sleep(1)
+    shown.picture(os.path.join(folder, "page-1280-sums.webp"))
+
+
 def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.join(ROOT, "docs", "pictures")
     os.makedirs(folder, exist_ok=True)
@@ -53,9 +65,10 @@ def main():
         peers, port = mesh(world)
         text = os.path.join(ROOT, ".cache", "data", "plays-train.txt")
         peers[0].run("train", "--data", text if os.path.exists(text) else world.file("text", "the quick brown fox. " * 20000),
-                     "--rounds", "24", "--inner-steps", "1", "--detach")
+                     "--rounds", "40", "--inner-steps", "1", "--detach")
         until(lambda: peers[0].json("runs", status=None)["runs"][0]["round"] >= 14, "14 rounds are closed", guard=600)
         shown = browser.Browser(browser.find(), world.path("browser"))
+        take_sums(shown, port, folder)
         take(shown, port, folder, "light")
         peers[0].run("map", "-o", os.path.join(os.path.abspath(folder), "map.svg"))
         peers[5].kill()

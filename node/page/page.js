@@ -130,7 +130,7 @@ function fillRow(row, p) {
     cells[1].dataset.state = p.state;
     cells[1].replaceChildren(el("span", null, `dot ${p.state}`), p.state);
   }
-  [p.role, p.site, p.path, rtt(p.rtt_us), bytes(p.tx_bytes), bytes(p.rx_bytes), since(p.since)].forEach((text, i) => say(cells[i + 2], text));
+  [p.role, p.site, p.path, rtt(p.rtt_us), p.self ? "–" : bytes(p.tx_bytes), p.self ? "–" : bytes(p.rx_bytes), since(p.since)].forEach((text, i) => say(cells[i + 2], text));
 }
 
 // Rows are kept by id: focus and selection outlive an update.
