@@ -66,7 +66,8 @@ void atlas_snapshot_free(struct atlas_snapshot *s);
 // themselves are dropped. Layouts and pictures want a snapshot that went through here. CORE_ERR_NO_MEMORY.
 CORE_MUST_USE enum core_err atlas_snapshot_settle(struct atlas_snapshot *s);
 
-// `text` as it may be shown: printable ASCII, whatever else replaced by '?', at most `columns` (and ATLAS_LABEL_MAX) with
+// `text` as it may be shown: printable ASCII, whatever else replaced by '?', at most `columns` (and ATLAS_LABEL_MAX)
+// with
 // "~" for what is left out of the middle: names of a kind differ at the end, those of hosts at the front. Returns its
 // length.
 size_t atlas_label(char out[ATLAS_LABEL_MAX + 1], const char *text, size_t columns);

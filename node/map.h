@@ -33,8 +33,8 @@ CORE_MUST_USE enum core_err map_told(struct node *n, const struct core_id *from,
 // Whether there is a round to draw: somebody sums, or waits to.
 bool map_run_goes_on(const struct run_status *status);
 void map_runs_going_on(const struct node *n, struct map_runs *runs);
-// `s` gets the flows of these runs' rounds in progress (their plans, by who is there); none of those that are not known.
-// The snapshot is not settled yet. CORE_ERR_NO_MEMORY.
+// `s` gets the flows of these runs' rounds in progress (their plans, by who is there); none of those that are not
+// known. The snapshot is not settled yet. CORE_ERR_NO_MEMORY.
 CORE_MUST_USE enum core_err map_flows(const struct node *n, const struct map_runs *runs, struct atlas_snapshot *s);
 
 #endif
