@@ -44,6 +44,7 @@ struct node_options {
 // What init made.
 struct node_created {
     struct core_hash mesh;
+    char name[64];  // the mesh's, as `join` learned it
     struct core_id id;
 };
 

@@ -149,6 +149,21 @@ static void add_all(struct address_list *list, const struct address_list *more)
         if (address_list_add(list, &more->items[i])) return;
 }
 
+// Whom to dial at the first start: where it answered first, then where else it may be. Our own loopback leads to it
+// only if it answered there.
+static void write_sponsor(uint8_t out[CORE_ID_SIZE + ADDRESS_LIST_BYTES], size_t *size, const struct invitation *token,
+                          const struct address *answered)
+{
+    struct address_list list = {.items = {*answered}, .count = 1};
+    for (uint32_t i = 0; i < token->addresses.count; i++) {
+        const struct address *a = &token->addresses.items[i];
+        if (address_is_loopback(a) && !address_is_loopback(answered)) continue;
+        if (address_list_add(&list, a)) break;
+    }
+    memcpy(out, token->sponsor.bytes, CORE_ID_SIZE);
+    *size = CORE_ID_SIZE + address_list_encode(&list, out + CORE_ID_SIZE);
+}
+
 // Addresses given by hand go before the token's; where there are too many, the token's last ones go.
 static enum core_err add_sponsors(const struct node_join_options *o, struct address_list *addresses,
                                   struct node_failure *why)
@@ -200,16 +215,16 @@ enum core_err node_join(const struct node_join_options *o, struct node_created *
         err = write_home(&home, &s, &key, (struct slice){result.charter, result.charter_size},
                          (struct slice){result.certificate, result.certificate_size}, why);
     if (!err) {
-        // Whom to dial at the first start, where it answered first; the mesh tells the rest.
         uint8_t sponsor[CORE_ID_SIZE + ADDRESS_LIST_BYTES];
-        struct address_list list = {.items = {result.address}, .count = 1};
-        add_all(&list, &token.addresses);
-        memcpy(sponsor, token.sponsor.bytes, CORE_ID_SIZE);
-        size_t size = CORE_ID_SIZE + address_list_encode(&list, sponsor + CORE_ID_SIZE);
+        size_t size;
+        write_sponsor(sponsor, &size, &token, &result.address);
         err = home_write(&home, "sponsor", (struct slice){sponsor, size});
         if (err) fail(why, err, "cannot write the home", "free some space");
     }
     *created = (struct node_created){.mesh = token.mesh, .id = key.id};
+    struct charter charter;
+    if (!err && charter_decode((struct slice){result.charter, result.charter_size}, &charter) == CORE_ERR_OK)
+        snprintf(created->name, sizeof created->name, "%s", charter.name);
     identity_forget(&key, sizeof key);
     home_close(&home);
     return err;

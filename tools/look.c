@@ -106,7 +106,7 @@ static void print_network(const json_t *s)
     if (field_number(s, "peers_known", 0) > 0)
         printf("%.0f of %.0f up", field_number(s, "peers_up", 0), field_number(s, "peers_known", 0));
     else
-        printf("no other yet; 'mycel invite' lets one in");
+        printf("no other yet%s", strcmp(field_text(s, "role", ""), "member") ? "; 'mycel invite' lets one in" : "");
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
         if (field_number(s, others[i].key, 0) > 0)
             printf(", %.0f %s", field_number(s, others[i].key, 0), others[i].name);

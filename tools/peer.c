@@ -78,7 +78,7 @@ static void run_options(struct node_options *options, struct call *call)
         options->advertise[options->advertise_count++] = address;
 }
 
-// In the background: who runs, and what to type next.
+// In the background: who runs, and what to type next. On a terminal the bare number would only puzzle.
 static int say_runs(const struct call *call, bool as_service)
 {
     const int pid = home_holder(call->home);
@@ -87,16 +87,17 @@ static int say_runs(const struct call *call, bool as_service)
         output_json(json_pack("{s:i,s:s}", "pid", pid, "home", call->home));
         return 0;
     }
-    printf("%d\n", pid);
-    call_mycel(call, mycel);
+    if (call->out.quiet || !isatty(STDOUT_FILENO)) printf("%d\n", pid);
     if (as_service)
-        output_note(&call->out,
-                    "The peer runs as the service mycel; '%s status' shows it, 'journalctl -u mycel' is its log.",
-                    mycel);
+        output_note(&call->out, "The peer runs as the service mycel (process %d); its log: journalctl -u mycel", pid);
     else
-        output_note(&call->out, "The peer runs; '%s status' shows it, %s/log is its log.", mycel, call->home);
+        output_note(&call->out, "The peer runs (process %d); its log: %s/log", pid, call->home);
     const uint64_t port = args_number(&call->args, "http", 0);
     if (port) output_note(&call->out, "The live page: http://127.0.0.1:%u/", (unsigned)port);
+    call_mycel(call, mycel);
+    const bool joined = strcmp(call->args.command->verb, "join") == 0;  // who has just come may not invite
+    output_note(&call->out, "\nNext:\n  %s map       see the mesh\n  %s %s", mycel, mycel,
+                joined ? "status    is it healthy" : "invite    let another machine in");
     return 0;
 }
 
@@ -181,7 +182,7 @@ int command_join(struct call *call)
     if (err) return failed(call, err, &why);
     char mesh[CORE_ID_HEX];
     hex_encode(mesh, created.mesh.bytes, sizeof created.mesh.bytes);
-    output_note(&call->out, "Admitted to mesh %.8s.", mesh);
+    output_note(&call->out, "Admitted to the mesh %s (%.8s).", created.name, mesh);
     return run_peer(call);
 }
 
@@ -238,10 +239,15 @@ int command_invite(struct call *call)
         output_json(answer);
         return status;
     }
-    printf("%s\n", field_text(answer, "token", ""));
-    output_note(&call->out, "\nValid until %s, for %.0f peer%s. On the other machine:\n  %s",
-                field_text(answer, "expires", "?"), field_number(answer, "uses", 1),
-                field_number(answer, "uses", 1) == 1 ? "" : "s", field_text(answer, "join", "mycel join TOKEN"));
+    // On a terminal the line to type, which holds the token; for a script the token alone.
+    const bool shown = isatty(STDOUT_FILENO) && !call->out.quiet;
+    const double uses = field_number(answer, "uses", 1);
+    const char *line = field_text(answer, "join", "");
+    if (!shown) printf("%s\n", field_text(answer, "token", ""));
+    output_note(&call->out, "On the other machine, until %s, for %.0f peer%s:\n%s%s",
+                field_text(answer, "expires", "?"), uses, uses == 1 ? "" : "s", shown ? "" : "  ", shown ? "" : line);
+    if (shown) printf("  %s\n", line);
+    output_note(&call->out, "\nWhoever has it can join: send it over a channel that you trust.");
     json_decref(answer);
     return status;
 }

@@ -110,3 +110,28 @@ def daemon_of_another_session(world):
     peer.run("down")
     told = peer.run("status", status=3).err
     expect(f"mycel --home {peer.home} up --detach" in told, told)
+
+
+@case
+def newcomers_way(world):
+    """From nothing to a mesh of two hosts and its map: three commands on one, two on the other, each telling the next."""
+    world.need_hosts()
+    lab = world.path("hosts")
+    world.labs_on_hosts.append(lab)
+    world.run("--home", lab, "lab", "hosts", "up", "2").good()
+
+    def type_in(host, *words):
+        os.makedirs(world.path(host, "run"), exist_ok=True)
+        env = [f"HOME={world.path(host)}", f"XDG_RUNTIME_DIR={world.path(host, 'run')}", "MYCEL_HOME="]
+        return world.run("--home", lab, "lab", "hosts", "exec", "1" if host == "anna" else "2", "--", "env", *env,
+                         world.binary, *words).good()
+
+    expect("mycel up --detach" in type_in("anna", "init", "garden", "--name", "anna").err, "init tells the next command")
+    expect("mycel invite" in type_in("anna", "up", "--detach").err, "up tells the next command")
+    line = type_in("anna", "invite").err.split("  mycel ")[1].split("\n")[0].split()
+    equal((line[0], line[2]), ("join", "--detach"), "the line that invite prints")
+    joined = type_in("ben", *line, "--name", "ben").err
+    expect("Admitted to the mesh garden" in joined and "mycel map" in joined, joined)
+    until(lambda: all(n in type_in("ben", "map").out for n in ("garden: 2 peers", "anna", "ben")), "the map shows both")
+    status = type_in("ben", "status", "--json").json
+    equal((status["healthy"], status["refused"]), (True, 0), "healthy, and what ben refused")
