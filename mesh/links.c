@@ -242,7 +242,12 @@ void links_message(struct links *l, struct link *link, uint32_t index, const str
     case MESSAGE_LANE_WANT:
     case MESSAGE_LANE_OPEN:
     case MESSAGE_LANE_READY: bulk_message(l, link, &m); return;
-    case MESSAGE_REFUSED: links_down(l, link, LINK_NOT_ALLOWED, ""); return;
+    case MESSAGE_REFUSED: {  // they dialled, and our HELLO did not suit them
+        char text[REFUSAL_TEXT];
+        reason = links_refusal_read(&m, text);
+        links_down(l, link, reason ? reason : LINK_NOT_ALLOWED, text);
+        return;
+    }
     case MESSAGE_BYE:
         deliver(l, link, &m, NULL);
         links_down(l, link, LINK_GOODBYE, "");

@@ -140,10 +140,8 @@ void conn_shun(struct links *l, struct conn *c, uint64_t delay_ms)
 
 static void say_refused(struct links *l, struct conn *c, enum link_reason reason)
 {
-    const char *why = link_reason_text(reason);
-    struct message m = {.type = MESSAGE_REFUSED};
-    m.refused.error = link_reason_error(reason);
-    m.refused.why = (struct slice){(const uint8_t *)why, strlen(why)};
+    struct message m;
+    links_refusal(reason, &m);
     conn_send(l, c, &m);
 }
 

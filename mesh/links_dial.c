@@ -130,14 +130,8 @@ static void receive_greeting(struct links *l, struct link *link, uint32_t index,
         err = wire_decode(&head, 1, &l->options.charter->id, &m);
     }
     if (!err && m.type == MESSAGE_REFUSED) {
-        char text[128] = "";
-        size_t size = m.refused.why.size < sizeof text ? m.refused.why.size : sizeof text - 1;
-        for (size_t i = 0; i < size; i++) {
-            uint8_t c = m.refused.why.data[i];
-            text[i] = c >= 0x20 && c < 0x7f ? (char)c : '?';  // it goes to people's terminals
-        }
-        enum core_err said = m.refused.error < CORE_ERR_COUNT ? (enum core_err)m.refused.error : CORE_ERR_REFUSED;
-        enum link_reason reason = links_reason_of(said);
+        char text[REFUSAL_TEXT];
+        enum link_reason reason = links_refusal_read(&m, text);
         lane_ended(l, link, reason, text);
         return;
     }
@@ -147,6 +141,9 @@ static void receive_greeting(struct links *l, struct link *link, uint32_t index,
     if (!reason) reason = hello_verify(&l->self, &m, link->curve, l->options.revoked, links_clock_s(), &certificate);
     if (!reason && (!id_equal(&certificate.key, &link->id) || m.hello.lane != index)) reason = LINK_WRONG_KEY;
     if (reason) {
+        struct message no;  // for them the link is up already, and then gone without a word
+        links_refusal(reason, &no);
+        (void)!lane_say(l, link, index, &no);
         links_refuse(l, reason, link->curve, link->address);
         lane_ended(l, link, reason, "");
         return;

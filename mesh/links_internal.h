@@ -183,6 +183,10 @@ struct link *links_take(struct links *l, const struct core_id *id);  // a free o
 // Counts somebody's refused bytes and tells the owner; penalises key and address where the reason is hostile.
 void links_refuse(struct links *l, enum link_reason reason, const uint8_t *curve, const char *address);
 enum link_reason links_reason_of(enum core_err err);
+enum { REFUSAL_TEXT = 128 };
+// REFUSED for that reason; and what a REFUSED said, its sentence made fit for a terminal.
+void links_refusal(enum link_reason reason, struct message *out);
+enum link_reason links_refusal_read(const struct message *m, char text[REFUSAL_TEXT]);
 // Ends a link: frees it, then tells the owner (DOWN or DIAL_FAILED). Do not touch `link` afterwards.
 void links_down(struct links *l, struct link *link, enum link_reason reason, const char *text);
 // Their HELLO verified on the control lane (and `conn` accepted, or our own dialled lane): the link is UP.
@@ -205,7 +209,8 @@ CORE_MUST_USE enum core_err frame_make(struct links *l, const struct message *m,
 void frame_close(struct frame *f);
 // Takes the frame.
 enum core_err lane_send(struct links *l, struct link *link, enum link_class class, struct frame *f);
-// Our HELLO on a lane that we dialled, past the queue and the credit.
+// A message, and our HELLO, on a lane that we dialled, past the queue and the credit.
+bool lane_say(struct links *l, struct link *link, uint32_t lane, const struct message *m);
 CORE_MUST_USE bool lane_greet(struct links *l, struct link *link, uint32_t lane);
 void lane_flush(struct links *l, struct link *link, enum link_class class);
 // When a queue of `link` from which nothing is taken makes it a slow reader; 0: none waits.

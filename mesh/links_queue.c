@@ -181,15 +181,20 @@ enum core_err lane_send(struct links *l, struct link *link, enum link_class clas
     return CORE_ERR_WOULD_BLOCK;
 }
 
-bool lane_greet(struct links *l, struct link *link, uint32_t lane)
+bool lane_say(struct links *l, struct link *link, uint32_t lane, const struct message *m)
 {
-    struct message hello;
     struct frame f;
-    hello_make(&l->self, &link->id, (enum message_lane)lane, link->nonce, &hello);
-    if (frame_make(l, &hello, NULL, &f)) return false;
+    if (frame_make(l, m, NULL, &f)) return false;
     enum core_err err = send_parts(link->lanes[lane].dealer, NULL, &f);
     if (err == CORE_ERR_WOULD_BLOCK) frame_close(&f);
     return err == CORE_ERR_OK;
+}
+
+bool lane_greet(struct links *l, struct link *link, uint32_t lane)
+{
+    struct message hello;
+    hello_make(&l->self, &link->id, (enum message_lane)lane, link->nonce, &hello);
+    return lane_say(l, link, lane, &hello);
 }
 
 void lane_flush(struct links *l, struct link *link, enum link_class class)

@@ -75,6 +75,25 @@ enum link_reason links_reason_of(enum core_err err)
     return err == CORE_ERR_REFUSED ? LINK_NOT_ALLOWED : LINK_MALFORMED;
 }
 
+void links_refusal(enum link_reason reason, struct message *out)
+{
+    const char *why = link_reason_text(reason);
+    *out = (struct message){.type = MESSAGE_REFUSED};
+    out->refused.error = link_reason_error(reason);
+    out->refused.why = (struct slice){(const uint8_t *)why, strlen(why)};
+}
+
+enum link_reason links_refusal_read(const struct message *m, char text[REFUSAL_TEXT])
+{
+    size_t size = m->refused.why.size < REFUSAL_TEXT ? m->refused.why.size : REFUSAL_TEXT - 1;
+    for (size_t i = 0; i < size; i++) {
+        uint8_t c = m->refused.why.data[i];
+        text[i] = c >= 0x20 && c < 0x7f ? (char)c : '?';
+    }
+    text[size] = '\0';
+    return links_reason_of(m->refused.error < CORE_ERR_COUNT ? (enum core_err)m->refused.error : CORE_ERR_REFUSED);
+}
+
 // ---- statistics ----
 
 bool links_is_up(const struct links *links, const struct core_id *id)

@@ -46,12 +46,23 @@ static void members(struct node *n, struct checks *c)
 
 // ---- dials ----
 
+// Whether one of `first` up to `note` says the same of the same peer, at another address.
+static bool about_same(const struct dial_note *note, const struct dial_note *first)
+{
+    for (; first < note; first++)
+        if (first->reason == note->reason && first->told == note->told && id_equal(&first->id, &note->id) &&
+            (note->reason == LINK_EXPIRED || note->reason == LINK_REVOKED))
+            return true;
+    return false;
+}
+
 static void dials(struct node *n, struct checks *c)
 {
     for (int i = 0; i < DIALS_MAX; i++) {
         const struct dial_note *note = &n->dials.notes[i];
         char name[64];
         if (!note->reason || n->now_ms > note->at_ms + DIAL_TOLD_MS || links_is_up(n->links, &note->id)) continue;
+        if (about_same(note, &n->dials.notes[0])) continue;
         checks_dial(c, &(struct checks_dial_facts){.name = member_name(n, &note->id, name),
                                                    .address = note->address,
                                                    .reason = note->reason,

@@ -112,7 +112,10 @@ void checks_dial(struct checks *c, const struct checks_dial_facts *f)
         if (f->told) checks_add(c, TROUBLE_CERTIFICATE_REVOKED, NULL, "who", f->name, NULL);
         break;
     case LINK_EXPIRED:
-        if (f->told) checks_add(c, TROUBLE_CERTIFICATE_DISPUTED, NULL, "who", f->name, NULL);
+        if (f->told)
+            checks_add(c, TROUBLE_CERTIFICATE_DISPUTED, NULL, "who", f->name, NULL);
+        else
+            checks_add(c, TROUBLE_MEMBER_EXPIRED, f->name, NULL);
         break;
     default: break;  // refused, silent: what becomes of the member tells it
     }

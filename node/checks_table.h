@@ -79,6 +79,9 @@
     X(MESH_SPLIT, "mesh-split", MESH, FAIL,                                                                            \
       "{count} of {known} peers were lost within {span} ({names}), {ago} ago{where}",                                  \
       "check the network between here and them: both sides go on trying, and the mesh heals by itself")                \
+    X(MEMBER_EXPIRED, "member-expired", MESH, WARN,                                                                    \
+      "its certificate has expired, by this machine's clock: it is shut out",                                          \
+      "compare the clocks (`date -u` on both); if that is right, it joins anew with a new token: `mycel invite`")      \
     X(MEMBER_DEAD, "member-dead", MESH, WARN, "dead for {time}: nobody reaches it",                                    \
       "start it again with `mycel up` there, or check its network")                                                    \
     X(MEMBER_SUSPECT, "member-suspect", MESH, WARN, "suspect for {time}: it has not answered lately",                  \

@@ -20,8 +20,9 @@ void dials_event(struct dials *d, const struct link_event *e, uint64_t now_ms)
     if (e->kind == LINK_EVENT_UP)
         for (int i = 0; i < DIALS_MAX; i++)
             if (id_equal(&d->notes[i].id, &e->id)) d->notes[i].reason = LINK_NONE;
-    if (e->kind != LINK_EVENT_ADDRESS_FAILED || e->reason == LINK_NONE) return;
+    const bool told = e->text && *e->text, refused = e->kind == LINK_EVENT_DOWN && told;
+    if ((e->kind != LINK_EVENT_ADDRESS_FAILED && !refused) || e->reason == LINK_NONE) return;
     struct dial_note *note = place(d, &e->id, e->address);
-    *note = (struct dial_note){.id = e->id, .reason = e->reason, .told = e->text && *e->text, .at_ms = now_ms};
+    *note = (struct dial_note){.id = e->id, .reason = e->reason, .told = told, .at_ms = now_ms};
     snprintf(note->address, sizeof note->address, "%s", e->address);
 }

@@ -1,5 +1,6 @@
-// What the last dials of peers came to, where they failed: kept until one succeeds, so that `doctor` and `status` can
-// say why a peer is not met. A small table; the oldest gives way. Loop's thread.
+// What the last dials of peers came to, where they failed, and what peers said that dialled us and then refused us:
+// kept until a link is up, so that `doctor` and `status` can say why a peer is not met. A small table; the oldest gives
+// way. Loop's thread.
 #ifndef NODE_DIALS_H
 #define NODE_DIALS_H
 
@@ -23,7 +24,7 @@ struct dials {
     struct dial_note notes[DIALS_MAX];
 };
 
-// LINK_EVENT_UP and LINK_EVENT_ADDRESS_FAILED, the others are ignored.
+// LINK_EVENT_UP, LINK_EVENT_ADDRESS_FAILED and LINK_EVENT_DOWN with a text, the others are ignored.
 void dials_event(struct dials *d, const struct link_event *e, uint64_t now_ms);
 
 #endif

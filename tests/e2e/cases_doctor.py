@@ -323,12 +323,23 @@ def doctor_of_a_certificate(world):
     first.up("--cpus", "1", env={"MYCEL_FAULT": "brief"})
     second = world.member("p2", first)
     named(second, "certificate-expired", "its certificate expired", "mycel invite", "date")
+    # Dialled by one whose new address it does not know: that one shuts it out, and says so.
+    first.run("down")
+    own = second.json("status", status=None)
+    with open(os.path.join(first.home, "sponsor"), "wb") as file:  # whom it is to look for: u8 count, u8 size, address
+        address = own["addresses"][0].encode()
+        file.write(bytes.fromhex(own["id"]) + bytes([1, len(address)]) + address)
+    first.up("--cpus", "1", "--listen", f"127.0.0.1:{free_port()}")
+    equal(named(first, "member-expired", "shut out", "mycel invite")["peer"], own["id"][:8], "who is shut out")
+    line = named(second, "certificate-disputed", "p1 says", "date -u")
+    expect(any(p["trouble"] == "certificate-disputed" and p["cause"] == line["cause"]
+               for p in second.json("status", status=1)["problems"]), "status does not say so")
     second.run("down")
     plain(second, named(second, "certificate-expired", "mycel invite"))
     behind = shifted(world, -3600)
     named(second, "certificate-expiring", "in 59 min", "in time", env=behind)
-    # Anew: whose certificate it saw expire in a dial of its own, it shuts out for a while without a word.
-    first.run("down")
+    first.run("down")  # it keeps a key out for a while, and its new address was not known
+    os.remove(os.path.join(first.home, "sponsor"))
     first.up("--cpus", "1")
     second.up("--cpus", "1", env=behind)
     named(second, "certificate-disputed", "expired", "date -u", env=behind)

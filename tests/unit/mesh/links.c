@@ -229,6 +229,55 @@ static void a_dial_says_why_it_failed(void **state)
     assert_int_equal(links_dial(peers[0].links, &peers[1].key.id, bytes_of("\7", 1)), CORE_ERR_MALFORMED);
 }
 
+// Whoever is dialled with a certificate that is no good hears why: its link was up already, by its own light.
+static void who_is_refused_by_a_dialler_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        enum link_reason reason;
+        const char *text;
+    } cases[] = {{LINK_EXPIRED, "its certificate expired"}, {LINK_REVOKED, "its certificate was revoked"}};
+    certify(&mesh, &founder, &peers[1].key.id, 10, peers[1].certificate, &peers[1].certificate_size);
+    assert_int_equal(revocations_add(&revoked, &peers[2].key.id), CORE_ERR_OK);
+    for (int i = 0; i < 3; i++) open_peer(i);
+    for (int i = 1; i <= 2; i++) {
+        // The list is the dialler's; that of the one who is dialled would keep it from dialling.
+        uint8_t raw[ADDRESS_LIST_BYTES];
+        revoked.count = 0;
+        assert_int_equal(links_dial(peers[0].links, &peers[i].key.id, address_bytes(links_port(peers[i].links), raw)),
+                         CORE_ERR_OK);
+        assert_int_equal(revocations_add(&revoked, &peers[2].key.id), CORE_ERR_OK);
+        until(peers[0].dial_failed == (uint32_t)i && peers[i].down == 1);
+        assert_int_equal(peers[0].last_failed, cases[i - 1].reason);
+        assert_string_equal(peers[0].text, "");  // nobody told it
+        assert_int_equal(peers[i].last_down, cases[i - 1].reason);
+        assert_string_equal(peers[i].text, cases[i - 1].text);
+        assert_int_equal(peers[0].up, 0);
+    }
+}
+
+// What a REFUSED may say: an error that there is not is a refusal, letters of no terminal's are '?', and it has an end.
+static void a_refusal_is_read_safely(void **state)
+{
+    (void)state;
+    char text[REFUSAL_TEXT], longer[2 * REFUSAL_TEXT];
+    struct message m;
+    for (int reason = 1; reason < LINK_REASON_COUNT; reason++) {
+        links_refusal((enum link_reason)reason, &m);
+        const enum link_reason back = links_refusal_read(&m, text);
+        assert_string_equal(text, link_reason_text((enum link_reason)reason));
+        assert_true(back != LINK_NONE && link_reason_error(back) == link_reason_error((enum link_reason)reason));
+    }
+    m.refused.error = UINT64_MAX;
+    m.refused.why = bytes_of("\x1b[2J\r\xff", 6);
+    assert_int_equal(links_refusal_read(&m, text), LINK_NOT_ALLOWED);
+    assert_string_equal(text, "?[2J??");
+    memset(longer, 'a', sizeof longer);
+    m.refused.why = bytes_of(longer, sizeof longer);
+    (void)links_refusal_read(&m, text);
+    assert_int_equal(strlen(text), REFUSAL_TEXT - 1);
+}
+
 // The second address answers where the first does not.
 static void a_dial_tries_every_address(void **state)
 {
@@ -402,6 +451,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(crossing_dials_leave_the_lower_ones, setup, teardown),
         cmocka_unit_test_setup_teardown(a_parked_hello_is_taken_when_our_dial_fails, setup, teardown),
         cmocka_unit_test_setup_teardown(a_dial_says_why_it_failed, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_is_refused_by_a_dialler_is_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_refusal_is_read_safely, setup, teardown),
         cmocka_unit_test_setup_teardown(a_dial_tries_every_address, setup, teardown),
         cmocka_unit_test_setup_teardown(a_port_in_use_is_said, setup, teardown),
         cmocka_unit_test_setup_teardown(bulk_waits_for_credit, setup, teardown),

@@ -100,6 +100,7 @@ static inline void note(void *context, const struct link_event *e)
     case LINK_EVENT_DOWN:
         p->down++;
         p->last_down = e->reason;
+        snprintf(p->text, sizeof p->text, "%s", e->text);
         break;
     case LINK_EVENT_DIAL_FAILED:
         p->dial_failed++;

@@ -302,6 +302,9 @@ static void dials(void **state)
     f.reason = LINK_REVOKED;
     checks_dial(start(state), &f);
     assert_int_equal(troubles(c), 0);
+    f.reason = LINK_EXPIRED;
+    checks_dial(start(state), &f);
+    assert_string_equal(has(c, TROUBLE_MEMBER_EXPIRED, "shut out")->peer, "p1");
 }
 
 static struct checks *judge_clocks(void **state, uint32_t count, const int *ahead_s)

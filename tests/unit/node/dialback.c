@@ -125,6 +125,15 @@ static void dials_are_kept(void **state)
     e.id.bytes[0] = 1;
     dials_event(&d, &e, 50);
     assert_int_equal(kept(&d), 1);
+    // Who dialled us and then refused us has said so; a link that ends without a word is no trouble.
+    e.kind = LINK_EVENT_DOWN;
+    e.reason = LINK_EXPIRED;
+    dials_event(&d, &e, 55);
+    assert_int_equal(kept(&d), 1);
+    e.text = "its certificate expired";
+    dials_event(&d, &e, 56);
+    assert_int_equal(kept(&d), 2);
+    assert_true(d.notes[0].reason == LINK_EXPIRED && d.notes[0].told && d.notes[0].at_ms == 56);
     // Full: the oldest gives way.
     for (int i = 0; i < DIALS_MAX; i++) {
         char address[16];
