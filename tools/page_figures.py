@@ -79,8 +79,11 @@ def wire(shown):
 
 def visit(shown, url, ready):
     """Opens it with nothing cached; the value of `ready` as soon as it is one, milliseconds since the visit began."""
+    shown.open("about:blank")  # the same address with a fragment would not be loaded again
+    shown.wait("location.href === 'about:blank'")
     shown.call("Network.clearBrowserCache")
     shown.open(url)
+    shown.wait("location.href !== 'about:blank'")
     end = time.monotonic() + 120
     while time.monotonic() < end:
         found = shown.value(ready)
