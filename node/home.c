@@ -96,7 +96,9 @@ enum core_err home_create(const char *path)
     if (!realpath(path, real)) return core_error_from_errno(errno);
     struct stat st;
     if (stat(real, &st)) return core_error_from_errno(errno);
-    return S_ISDIR(st.st_mode) ? CORE_ERR_OK : CORE_ERR_IO;
+    if (S_ISDIR(st.st_mode)) return CORE_ERR_OK;
+    errno = ENOTDIR;
+    return CORE_ERR_IO;
 }
 
 static enum core_err lock(struct home *h)
@@ -128,7 +130,7 @@ enum core_err home_open(struct home *h, const char *path)
 {
     *h = (struct home){.lock = -1};
     if (!join(h->path, sizeof h->path, path, "")) return CORE_ERR_TOO_LARGE;
-    if (!home_has(h, "key")) return CORE_ERR_NOT_FOUND;
+    if (!home_has(h, "key")) return errno == EACCES ? CORE_ERR_IO : CORE_ERR_NOT_FOUND;
     return lock(h);
 }
 

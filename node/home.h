@@ -35,11 +35,12 @@ struct home {
 };
 
 // The home that `given` (--home), else MYCEL_HOME, else $XDG_STATE_HOME/mycel, else ~/.local/state/mycel names, made
-// absolute; it need not exist. For root without a peer in the last one: the machine's (node/machine.h), if there is one.
-// CORE_ERR_TOO_LARGE when the path is too long, NOT_FOUND without any of these.
+// absolute; it need not exist. For root without a peer in the last one: the machine's (node/machine.h), if there is
+// one. CORE_ERR_TOO_LARGE when the path is too long, NOT_FOUND without any of these.
 CORE_MUST_USE enum core_err home_path(char out[HOME_PATH_SIZE], const char *given);
 
-// Makes the folder (mode 0700) with its parents. CORE_ERR_EXISTS when it already holds a peer's key.
+// Makes the folder (mode 0700) with its parents. CORE_ERR_EXISTS when it already holds a peer's key. With CORE_ERR_IO
+// of this and of those that open, errno tells more.
 CORE_MUST_USE enum core_err home_create(const char *path);
 // Opens a home and takes its lock. CORE_ERR_NOT_FOUND: no peer lives there; IN_USE: another process runs it.
 CORE_MUST_USE enum core_err home_open(struct home *h, const char *path);

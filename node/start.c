@@ -45,7 +45,11 @@ static enum core_err open_home(struct node *n, struct node_failure *why)
                          home_holder(n->options->home));
         return err;
     }
-    if (err) return fail(why, err, "cannot open the home", "check its owner and permissions");
+    if (err) {
+        node_failure_set(why, "check its owner and permissions", "cannot open the home %s: %s", n->options->home,
+                         err == CORE_ERR_IO ? strerror(errno) : core_error_text(err));
+        return err;
+    }
     char path[HOME_PATH_SIZE + 256];
     home_file(&n->home, "key", path);
     err = identity_load(path, &n->key);
@@ -170,7 +174,12 @@ static enum core_err open_links(struct node *n, struct node_failure *why)
                          "%s is no address of this machine", text);
         return err;
     }
-    if (err) return fail(why, err, "cannot listen", "give another --listen HOST:PORT");
+    if (err) {
+        node_failure_set(why, "give --listen with an address of this machine, or 0.0.0.0:PORT",
+                         "cannot listen on %s: %s", text,
+                         err == CORE_ERR_IO ? "it is no address, or no name that is known here" : core_error_text(err));
+        return err;
+    }
     n->port = links_port(n->links);
     discovery_open(n, &listen);
     err = discovery_addresses(n, why);

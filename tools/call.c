@@ -80,7 +80,7 @@ static int run(struct call *call)
     enum core_err err = home_path(call->home, args_text(args, "home", NULL));
     if (err) {
         output_error(&call->out, core_error_name(err), "cannot tell the home: %s; name one by --home DIR or MYCEL_HOME",
-                     core_error_text(err));
+                     err == CORE_ERR_NOT_FOUND ? "HOME is not set" : core_error_text(err));
         return core_error_exit(err);
     }
     err = sign_start();
@@ -109,7 +109,7 @@ int tools_main(int argc, char **argv, const struct tools_programs *programs)
     setvbuf(stdout, NULL, isatty(STDOUT_FILENO) ? _IOLBF : _IOFBF, 0);
     int status = run(&call);
     // A full disk or a closed pipe under stdout is a failure that a script must see.
-    if (fflush(stdout) != 0 && status == 0) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && status == 0) {
         fputs("mycel: cannot write to standard output\n", stderr);
         status = core_error_exit(CORE_ERR_IO);
     }

@@ -56,7 +56,7 @@ void client_describe_wait(char *out, size_t size, const json_t *wait)
              remedy[0] ? "; " : "", remedy);
 }
 
-static int no_daemon(struct call *call)
+int client_no_daemon(struct call *call)
 {
     char key[HOME_PATH_SIZE + 8], mycel[CALL_WORDS_SIZE];
     snprintf(key, sizeof key, "%s/key", call->home);
@@ -117,7 +117,7 @@ int client_open(struct client *c, struct call *call)
     signal(SIGPIPE, SIG_IGN);
     enum core_err err = control_connect(&c->control, call->home);
     if (!err) return 0;
-    if (err == CORE_ERR_NO_DAEMON) return no_daemon(call);
+    if (err == CORE_ERR_NO_DAEMON) return client_no_daemon(call);
     if (err == CORE_ERR_TIMED_OUT) return gone(c, err, 1000);
     output_error(&call->out, core_error_name(err), "cannot reach the daemon of %s: %s", call->home,
                  core_error_text(err));

@@ -18,6 +18,8 @@ struct client {
 
 // Every function that returns an exit status has printed the failure when it isn't 0.
 
+// Says that no daemon runs in the call's home, why and what to do: the exit status for it.
+int client_no_daemon(struct call *call);
 // Connects to the daemon of the call's home.
 int client_open(struct client *c, struct call *call);
 void client_close(struct client *c);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char system_file[] = "/etc/mycel/mycel.conf";
 
@@ -208,7 +209,10 @@ enum core_err conf_read(struct conf *conf, const char *home, char error[ARGS_ERR
     const char *named = getenv("MYCEL_CONF");
     enum core_err err = read_environment(conf, error);
     snprintf(path, sizeof path, "%s/mycel.conf", home);
-    if (!err) err = read_file(conf, CONF_HOME, path, false, error);
+    // A home that this user cannot enter, or that is no folder, is told by what the command does with it.
+    char inside[HOME_PATH_SIZE + 8];
+    snprintf(inside, sizeof inside, "%s/.", home);
+    if (!err && access(inside, X_OK) == 0) err = read_file(conf, CONF_HOME, path, false, error);
     if (!err && (!named || *named)) err = read_file(conf, CONF_SYSTEM, named ? named : system_file, named, error);
     return err;
 }

@@ -50,7 +50,7 @@ int command_generate(struct call *call)
         return status;
     }
     status = client_send(&c, "generate", fields);
-    if (status == 0 && !call->out.json) fputs(prompt, stdout);
+    bool begun = false;  // the prompt comes with the first of the text, so that a refusal stands alone
     for (bool last = false; status == 0 && !last;) {
         json_t *answer;
         status = client_next(&c, -1, &answer, &last, &final);
@@ -58,7 +58,8 @@ int command_generate(struct call *call)
         if (call->out.json)
             output_json(json_incref(answer));
         else
-            fputs(field_text(answer, "text", ""), stdout);
+            printf("%s%s", begun ? "" : prompt, field_text(answer, "text", ""));
+        begun = true;
         fflush(stdout);
         if (last && !call->out.json) {
             char rate[TEXT_SIZE];

@@ -311,10 +311,12 @@ int command_lab_down(struct call *call)
     for (unsigned i = 0; i < lab->count; i++) lab_look(&lab->peers[i], call->home, i + 1, LOOK_MS);
     if (call->out.json)
         lab_print(&call->out, &lab->place, lab->peers, lab->count);
+    else if (!status && lab->count == 0)
+        output_note(&call->out, "No lab in %s; 'mycel lab up 4' starts one.", call->home);
     else if (status)
         output_error(&call->out, "PARTLY", "some lab peers still run; 'mycel lab status' shows which");
     else
-        output_note(&call->out, "Stopped; 'mycel lab up %u' brings the lab back.", lab->count ? lab->count : 4);
+        output_note(&call->out, "Stopped; 'mycel lab up %u' brings the lab back.", lab->count);
     free(lab);
     return status;
 }

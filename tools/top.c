@@ -242,10 +242,7 @@ static int once(struct call *call, struct top *t)
         top_ask(t->home, &answers);
         top_data_take(&t->data, &answers, now());
     }
-    if (!t->data.last.status) {
-        output_error(&call->out, "UNREACHABLE", "no daemon answers at %s; `mycel up --detach` starts it", t->home);
-        return 3;
-    }
+    if (!t->data.last.status) return client_no_daemon(call);
     struct top_look look = {.width = OUTPUT_WIDTH, .height = 1000, .utf8 = output_utf8(), .now_ms = now()};
     struct top_lines header = {0};
     top_header(&t->data, &look, &header);

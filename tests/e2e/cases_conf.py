@@ -1,5 +1,7 @@
 """mycel.conf, the first page, and what a lab's peers keep over their restarts."""
 import os
+import shutil
+import subprocess
 
 from harness import case, equal, expect, free_port, until
 
@@ -135,3 +137,38 @@ def newcomers_way(world):
     until(lambda: all(n in type_in("ben", "map").out for n in ("garden: 2 peers", "anna", "ben")), "the map shows both")
     status = type_in("ben", "status", "--json").json
     equal((status["healthy"], status["refused"]), (True, 0), "healthy, and what ben refused")
+
+
+@case
+def homes_that_cannot_be(world):
+    """A home that is a file, another's, or on a disk that cannot be written: what is wrong with it, and nothing else."""
+    peer = world.peer("p1")
+    told = world.run("--home", world.file("a-file", "x"), "init", "m")
+    equal((told.status, "Not a directory" in told.err), (1, True), told.err)
+    peer.run("init", "m", "--listen", "no.such.host.invalid:6173")
+    told = peer.run("up", status=1).err
+    expect("no.such.host.invalid:6173" in told and "no name that is known" in told, told)
+    told = world.run("status", env={"HOME": ""})
+    expect(told.status == 1 and "HOME is not set" in told.err, told.err)
+    if os.geteuid() == 0:
+        os.makedirs(world.path("closed"), mode=0o700)
+        os.chmod(world.folder, 0o755)
+        program = shutil.copy(world.binary, world.path("mycel"))  # where anybody may run it
+        for verb, status in (("status", 3), ("up", 1), ("init m", 1)):
+            told = subprocess.run([program, "--home", world.path("closed", "h"), *verb.split()], user=65534, text=True,
+                                  env={**world.env, "XDG_RUNTIME_DIR": ""}, cwd="/", capture_output=True)
+            equal((told.returncode, "Permission denied" in told.stderr, "mycel.conf" in told.stderr), (status, True, False),
+                  told.stderr)
+
+
+@case
+def output_that_nobody_takes(world):
+    """A table, a page or a picture that cannot be written: exit 1, and said."""
+    peer = world.peer("p1")
+    peer.run("init", "m", "--listen", "127.0.0.1:0")
+    peer.up("--cpus", "1")
+    for words in (["peers"], ["hw"], ["conf"], ["status"], ["map"], ["help"], ["doctor"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([world.binary, "--home", peer.home, *words], stdout=full, stderr=subprocess.PIPE, text=True,
+                                  env=world.env)
+        equal((done.returncode, "cannot write" in done.stderr), (1, True), f"{words}: {done.stderr}")
