@@ -425,7 +425,8 @@ SUMS = """(() => {
   $('tree').selectedIndex = 1;
   $('tree').dispatchEvent(new Event('change'));
   for (const details of document.querySelectorAll('details')) details.open = true;
-  return document.querySelectorAll('#view line.flow').length;
+  const at = (id) => now.map.peers.findIndex((p) => p.id === id), lines = [...document.querySelectorAll('#view line.flow')];
+  return [lines.map((l) => [at(l.dataset.from), at(l.dataset.to)]), [...document.querySelectorAll('#sums li')].map((l) => l.textContent)];
 })()"""
 
 
@@ -441,7 +442,8 @@ def page_is_accessible(world):
             shown.look(width, 900, dark)
             shown.open(f"http://127.0.0.1:{port}/")
             shown.wait("document.querySelectorAll('#view [data-peer]').length === 3 && document.querySelectorAll('#rows tr').length === 3")
-            equal(shown.value(SUMS), 2, "sums that are drawn")
+            a, b, c = (p["name"] for p in get(port, "/api/v1/map").json["peers"])
+            equal(shown.value(SUMS), [[[0, 1], [2, 1]], [f"level 0: {b} sums for {a}", f"level 1: {b} sums for {c}"]], "sums that are drawn")
             with open(AXE) as file:
                 shown.call("Runtime.evaluate", expression=file.read())
             found = shown.value("axe.run().then((r) => r.violations.map((v) => v.id + ': ' + v.nodes.map((n) => n.html.slice(0, 90)).join(' | ')))")
