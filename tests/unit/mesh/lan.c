@@ -283,13 +283,13 @@ static void it_speaks_often_while_alone_then_seldom(void **state)
     assert_int_equal(l->next_ms, now_ms + 5 + 750);
 }
 
-// Who is alone dials at once; in a mesh of 64 all waits up to 64 * 50 ms are as likely; none is longer than 10 s however
-// many there are.
+// Who is alone dials at once; in a mesh of 64 all waits up to 64 * 50 ms are as likely; none is longer than 10 s,
+// however many there are.
 static void a_herd_spreads_its_dials(void **state)
 {
     (void)state;
     uint64_t first_ms = UINT64_MAX, sum_ms = 0, last_ms = 0;
-    for (uint64_t random = 0; random < 100000; random += 7) assert_int_equal(lan_dial_at(false, 64, 500, random), 500);
+    for (uint64_t random = 0; random < 30000; random++) assert_int_equal(lan_dial_at(false, 64, 500, random), 500);
     for (uint64_t i = 0; i < 3201; i++) {
         const uint64_t at_ms = lan_dial_at(true, 64, 500, i * 7919);
         if (at_ms < first_ms) first_ms = at_ms;
