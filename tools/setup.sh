@@ -9,6 +9,7 @@ RUN_PACKAGES="python3 python3-venv libzmq3-dev libsodium-dev libmsgpack-dev libh
 TEST_PACKAGES="libcmocka-dev clang-14 clang-format-14 libclang-rt-14-dev libopenblas0-pthread iproute2 nftables qemu-user"
 OPTIONAL_PACKAGES="libipsec-mb1"  # mesh/seal_wide.h; on amd64 alone
 AARCH64_PACKAGES="libc6 libgcc-s1 libsodium23 libsodium-dev libcmocka0 libcmocka-dev"
+TEST_BROWSER="chromium-headless-shell"  # the live page's tests; Ubuntu has none as a package
 work_started=$(date +%s)
 
 say() { printf '\n==> %s\n' "$*"; }
@@ -84,6 +85,15 @@ setup_aarch64() {
     local deb
     for deb in "$folder"/debs/*.deb; do dpkg-deb -x "$deb" "$folder/root" || return 1; done
     touch "$folder/ready"
+}
+
+# promtool out of Debian's package of Prometheus, which is not installed: it would run a service here.
+setup_promtool() {
+    local folder=$PWD/.cache/promtool
+    [ -x "$folder/root/usr/bin/promtool" ] && return 0
+    say "Fetching promtool (Debian's prometheus)"
+    mkdir -p "$folder"
+    (cd "$folder" && rm -f ./*.deb && apt-get download -qq -oAPT::Sandbox::User=root prometheus && dpkg-deb -x ./*.deb root && rm -f ./*.deb)
 }
 
 # axe-core, which looks for what keeps people from using the page; in tests only.

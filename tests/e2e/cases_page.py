@@ -13,7 +13,7 @@ import subprocess
 import time
 
 import browser
-from harness import Failed, Skipped, case, equal, expect, free_port, until
+from harness import ROOT, Failed, Skipped, case, equal, expect, free_port, until
 
 AXE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".cache", "axe", "axe_playwright_python", "axe.min.js")
 STREAMS = 64  # node/http.h: HTTP_STREAMS
@@ -299,13 +299,14 @@ def page_metrics(world):
 @case
 def page_metrics_by_promtool(world):
     """Prometheus' own check has no complaint, with a run that trains as without."""
-    if not shutil.which("promtool"):
-        raise Skipped("NO promtool HERE: apt-get install prometheus")
+    promtool = shutil.which("promtool", path=os.path.join(ROOT, ".cache/promtool/root/usr/bin") + ":" + os.environ["PATH"])
+    if not promtool:
+        raise Skipped("NO promtool HERE: ./run-tests --only e2e fetches it")
     mesh, port = with_page(world, 2)
     data = world.file("text", "the quick brown fox jumps over the lazy dog. " * 3000)
     run = mesh[0].json("train", "--data", data, "--model", "small", "--rounds", "2", "--inner-steps", "1", "--detach")["run"]
     until(lambda: mesh[0].show(run)["state"] == "done", "the run is done", guard=300)
-    said = subprocess.run(["promtool", "check", "metrics"], input=get(port, "/metrics").body, capture_output=True)
+    said = subprocess.run([promtool, "check", "metrics"], input=get(port, "/metrics").body, capture_output=True)
     equal((said.returncode, said.stdout + said.stderr), (0, b""), "promtool")
 
 
@@ -337,7 +338,7 @@ BIG = """(() => {
 def look(world):
     program = browser.find()
     if not program:
-        raise Skipped("NO CHROMIUM HERE: apt-get install chromium-headless-shell")
+        raise Skipped("NO CHROMIUM HERE: ./run-tests installs chromium-headless-shell where Debian has it")
     return browser.Browser(program, world.path("browser"))
 
 
