@@ -79,7 +79,7 @@ enum core_err round_open(struct round **out, const struct round_options *options
     struct round *r = calloc(1, sizeof *r);
     if (!r) return CORE_ERR_NO_MEMORY;
     r->options = *options;
-    r->now_ms = r->opened_ms = r->head_ms = now_ms;
+    r->now_ms = r->opened_ms = r->head_ms = r->stage_ms = now_ms;
     r->mute = true;
     enum core_err err = run_spec_decode(bytes, &r->spec, &r->run);
     check(!err);

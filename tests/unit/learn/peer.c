@@ -337,12 +337,15 @@ static void a_second_run_waits_for_the_first(void **state)
     make_spec(&rig, 1, 6, 1);
     start_run(&rig);
     const struct core_hash first = rig.run;
+    pass(&rig, 100);
     make_spec(&rig, 1, 3, 2);
+    const uint64_t queued_ms = rig.now_ms;
     start_run(&rig);
     struct wait_entry wait;
     assert_int_equal(status_of(&rig).stage, ROUND_QUEUED);
     assert_int_equal(peer_run_waiting(rig.peer, &rig.run, &wait, 1), 1);
     assert_int_equal(wait.cause, WAIT_QUEUE);
+    assert_int_equal(wait.since_ms, queued_ms);
     pass(&rig, 20000);
     struct run_status s;
     assert_true(peer_run_find(rig.peer, &first, &s));
