@@ -4,26 +4,25 @@
 
 #include "core/bytes.h"
 
-enum { THREAD = 1 };
-
-// Metadata events name what the numbers of processes and threads stand for.
+// Each peer is a process of one thread, which has its number, too: Perfetto takes a thread's number for one of all
+// processes. Metadata events name what the numbers stand for, before anything happens there.
 static json_t *name_json(const char *what, uint32_t pid, const char *name)
 {
-    return json_pack("{s:s,s:s,s:i,s:i,s:{s:s}}", "ph", "M", "name", what, "pid", (int)pid, "tid", THREAD, "args",
+    return json_pack("{s:s,s:s,s:i,s:i,s:{s:s}}", "ph", "M", "name", what, "pid", (int)pid, "tid", (int)pid, "args",
                      "name", name);
 }
 
 static json_t *order_json(uint32_t pid)
 {
     return json_pack("{s:s,s:s,s:i,s:i,s:{s:i}}", "ph", "M", "name", "process_sort_index", "pid", (int)pid, "tid",
-                     THREAD, "args", "sort_index", (int)pid);
+                     (int)pid, "args", "sort_index", (int)pid);
 }
 
 static json_t *span_json(const struct atlas_trace *t, uint32_t pid, const struct atlas_span *s)
 {
     json_t *o = json_pack("{s:s,s:s,s:s,s:I,s:I,s:i,s:i}", "ph", "X", "cat", "round", "name",
                           atlas_phase_name(s->phase), "ts", (json_int_t)s->begin_us, "dur",
-                          (json_int_t)(s->end_us - s->begin_us), "pid", (int)pid, "tid", THREAD);
+                          (json_int_t)(s->end_us - s->begin_us), "pid", (int)pid, "tid", (int)pid);
     char name[ATLAS_LABEL_MAX + 1] = "";
     for (uint32_t i = 0; i < t->peer_count && s->waited_us; i++)
         if (id_equal(&t->peers[i].id, &s->waited_for)) atlas_label(name, t->peers[i].name, ATLAS_LABEL_MAX);
@@ -53,6 +52,7 @@ json_t *atlas_trace_perfetto_make(const struct atlas_trace *t)
     char mesh[ATLAS_LABEL_MAX + 1];
     atlas_label(mesh, t->mesh, ATLAS_LABEL_MAX);
     for (uint32_t i = 0; i < t->peer_count; i++) add_peer(t, i, events);
-    return json_pack("{s:o,s:s,s:{s:s,s:s,s:I}}", "traceEvents", events, "displayTimeUnit", "ms", "otherData", "mesh",
+    // The unit stands first: Perfetto reads the file once, from its begin.
+    return json_pack("{s:s,s:o,s:{s:s,s:s,s:I}}", "displayTimeUnit", "ms", "traceEvents", events, "otherData", "mesh",
                      mesh, "run", t->run, "round", (json_int_t)t->round);
 }

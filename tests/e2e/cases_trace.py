@@ -1,4 +1,5 @@
 """One round on a time line: who slows it down is named, by peers that answer and about those that don't."""
+import glob
 import json
 import os
 import signal
@@ -7,7 +8,7 @@ import threading
 import time
 import xml.dom.minidom
 
-from harness import Skipped, case, equal, expect, tiny_run, until
+from harness import ROOT, Failed, Skipped, case, equal, expect, tiny_run, until
 
 STEPS = 300  # inner steps of a round: some tenths of a second
 
@@ -34,20 +35,100 @@ class Limp:
         self.thread.join()
 
 
-def check_perfetto(trace, shown):
-    """The trace has a named process a peer, and the very spans that `shown` has, apart from each other in each."""
-    events = trace["traceEvents"]
-    names = {e["pid"]: e["args"]["name"] for e in events if e["ph"] == "M" and e["name"] == "process_name"}
-    threads = {(e["pid"], e["tid"]) for e in events if e["ph"] == "M" and e["name"] == "thread_name"}
-    equal([names[pid].split()[0] for pid in sorted(names)], [p["name"] for p in shown["peers"]], "the processes")
-    equal({e["ph"] for e in events}, {"M", "X"}, "the kinds of events")
-    for pid, peer in zip(sorted(names), shown["peers"]):
-        spans = [e for e in events if e["ph"] == "X" and e["pid"] == pid]
-        expect(all((pid, e["tid"]) in threads for e in spans), "a span of a thread without a name")
-        equal([(e["name"], e["ts"], e["ts"] + e["dur"]) for e in spans],
+PERFETTO_EVENTS = {  # of the Trace Event Format: a complete event, and metadata by its name; field -> its type
+    "X": {"ph": str, "cat": str, "name": str, "ts": int, "dur": int, "pid": int, "tid": int},
+    "M": {"ph": str, "name": str, "pid": int, "tid": int, "args": dict},
+}
+PERFETTO_NAMES = {"process_name": ("name", str), "process_sort_index": ("sort_index", int), "thread_name": ("name", str)}
+
+
+def check_event(event):
+    """Its fields, and no others; times and numbers as JavaScript and Perfetto can hold them."""
+    fields = PERFETTO_EVENTS.get(event.get("ph"))
+    expect(fields, f"an unknown kind of event: {event}")
+    equal(set(event) - {"args"}, set(fields) - {"args"}, f"fields of {event}")
+    for key, kind in fields.items():
+        expect(type(event[key]) is kind, f"{key} is no {kind.__name__}: {event}")
+        expect(kind is not int or 0 <= event[key] < (1 << 53 if key in ("ts", "dur") else 1 << 31), f"{key} in {event}")
+    expect(event["ph"] == "M" or event["name"] and event["cat"], f"a span without a name: {event}")
+    if event["ph"] == "M":
+        expect(event["name"] in PERFETTO_NAMES, f"unknown metadata: {event}")
+        key, kind = PERFETTO_NAMES[event["name"]]
+        expect(set(event["args"]) == {key} and type(event["args"][key]) is kind, f"its args: {event}")
+    else:
+        expect(all(type(v) in (str, int) for v in event.get("args", {}).values()), f"its args: {event}")
+
+
+def check_perfetto(trace):
+    """By the rules of the Trace Event Format, as Perfetto's importer reads it: processes and threads named once and before
+    they do anything, threads' numbers of one process each, spans of a thread in order and apart. Pid -> name, spans."""
+    equal(list(trace)[:2], ["displayTimeUnit", "traceEvents"], "the first fields: the unit is read before the events")
+    expect(set(trace) <= {"displayTimeUnit", "traceEvents", "otherData"} and trace["displayTimeUnit"] in ("ms", "ns"), list(trace))
+    said, owner, end, processes = set(), {}, {}, {}
+    for event in trace["traceEvents"]:
+        check_event(event)
+        pid, tid = event["pid"], event["tid"]
+        expect(pid > 0 and tid > 0, f"number 0 is the system's own: {event}")
+        equal(owner.setdefault(tid, pid), pid, f"the process of thread {tid}")
+        if event["ph"] == "M":
+            expect((pid, event["name"]) not in said, f"said twice: {event}")
+            said.add((pid, event["name"]))
+            processes.setdefault(pid, ["", []])
+            if event["name"] == "process_name":
+                processes[pid][0] = event["args"]["name"]
+            continue
+        expect({(pid, "process_name"), (pid, "thread_name")} <= said, f"before its process and thread have names: {event}")
+        expect(event["ts"] >= end.get(tid, 0), f"out of order, or over the one before: {event}")
+        end[tid] = event["ts"] + event["dur"]
+        processes[pid][1].append(event)
+    expect(all((pid, "process_name") in said for pid in processes), f"processes without a name: {processes}")
+    return processes
+
+
+def check_against(trace, shown):
+    """The very spans that `shown` has, a process a peer."""
+    processes = check_perfetto(trace)
+    equal([processes[pid][0].split()[0] for pid in sorted(processes)], [p["name"] for p in shown["peers"]], "the processes")
+    for pid, peer in zip(sorted(processes), shown["peers"]):
+        equal([(e["name"], e["ts"], e["ts"] + e["dur"]) for e in processes[pid][1]],
               [(s["phase"], s["begin_us"], s["end_us"]) for s in peer["spans"]], f"the spans of {peer['name']}")
-        for before, after in zip(spans, spans[1:]):
-            expect(before["ts"] + before["dur"] <= after["ts"], f"spans overlap: {before}, {after}")
+
+
+def check_the_check(text):
+    """What breaks one rule is found, so that a file that passes says something."""
+    def first(trace, phase, **more):
+        return next(e for e in trace["traceEvents"] if e["ph"] == phase and all(e[k] == v for k, v in more.items()))
+
+    def later(trace):
+        one = first(trace, "X")
+        return next(e for e in trace["traceEvents"] if e["ph"] == "X" and e["tid"] == one["tid"] and e is not one)
+
+    def put(event, key, value):
+        event[key] = value
+
+    breaks = {
+        "a time with a fraction": lambda t: put(first(t, "X"), "ts", 0.5),
+        "no length": lambda t: first(t, "X").pop("dur"),
+        "a negative length": lambda t: put(first(t, "X"), "dur", -1),
+        "a text for a number": lambda t: put(first(t, "X"), "pid", "1"),
+        "a field of its own": lambda t: put(first(t, "X"), "color", "red"),
+        "no name": lambda t: put(first(t, "X"), "name", ""),
+        "an overlap": lambda t: put(first(t, "X"), "dur", later(t)["ts"] - first(t, "X")["ts"] + 1),
+        "a begin without an end": lambda t: put(first(t, "X"), "ph", "B"),
+        "one thread in two processes": lambda t: put(later(t), "tid", max(e["tid"] for e in t["traceEvents"])),
+        "unknown metadata": lambda t: put(first(t, "M"), "name", "label"),
+        "a process without a name": lambda t: t["traceEvents"].remove(first(t, "M", name="process_name")),
+        "named twice": lambda t: t["traceEvents"].append(first(t, "M", name="thread_name")),
+        "an unknown unit": lambda t: put(t, "displayTimeUnit", "us"),
+    }
+    for what, change in breaks.items():
+        trace = json.loads(text)
+        change(trace)
+        try:
+            check_perfetto(trace)
+        except Failed:
+            continue
+        raise Failed(f"{what} passes")
 
 
 @case
@@ -82,7 +163,12 @@ def trace_names_the_slow_peer(world):
     expect(lines[0].startswith("p3 slows round") and "training" in lines[0], lines[0])
     expect(all(len(line) <= 80 for line in lines), f"wider than 80 columns: {max(lines, key=len)}")
     xml.dom.minidom.parseString(first.run("trace", "--from", kept, "--as", "svg").out)
-    check_perfetto(json.loads(first.run("trace", "--from", kept, "--as", "perfetto").out), shown)
+    perfetto = first.run("trace", "--from", kept, "--as", "perfetto").out
+    check_against(json.loads(perfetto), shown)
+    check_the_check(perfetto)
+    for golden in sorted(glob.glob(os.path.join(ROOT, "tests", "golden", "atlas", "trace-*.perfetto.json"))):
+        with open(golden) as file:
+            check_perfetto(json.load(file))
     first.run("runs", "cancel", run)
 
 
