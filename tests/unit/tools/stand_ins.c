@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,10 +77,13 @@ static void hashes_tokens_and_paths(void **state)
     becomes(s, "12638255100 bytes, 20261123144625, 0.30000000000000004",
             "12638255100 bytes, 20261123144625, "
             "0.30000000000000004");
-    becomes(s, "mycel1abcdefghijklmnopqrstuvwxyz234567abcdefghij", "hash-2");
-    becomes(s, "cannot open /data/secret plan", "cannot open path-1 plan");
+    becomes(s, "/run/mycel-3f9a001122334455.sock 3f9a00112233445 2026112314462500",
+            "path-1 3f9a00112233445 2026112314462500");
+    becomes(s, "3f9a001122334455", "hash-2");
+    becomes(s, "mycel1abcdefghijklmnopqrstuvwxyz234567abcdefghij", "hash-3");
+    becomes(s, "cannot open /data/secret plan", "cannot open path-2 plan");
     becomes(s, "'/srv/x/y.txt': No such file; in /usr/lib/x.so, 3 tok/s, and/or",
-            "'path-2': No such file; in /usr/lib/x.so, 3 tok/s, and/or");
+            "'path-3': No such file; in /usr/lib/x.so, 3 tok/s, and/or");
     becomes(s, "", "");
     stand_ins_close(s);
 }
@@ -106,6 +110,37 @@ static void many(void **state)
     stand_ins_close(s);
 }
 
+// Whatever they are strung together with, nobody's name, id or address is left.
+static void nothing_slips_through(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"anna-laptop", "p2",        ID_A,   "66b8dc49",    "greenhouse", "203.0.113.7",
+                                        "2001:db8::5", "alice",     "7",    "/home/alice", "/srv/plan",  "peer",
+                                        "12:34:56",    "127.0.0.1", "1.25", "mycel.conf"};
+    static const char *const joints[] = {" ", ", ", "=",  ":", ";",  "(",  ") ", "\"",
+                                         "'", "[",  "]:", "/", ": ", "\n", "|"};
+    static const char *const gone[] = {"anna",       "laptop",    "p2",       "f985e0", "66b8dc",
+                                       "greenhouse", "203.0.113", "2001:db8", "alice",  "plan"};
+    uint32_t draw = 1;
+    for (int round = 0; round < 20000; round++) {
+        struct stand_ins *s = made();
+        char text[1024];
+        size_t used = 0;
+        for (int i = 0; i < 6; i++) {
+            draw = draw * 1664525 + 1013904223;  // Knuth's, with the high bits used
+            const char *word = words[(draw >> 16) % (sizeof words / sizeof *words)];
+            draw = draw * 1664525 + 1013904223;
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", word,
+                                     joints[(draw >> 16) % (sizeof joints / sizeof *joints)]);
+        }
+        char *out = stand_ins_text(s, text);
+        for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
+            if (strstr(out, gone[i])) fail_msg("'%s' of '%s' is in '%s'", gone[i], text, out);
+        free(out);
+        stand_ins_close(s);
+    }
+}
+
 static void json_keeps_its_keys_and_numbers(void **state)
 {
     (void)state;
@@ -123,9 +158,9 @@ static void json_keeps_its_keys_and_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_and_ids_are_one_peer),      cmocka_unit_test(addresses_go_but_this_machines),
-        cmocka_unit_test(hashes_tokens_and_paths),         cmocka_unit_test(many),
-        cmocka_unit_test(json_keeps_its_keys_and_numbers),
+        cmocka_unit_test(names_and_ids_are_one_peer), cmocka_unit_test(addresses_go_but_this_machines),
+        cmocka_unit_test(hashes_tokens_and_paths),    cmocka_unit_test(many),
+        cmocka_unit_test(nothing_slips_through),      cmocka_unit_test(json_keeps_its_keys_and_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
