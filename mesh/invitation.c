@@ -171,9 +171,11 @@ enum core_err invitation_check(const struct invitation *in, uint64_t now_s, cons
         hex_encode(theirs, in->mesh.bytes, CORE_HASH_SIZE);
         return BECAUSE(CORE_ERR_WRONG_MESH, "the token is for mesh %.8s; this home belongs to mesh %.8s", theirs, ours);
     }
-    if (now_s >= in->expires_s)
-        return BECAUSE(CORE_ERR_EXPIRED, "the token expired %llu minutes ago: ask the sponsor for a new one",
-                       (unsigned long long)(now_s - in->expires_s) / 60);
+    if (now_s >= in->expires_s) {
+        const unsigned long long minutes = (now_s - in->expires_s) / 60, days = minutes / 1440;
+        return BECAUSE(CORE_ERR_EXPIRED, "the token expired %llu %s ago", days ? days : minutes,
+                       days ? "days" : "minutes");
+    }
     return CORE_ERR_OK;
 }
 

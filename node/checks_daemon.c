@@ -56,13 +56,33 @@ static bool about_same(const struct dial_note *note, const struct dial_note *fir
     return false;
 }
 
+// Whether another member, or this peer, is known to live at the address: one that lost its home and joined anew, and
+// now answers where its old self is looked for.
+static bool another_lives_there(const struct node *n, const struct dial_note *note)
+{
+    const struct gossip *g = peer_gossip(n->peer);
+    struct address dialled;
+    if ((note->reason != LINK_HANDSHAKE && note->reason != LINK_WRONG_KEY) || address_parse(note->address, &dialled))
+        return false;
+    for (uint32_t i = 0; i < gossip_member_count(g); i++) {
+        struct gossip_member m;
+        struct address_list list;
+        gossip_member_at(g, i, &m);
+        if (m.state != GOSSIP_ALIVE || id_equal(&m.id, &note->id) || address_list_decode(m.addresses, &list)) continue;
+        if (address_is_loopback(&dialled) && !hash_equal(&m.host, &n->host)) continue;
+        for (uint32_t k = 0; k < list.count; k++)
+            if (address_equal(&list.items[k], &dialled)) return true;
+    }
+    return false;
+}
+
 static void dials(struct node *n, struct checks *c)
 {
     for (int i = 0; i < DIALS_MAX; i++) {
         const struct dial_note *note = &n->dials.notes[i];
         char name[64];
         if (!note->reason || n->now_ms > note->at_ms + DIAL_TOLD_MS || links_is_up(n->links, &note->id)) continue;
-        if (about_same(note, &n->dials.notes[0])) continue;
+        if (about_same(note, &n->dials.notes[0]) || another_lives_there(n, note)) continue;
         checks_dial(c, &(struct checks_dial_facts){.name = member_name(n, &note->id, name),
                                                    .address = note->address,
                                                    .reason = note->reason,

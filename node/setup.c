@@ -130,6 +130,7 @@ static const char *join_remedy(enum core_err err)
 {
     switch (err) {
     case CORE_ERR_EXPIRED:
+        return "ask a member for a new token (`mycel invite`); if this one is new, `date -u` is wrong here or there";
     case CORE_ERR_USED_UP:
     case CORE_ERR_REVOKED:
     case CORE_ERR_NOT_FOUND: return "ask a member for a new token (`mycel invite`)";

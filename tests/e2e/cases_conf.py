@@ -172,3 +172,27 @@ def output_that_nobody_takes(world):
             done = subprocess.run([world.binary, "--home", peer.home, *words], stdout=full, stderr=subprocess.PIPE, text=True,
                                   env=world.env)
         equal((done.returncode, "cannot write" in done.stderr), (1, True), f"{words}: {done.stderr}")
+
+
+@case
+def home_made_anew(world):
+    """A peer that lost its home joins again at its old address: the old one is dead, and nobody warns of a stranger there."""
+    founder, peer, port = world.founder(), world.peer("p2"), free_port()
+
+    def join():
+        token = founder.json("invite")["token"]
+        peer.run("join", "-", "--name", "p2", "--listen", f"127.0.0.1:{port}", "--detach", "--cpus", "1", stdin=token)
+
+    join()
+    until(lambda: founder.states().get("p2") == "alive", "the founder sees it")
+    peer.kill()
+    shutil.rmtree(peer.home)
+    join()
+
+    def told():
+        text = str(founder.json("status", status=None)["problems"])
+        expect("another key" not in text, text)
+        return "dead for" in text
+
+    until(told, "the founder finds the old peer dead")
+    expect("another key" not in str(peer.json("status", status=None)["problems"]), "what the new peer says")
