@@ -49,9 +49,15 @@ static void invite_create(struct node *n, struct session *s)
     invitation_encode(&token, text);
     snprintf(line, sizeof line, "mycel join %s --detach", text);
     struct core_hash id = invitation_id(token.secret);
+    json_t *addresses = json_array();
+    for (uint32_t i = 0; i < token.addresses.count; i++) {
+        char at[ADDRESS_TEXT_MAX];
+        address_format(&token.addresses.items[i], at);
+        json_array_append_new(addresses, json_string(at));
+    }
     session_end(s, 0,
-                json_pack("{s:s, s:o, s:o, s:i, s:s}", "token", text, "id", json_hash(&id), "expires",
-                          json_time(token.expires_s), "uses", (int)token.uses, "join", line));
+                json_pack("{s:s, s:o, s:o, s:i, s:o, s:s}", "token", text, "id", json_hash(&id), "expires",
+                          json_time(token.expires_s), "uses", (int)token.uses, "addresses", addresses, "join", line));
 }
 
 static void invite_list(struct node *n, struct session *s)

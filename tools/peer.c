@@ -226,6 +226,19 @@ int command_down(struct call *call)
     return stop(call, "down", CLIENT_PATIENCE_MS, said);
 }
 
+// Whether the token leads nowhere but to the machine that made it.
+static bool only_here(const json_t *answer)
+{
+    size_t i;
+    json_t *address;
+    json_array_foreach(json_object_get(answer, "addresses"), i, address)
+    {
+        const char *text = json_string_value(address);
+        if (!text || (strncmp(text, "127.", 4) != 0 && strncmp(text, "[::1]", 5) != 0)) return false;
+    }
+    return true;
+}
+
 int command_invite(struct call *call)
 {
     const struct args *args = &call->args;
@@ -248,6 +261,10 @@ int command_invite(struct call *call)
                 field_text(answer, "expires", "?"), uses, uses == 1 ? "" : "s", shown ? "" : "  ", shown ? "" : line);
     if (shown) printf("  %s\n", line);
     output_note(&call->out, "\nWhoever has it can join: send it over a channel that you trust.");
+    if (only_here(answer))
+        output_note(&call->out,
+                    "It leads to this machine's loopback alone, so only peers on this machine can join by it:\n"
+                    "'mycel conf' shows where the peer listens, 'up --advertise HOST:PORT' tells another address.");
     json_decref(answer);
     return status;
 }

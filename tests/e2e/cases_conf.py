@@ -109,6 +109,7 @@ def daemon_of_another_session(world):
     peer.run("init", "m", "--listen", "127.0.0.1:0")
     peer.up("--cpus", "1", env={"XDG_RUNTIME_DIR": ""})
     expect(peer.json("status")["healthy"], "the peer is not healthy")
+    expect("only peers on this machine" in peer.run("invite", env={"XDG_RUNTIME_DIR": ""}).err, "a token of a loopback")
     peer.run("down")
     told = peer.run("status", status=3).err
     expect(f"mycel --home {peer.home} up --detach" in told, told)
@@ -132,6 +133,7 @@ def newcomers_way(world):
     expect("mycel invite" in type_in("anna", "up", "--detach").err, "up tells the next command")
     line = type_in("anna", "invite").err.split("  mycel ")[1].split("\n")[0].split()
     equal((line[0], line[2]), ("join", "--detach"), "the line that invite prints")
+    expect("loopback" not in type_in("anna", "invite").err, "a token that leads elsewhere")
     joined = type_in("ben", *line, "--name", "ben").err
     expect("Admitted to the mesh garden" in joined and "mycel map" in joined, joined)
     until(lambda: all(n in type_in("ben", "map").out for n in ("garden: 2 peers", "anna", "ben")), "the map shows both")
