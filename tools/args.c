@@ -210,7 +210,9 @@ static enum core_err unknown_flag(struct args *args, const struct command_table 
     const char *near = strlen(bare) > 1 ? args_nearest(bare, names, count) : NULL;
     command_text(command, text, sizeof text);
     if (near) return args_refuse(args->error, "'%s' takes no flag %.60s; did you mean --%s?", text, given, near);
-    return args_refuse(args->error, "'%s' takes no flag %.60s; 'mycel help %s' lists its flags", text, given, text);
+    const bool none = strcmp(text, "mycel") == 0;  // no command stands before it
+    return args_refuse(args->error, "'%s' takes no flag %.60s; 'mycel help%s%s' lists its flags", text, given,
+                       none ? "" : " ", none ? "" : text);
 }
 
 static bool choice_allowed(const char *choices, const char *value)
