@@ -205,7 +205,7 @@ static const struct flag conf_flags[] = {
 };
 
 static const struct flag doctor_flags[] = {
-    {"bundle", 0, FLAG_SWITCH, NULL, "put it all into FILE, a tar, for a bug report", false},
+    {"bundle", 0, FLAG_SWITCH, NULL, "all of it into FILE (mycel-bundle-TIME.tar), to report", false},
     {"markdown", 0, FLAG_SWITCH, NULL, "every trouble it knows, as docs/troubles.md", false},
 };
 
