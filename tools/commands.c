@@ -205,7 +205,7 @@ static const struct flag conf_flags[] = {
 };
 
 static const struct flag doctor_flags[] = {
-    {"bundle", 0, FLAG_SWITCH, NULL, "all of it into FILE (mycel-bundle-TIME.tar), to report", false},
+    {"bundle", 0, FLAG_SWITCH, NULL, "all of it into FILE (mycel-bundle-TIME.tar)", false},
     {"markdown", 0, FLAG_SWITCH, NULL, "every trouble it knows, as docs/troubles.md", false},
 };
 
