@@ -37,7 +37,7 @@ enum core_err machine_as_owner(const char *home, bool for_good)
     if (geteuid() != 0 || !machine_is_home(home)) return CORE_ERR_OK;
     if (!folder(machine_folder, &st)) return CORE_ERR_REFUSED;
     // Without systemd nobody else makes it. Nobody but root makes names in /run.
-    if (mkdir(machine_run, 0755) == 0 && chown(machine_run, st.st_uid, st.st_gid)) return CORE_ERR_REFUSED;
+    if (mkdir(machine_run, 0700) == 0 && chown(machine_run, st.st_uid, st.st_gid)) return CORE_ERR_REFUSED;
     if (!for_good) return setegid(st.st_gid) || seteuid(st.st_uid) ? CORE_ERR_REFUSED : CORE_ERR_OK;
     if (setgroups(0, NULL) || setresgid(st.st_gid, st.st_gid, st.st_gid)) return CORE_ERR_REFUSED;
     return setresuid(st.st_uid, st.st_uid, st.st_uid) ? CORE_ERR_REFUSED : CORE_ERR_OK;

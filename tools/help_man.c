@@ -109,7 +109,8 @@ static void overview(FILE *file, const struct command_table *t)
     statuses(file);
     fputs(".SH FILES\n.TP\n.I /etc/mycel/mycel.conf\nwhat peers of this machine do: mycel.conf(5)\n"
           ".TP\n.I $XDG_STATE_HOME/mycel\nthe home of a user's peer: key, charter, certificate, record, runs\n"
-          ".TP\n.I /var/lib/mycel\nthe home of the machine's peer, where the package runs one\n",
+          ".TP\n.I /var/lib/mycel\nthe home of the machine's peer, where the package is installed: what root "
+          "speaks of, unless it has a home of its own\n",
           file);
 }
 

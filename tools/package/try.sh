@@ -159,7 +159,7 @@ expect "No peer lives here yet" anna "mycel || true"
 
 step "the machine's peer, in three commands"
 expect "sudo mycel up --detach" inside sudo mycel init garden --listen 127.0.0.1:6173
-expect "sudo mycel status" inside sudo mycel up --detach
+expect "sudo mycel map" inside sudo mycel up --detach
 expect "active" inside systemctl is-active mycel
 expect "healthy" inside sudo mycel status
 expect "healthy" inside sudo mycel doctor
@@ -170,7 +170,7 @@ expect "mycel" inside find /var/lib/mycel /run/mycel -user mycel
 expect "0 files" inside sh -c 'echo $(find /var/lib/mycel /run/mycel ! -user mycel | wc -l) files'
 
 step "a user's peer, in two; then as a service of hers"
-expect "mycel status" anna "mycel join $token --name anna --listen 127.0.0.1:6174 --detach"
+expect "mycel map" anna "mycel join $token --name anna --listen 127.0.0.1:6174 --detach"
 expect "garden" anna mycel map
 expect "anna" inside sudo mycel map
 anna mycel down -q
