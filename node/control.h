@@ -2,8 +2,8 @@
 //
 // Where: $XDG_RUNTIME_DIR/mycel-HASH.sock, or, where that is unset, /tmp/mycel-UID/HASH.sock (folder 0700, its owner
 // checked); /run/mycel has that of the machine's own peer (node/machine.h). A client that finds nobody there looks
-// where the daemon would have put it with XDG_RUNTIME_DIR unset, or set as sessions have it. HASH is 16 hex digits of
-// BLAKE2b over the home's absolute path, as socket paths end at 108 bytes.
+// where the daemon would have put it with XDG_RUNTIME_DIR unset, or set as sessions have it. HASH is 16 hex digits
+// of BLAKE2b over the home's absolute path, as socket paths end at 108 bytes.
 //
 // What is said: the client writes one line, a JSON object {"verb": "...", ...}. `train` with data goes on with a
 // binary stream: for each part, chunks of u32 little-endian length and bytes, ended by a chunk of length 0. The daemon

@@ -72,12 +72,25 @@ static int first_page(struct call *call)
     return core_error_exit(CORE_ERR_USAGE);
 }
 
+// A lab is the caller's own, also root's: the machine's home is for one peer.
+static enum core_err own_home(struct call *call)
+{
+    char path[HOME_PATH_SIZE];
+    const char *user = getenv("HOME");
+    const bool named = args_has(&call->args, "home") || getenv("MYCEL_HOME");
+    if (strcmp(call->args.command->verb, "lab") != 0 || named || !user || !machine_is_home(call->home))
+        return CORE_ERR_OK;
+    const int n = snprintf(path, sizeof path, "%s/.local/state/mycel", user);
+    return n < (int)sizeof path ? home_path(call->home, path) : CORE_ERR_TOO_LARGE;
+}
+
 static int run(struct call *call)
 {
     const struct args *args = &call->args;
     if (args->version) return command_version(call);
     if (args->help) return show_help(args);
     enum core_err err = home_path(call->home, args_text(args, "home", NULL));
+    if (!err) err = own_home(call);
     if (err) {
         output_error(&call->out, core_error_name(err), "cannot tell the home: %s; name one by --home DIR or MYCEL_HOME",
                      err == CORE_ERR_NOT_FOUND ? "HOME is not set" : core_error_text(err));

@@ -169,6 +169,8 @@ token=$(inside sudo mycel invite -q)
 expect "mycel" inside find /var/lib/mycel /run/mycel -user mycel
 expect "0 files" inside sh -c 'echo $(find /var/lib/mycel /run/mycel ! -user mycel | wc -l) files'
 
+expect "No lab in /root/" inside sudo mycel lab status
+
 step "a user's peer, in two; then as a service of hers"
 expect "mycel map" anna "mycel join $token --name anna --listen 127.0.0.1:6174 --detach"
 expect "garden" anna mycel map
