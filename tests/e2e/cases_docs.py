@@ -169,7 +169,7 @@ for place in documents():
 
 @case
 def docs_links(world):
-    """Every link between the documents leads to a file that is there."""
+    """Every link between the documents, and every file of this repository that they name, is there."""
     names = subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard", "*.md"], capture_output=True, text=True)
     for name in names.stdout.split():
         with open(os.path.join(ROOT, name)) as file:
@@ -178,3 +178,5 @@ def docs_links(world):
             if "://" in link:
                 continue
             expect(os.path.exists(os.path.join(ROOT, os.path.dirname(name), link)), f"{name}: {link} is not there")
+        for path in re.findall(r"`((?:docs|tools|tests|build)/[\w./-]+)`", text):
+            expect(os.path.exists(os.path.join(ROOT, path)), f"{name}: {path} is not there")
