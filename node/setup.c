@@ -43,7 +43,6 @@ static enum core_err open_new(struct home *home, struct settings *s, const char 
         return CORE_ERR_USAGE;
     }
     address_format(&address, s->listen);
-    errno = 0;
     enum core_err err = home_create(path);
     if (err == CORE_ERR_EXISTS) {
         node_failure_set(why, "run it with `mycel up`, or give another --home", "a peer lives in %s already", path);
@@ -52,7 +51,7 @@ static enum core_err open_new(struct home *home, struct settings *s, const char 
     if (!err) err = home_open_new(home, path);
     if (err)
         node_failure_set(why, "check the folder's owner, or give another --home", "cannot make the home %s: %s", path,
-                         errno ? strerror(errno) : core_error_text(err));
+                         err == CORE_ERR_IO ? strerror(errno) : core_error_text(err));
     return err;
 }
 
