@@ -74,12 +74,12 @@ void help_first_page(FILE *file, const char *mycel, const char *home, bool lives
         write_step(file, mycel, "up --detach", "run it");
         write_step(file, mycel, "conf", "what it will use of this machine");
     } else {
-        fputs(machine ? "You have no peer here; this machine has one, 'sudo mycel' speaks of it. One of your own:\n\n"
+        fputs(machine ? "This machine runs a peer: 'sudo mycel' speaks of it. For one of your own:\n\n"
                       : "No peer lives here yet. Begin with one of these:\n\n",
               file);
         write_step(file, mycel, "lab up 4", "try it: a mesh of four peers on this machine");
         write_step(file, mycel, "init NAME", "make a mesh of your own");
-        write_step(file, mycel, "join TOKEN --detach", "join a mesh; 'invite' on a member prints the token");
+        write_step(file, mycel, "join TOKEN --detach", "join one; a member's 'mycel invite' prints TOKEN");
     }
     fputs("\nAll commands: mycel help\n", file);
 }
