@@ -43,6 +43,7 @@ put 644 "$here/mycel.service" usr/lib/systemd/system/mycel.service
 put 644 "$here/mycel-user.service" usr/lib/systemd/user/mycel.service
 put 644 "$here/sysusers.conf" usr/lib/sysusers.d/mycel.conf
 put 644 "$here/copyright" usr/share/doc/mycel/copyright
+put 644 "$root/tools/grafana.json" usr/share/doc/mycel/grafana.json
 {
     echo "mycel ($version) stable; urgency=medium"
     printf '\n  * See /usr/share/doc/mycel/CHANGELOG.md.gz.\n\n'

@@ -54,6 +54,6 @@ for shell in bash zsh fish; do "$binary" completion $shell >"$tree/$name/complet
 for unit in mycel.service mycel-user.service; do put 644 "$here/$unit" "systemd/$unit"; done
 for file in README.md CHANGELOG.md SECURITY.md; do put 644 "$root/$file" "$file"; done
 put 644 "$here/copyright" COPYRIGHT
-(cd "$root" && find docs -type f -name '*.md') | while read -r file; do put 644 "$root/$file" "$file"; done
+(cd "$root" && git ls-files docs tools/grafana.json) | while read -r file; do put 644 "$root/$file" "$file"; done
 packed "$name"
 (cd "$out" && sha256sum "mycel-$version.tar.gz" "$name.tar.gz" | tee SHA256SUMS)
