@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,11 +23,14 @@ static bool join(char *out, size_t size, const char *a, const char *b)
     return n >= 0 && (size_t)n < size;
 }
 
-// Root's peer, where it has none in its own folder: the machine's. NULL for none.
-static const char *roots(const char *own)
+// Root's peer, where it has none in its own folder: the machine's. NULL for none. Whoever points HOME elsewhere,
+// without sudo, means what lies there.
+static const char *roots(const char *own, const char *user)
 {
     char key[FULL_PATH_SIZE];
-    if (geteuid() != 0 || !join(key, sizeof key, own, "/key") || access(key, F_OK) == 0) return NULL;
+    const struct passwd *root = geteuid() == 0 ? getpwuid(0) : NULL;
+    if (!root || (strcmp(user, root->pw_dir) != 0 && !getenv("SUDO_UID"))) return NULL;
+    if (!join(key, sizeof key, own, "/key") || access(key, F_OK) == 0) return NULL;
     return machine_home();
 }
 
@@ -47,7 +51,7 @@ enum core_err home_path(char out[HOME_PATH_SIZE], const char *given)
         return CORE_ERR_NOT_FOUND;
     if (!fits) return CORE_ERR_TOO_LARGE;
     bool named = (given && *given) || (variable && *variable) || (state && *state);
-    const char *machines = named ? NULL : roots(path);
+    const char *machines = named ? NULL : roots(path, user);
     if (machines) return join(out, HOME_PATH_SIZE, machines, "") ? CORE_ERR_OK : CORE_ERR_TOO_LARGE;
     char real[PATH_MAX];
     if (realpath(path, real)) return join(out, HOME_PATH_SIZE, real, "") ? CORE_ERR_OK : CORE_ERR_TOO_LARGE;

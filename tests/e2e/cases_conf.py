@@ -126,8 +126,8 @@ def newcomers_way(world):
     def type_in(host, *words):
         os.makedirs(world.path(host, "run"), exist_ok=True)
         env = [f"HOME={world.path(host)}", f"XDG_RUNTIME_DIR={world.path(host, 'run')}", "MYCEL_HOME="]
-        return world.run("--home", lab, "lab", "hosts", "exec", "1" if host == "anna" else "2", "--", "env", *env,
-                         world.binary, *words).good()
+        return world.run("--home", lab, "lab", "hosts", "exec", "1" if host == "anna" else "2", "--", "env", "-u",
+                         "SUDO_UID", *env, world.binary, *words).good()
 
     expect("mycel up --detach" in type_in("anna", "init", "garden", "--name", "anna").err, "init tells the next command")
     expect("mycel invite" in type_in("anna", "up", "--detach").err, "up tells the next command")
