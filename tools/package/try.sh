@@ -183,6 +183,16 @@ anna 'XDG_RUNTIME_DIR=/run/user/$(id -u) systemctl --user enable --now mycel' 2>
 expect "healthy" anna mycel status
 until_it "1 of 1 up" inside sudo mycel status
 
+step "a run of two, one of them in the service's sandbox"
+inside sh -c 'seq 1 40000 >/home/anna/text'
+printf '%s\n' 'layers = 2' 'width = 32' 'heads = 2' 'inner = 64' 'context = 32' 'batch = 4' 'tied = yes' \
+    >"$work/system/home/anna/tiny.model"
+inside sudo mycel train --data /home/anna/text --model /home/anna/tiny.model --rounds 3 --inner-steps 4 --detach -q >/dev/null
+until_it "done" anna mycel runs
+until_it "done" inside sudo mycel runs
+expect "healthy" inside sudo mycel status
+expect '"peers":2' anna mycel runs --json
+
 step "upgrade over itself"
 inside sh -c 'echo "site = attic" >>/etc/mycel/mycel.conf'
 before=$(inside systemctl show -p MainPID mycel)
