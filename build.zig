@@ -44,14 +44,14 @@ const Context = struct {
         sources.addModule(b, root, module, &layers.flags);
         if (module.images) root.addObjectFile(c.images);
         if (module.page) root.addObjectFile(c.page);
-        for (sources.cFiles(b, module.name)) |file| {
+        for (sources.filesOf(b, module)) |file| {
             const isa = sources.isaOf(file) orelse continue;
             if (isa.arch != c.target.result.cpu.arch) continue;
             var query = c.target.query;
             query.cpu_features_add = isa.features;
             const wide = b.resolveTargetQuery(query);
             const part = c.moduleFor(module, wide);
-            part.addCSourceFile(.{ .file = b.path(b.fmt("{s}/{s}", .{ module.name, file })), .flags = &layers.flags });
+            part.addCSourceFile(.{ .file = b.path(file), .flags = &layers.flags });
             root.addObject(b.addObject(.{ .name = std.fs.path.stem(file), .root_module = part }));
         }
         const flat = std.mem.replaceOwned(u8, b.allocator, module.name, "/", "-") catch @panic("OOM");

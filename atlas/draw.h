@@ -1,5 +1,5 @@
 // What a picture of a layout consists of, told to a pen: rectangles, discs, lines, texts, in the order they lie on each
-// other. SVG is one pen (atlas/svg.c), PNG another (tools/png.c); both show the same.
+// other. SVG is one pen (atlas/svg.c), PNG another (tools/look/png.c); both show the same.
 #ifndef ATLAS_DRAW_H
 #define ATLAS_DRAW_H
 

@@ -1,5 +1,5 @@
 // One round of a run over all its peers on one time line: who did what when, and who slows the others down. Plain
-// values, gathered by whoever asks the peers (node/trace.c) or read from a file; the same values give the same
+// values, gathered by whoever asks the peers (node/look/trace.c) or read from a file; the same values give the same
 // pictures, byte by byte. Texts may come from strangers: whoever draws passes them through atlas_label.
 //
 // Times are microseconds. What a peer said was moved to the asker's clock by the round trip of question and answer, and

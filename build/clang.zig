@@ -37,8 +37,8 @@ const Objects = struct {
         const b = o.b;
         var list = std.ArrayList(std.Build.LazyPath).empty;
         const headers = sources.headersOf(b, m);
-        for (sources.cFiles(b, m.name)) |file| {
-            const object = o.compile(b.fmt("{s}/{s}", .{ m.name, file }), file, headers) orelse continue;
+        for (sources.filesOf(b, m)) |file| {
+            const object = o.compile(file, std.fs.path.basename(file), headers) orelse continue;
             list.append(b.allocator, object) catch @panic("OOM");
         }
         if (m.images) list.append(b.allocator, o.held.images) catch @panic("OOM");

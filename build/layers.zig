@@ -1,12 +1,14 @@
 //! The layers, as a table. A module's sources see only the headers of itself and of the modules named in
 //! `sees`: each gets an include folder that holds nothing else, so a forbidden include does not compile.
-//! Sources are every `.c` file that lies directly in the folder.
+//! Sources are every `.c` file that lies directly in the folder, or in one of its parts.
 
 const std = @import("std");
 
 pub const Module = struct {
     /// Folder under the root, and the prefix of its includes ("core/error.h").
     name: []const u8,
+    /// Folders inside it, for a person to find their way: they see what the module sees, and each other.
+    parts: []const []const u8 = &.{},
     /// Modules whose headers it may include (closed: name every one that is used).
     sees: []const []const u8 = &.{},
     /// Debian's libraries that it links.
@@ -30,11 +32,17 @@ pub const modules = [_]Module{
     .{ .name = "learn", .sees = &.{ "core", "gossip", "ledger", "hip" }, .libs = &.{"m"} },
     .{
         .name = "node",
+        .parts = &.{ "compute", "control", "doctor", "look" },
         .sees = &.{ "core", "gossip", "mesh", "sched", "store", "ledger", "atlas", "hip", "learn" },
         .libs = &.{ "zmq", "sodium", "hwloc", "jansson", "pthread" },
         .page = true,
     },
-    .{ .name = "tools", .sees = &.{ "core", "atlas", "node" }, .libs = &.{ "jansson", "ncursesw", "tinfo", "pthread" } },
+    .{
+        .name = "tools",
+        .parts = &.{ "doctor", "lab", "look" },
+        .sees = &.{ "core", "atlas", "node" },
+        .libs = &.{ "jansson", "ncursesw", "tinfo", "pthread" },
+    },
 };
 
 /// Folders inside `tools/` and `bench/` that link modules directly and are called by the command line.

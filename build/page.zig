@@ -1,8 +1,8 @@
-//! The live page: node/page/'s style and script put into its HTML, compressed, and one object that holds both forms and
-//! the policy that allows just these two by their hashes (node/http_page.h). No tool but Zig takes part.
+//! The live page: node/look/page/'s style and script put into its HTML, compressed, and one object that holds both forms and
+//! the policy that allows just these two by their hashes (node/look/http_page.h). No tool but Zig takes part.
 const std = @import("std");
 
-const folder = "node/page";
+const folder = "node/look/page";
 
 fn read(b: *std.Build, name: []const u8) []const u8 {
     const path = b.pathJoin(&.{ folder, name });

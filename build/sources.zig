@@ -7,7 +7,23 @@ pub fn cFiles(b: *std.Build, folder: []const u8) []const []const u8 {
     return filesIn(b, folder, ".c");
 }
 
-/// The same for files that end in `suffix`.
+/// A module's sources under the root, those of its parts too.
+pub fn filesOf(b: *std.Build, module: layers.Module) []const []const u8 {
+    var list = std.ArrayList([]const u8).empty;
+    for (foldersOf(b, module)) |folder| {
+        for (cFiles(b, folder)) |file| list.append(b.allocator, b.fmt("{s}/{s}", .{ folder, file })) catch @panic("OOM");
+    }
+    return list.items;
+}
+
+fn foldersOf(b: *std.Build, module: layers.Module) []const []const u8 {
+    const list = b.allocator.alloc([]const u8, 1 + module.parts.len) catch @panic("OOM");
+    list[0] = module.name;
+    for (module.parts, list[1..]) |part, *folder| folder.* = b.fmt("{s}/{s}", .{ module.name, part });
+    return list;
+}
+
+/// Names of the files in `folder` that end in `suffix`, sorted.
 pub fn filesIn(b: *std.Build, folder: []const u8, suffix: []const u8) []const []const u8 {
     var list = std.ArrayList([]const u8).empty;
     const io = b.graph.io;
@@ -34,31 +50,36 @@ pub fn exists(b: *std.Build, file: []const u8) bool {
 /// A folder with `NAME/*.h` of the module and of those it sees, and nothing else. Message tables (`.def`) count as headers.
 pub fn headersOf(b: *std.Build, module: layers.Module) std.Build.LazyPath {
     const files = b.addWriteFiles();
-    addHeaders(b, files, module.name);
-    for (module.sees) |name| addHeaders(b, files, name);
+    for (foldersOf(b, module)) |folder| addHeaders(b, files, folder);
+    for (module.sees) |name| {
+        for (layers.modules ++ layers.programs) |seen| {
+            if (!std.mem.eql(u8, seen.name, name)) continue;
+            for (foldersOf(b, seen)) |folder| addHeaders(b, files, folder);
+        }
+    }
     _ = files.add(".keep", "");
     return files.getDirectory();
 }
 
-fn addHeaders(b: *std.Build, files: *std.Build.Step.WriteFile, name: []const u8) void {
+fn addHeaders(b: *std.Build, files: *std.Build.Step.WriteFile, folder: []const u8) void {
     const io = b.graph.io;
-    var dir = b.build_root.handle.openDir(io, name, .{ .iterate = true }) catch return;
+    var dir = b.build_root.handle.openDir(io, folder, .{ .iterate = true }) catch return;
     defer dir.close(io);
     var it = dir.iterate();
     while (it.next(io) catch @panic("cannot list a header folder")) |entry| {
         const header = std.mem.endsWith(u8, entry.name, ".h") or std.mem.endsWith(u8, entry.name, ".def") or
             std.mem.endsWith(u8, entry.name, ".inc");
         if (entry.kind != .file or !header) continue;
-        const path = b.fmt("{s}/{s}", .{ name, entry.name });
+        const path = b.fmt("{s}/{s}", .{ folder, entry.name });
         _ = files.addCopyFile(b.path(path), path);
     }
 }
 
 /// Adds the module's sources that are built for the baseline machine.
 pub fn addModule(b: *std.Build, root: *std.Build.Module, module: layers.Module, flags: []const []const u8) void {
-    for (cFiles(b, module.name)) |file| {
+    for (filesOf(b, module)) |file| {
         if (isaOf(file) != null) continue;
-        root.addCSourceFile(.{ .file = b.path(b.fmt("{s}/{s}", .{ module.name, file })), .flags = flags });
+        root.addCSourceFile(.{ .file = b.path(file), .flags = flags });
     }
 }
 

@@ -68,8 +68,8 @@ struct slice socket_part(struct socket_message *m, size_t index);
 bool socket_peer(int fd, char *host, size_t size, uint16_t *port);
 // Whether nothing that was sent arrives, nor is anything heard. TCP tries ever less often, so a connection stays mute
 // for as long again as the cut that has just healed, and one from an address that this machine has lost for a quarter
-// of an hour: better to dial anew. A slow reader answers TCP's probes and is for LINK_SLOW; TCP_USER_TIMEOUT (ZMQ_TCP_MAXRT)
-// would end that one too, for it counts the time that a window is closed.
+// of an hour: better to dial anew. A slow reader answers TCP's probes and is for LINK_SLOW; TCP_USER_TIMEOUT
+// (ZMQ_TCP_MAXRT) would end that one too, for it counts the time that a window is closed.
 bool socket_is_mute(int fd, const char *host, uint16_t port);
 // Bytes that an accepted connection has received since it began; 0 where it is gone.
 uint64_t socket_received(int fd, const char *host, uint16_t port);

@@ -11,7 +11,7 @@
 //   HOME/revocations      signed revocations
 //   HOME/settings         listen address, name, advertised addresses: text, key=value
 //   HOME/log              what a detached peer prints
-//   HOME/rates            what the devices reached when they were measured: JSON (node/measure.h)
+//   HOME/rates            what the devices reached when they were measured: JSON (node/compute/measure.h)
 //   HOME/record           the append-only signed log of decisions
 //   HOME/runs/RUN/        a run: node/run_disk.h
 //   HOME/store/           chunks and objects by hash

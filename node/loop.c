@@ -16,7 +16,7 @@
 #include <zmq.h>
 
 #include "node/members_file.h"
-#include "node/verbs.h"
+#include "node/control/verbs.h"
 
 enum {
     BUSY_MS = 100,

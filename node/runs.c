@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 
 #include "node/daemon.h"
-#include "node/trace.h"
+#include "node/look/trace.h"
 #include "store/object.h"
 
 struct run_data *runs_find(struct runs *runs, const struct core_hash *run)

@@ -70,7 +70,7 @@ struct run_data {
     bool has_baselines, baselines_asked;
     struct ngram_losses baselines;
     char data_name[RUN_DATA_NAME];
-    struct trace_kept *trace;       // what it did in the last rounds (node/trace.c)
+    struct trace_kept *trace;       // what it did in the last rounds (node/look/trace.c)
     char trouble[CONFIG_WHY_SIZE];  // why this peer cannot take part, "" for nothing
 };
 

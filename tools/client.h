@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "node/control.h"
+#include "node/control/control.h"
 #include "tools/call.h"
 
 enum { CLIENT_PATIENCE_MS = 10000 };  // a daemon that says nothing for so long is named as the problem

@@ -1,6 +1,6 @@
 // hw: what this machine is, which devices it has and what they reach, and who uses what. Asked of the daemon where one
 // runs, found out here where none does.
-#include "node/hw.h"
+#include "node/compute/hw.h"
 
 #include <string.h>
 

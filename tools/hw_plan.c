@@ -1,5 +1,5 @@
 // hw --topology: what a described machine is, and what each of so many peers on it would use.
-#include "node/hw.h"
+#include "node/compute/hw.h"
 
 #include "tools/client.h"
 #include "tools/hw.h"

@@ -1,7 +1,7 @@
 // runs: the list, one run, one round, its replay, and the commands to it.
 #include <string.h>
 
-#include "tools/follow.h"
+#include "tools/look/follow.h"
 #include "tools/verbs.h"
 
 static enum tint state_tint(const char *state)

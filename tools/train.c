@@ -9,7 +9,7 @@
 #include "core/bytes.h"
 #include "core/check.h"
 #include "core/hash.h"
-#include "tools/follow.h"
+#include "tools/look/follow.h"
 #include "tools/verbs.h"
 
 enum { CHUNK_SIZE = 1 << 20, MODEL_FILE_MAX = 16 << 10, PARTS_MAX = 2 };

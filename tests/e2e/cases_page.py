@@ -16,7 +16,7 @@ import browser
 from harness import ROOT, Failed, Skipped, case, equal, expect, free_port, until
 
 AXE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".cache", "axe", "axe_playwright_python", "axe.min.js")
-STREAMS = 64  # node/http.h: HTTP_STREAMS
+STREAMS = 64  # node/look/http.h: HTTP_STREAMS
 MOST_PACKED = 60000  # bytes of the page, compressed
 
 

@@ -1,5 +1,5 @@
 // Facts in, lines out: what doctor says of each trouble, where each begins, and that the page of troubles is the table.
-#include "node/checks.h"
+#include "node/doctor/checks.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +10,7 @@
 
 #include "tsan_start.h"
 
-#include "node/checks_text.h"
+#include "node/doctor/checks_text.h"
 
 static bool seen[TROUBLE_COUNT];  // by any test of this file
 

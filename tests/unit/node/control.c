@@ -1,5 +1,5 @@
 // The control socket's two halves against each other, and workers: requests, streams, answers, urgent work first.
-#include "node/control_server.h"
+#include "node/control/control_server.h"
 
 #include <pthread.h>
 #include <semaphore.h>
@@ -16,7 +16,7 @@
 
 #include "tsan_start.h"
 
-#include "node/worker.h"
+#include "node/compute/worker.h"
 
 static char folder[64];
 

@@ -1,5 +1,5 @@
 // What a dial finds at an address: a peer's greeting, something else, silence, nobody. And what is kept of dials.
-#include "node/dialback.h"
+#include "node/doctor/dialback.h"
 
 #include <pthread.h>
 #include <setjmp.h>

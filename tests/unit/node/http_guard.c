@@ -7,7 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "node/http_guard.h"
+#include "node/look/http_guard.h"
 
 static void hosts(void **state)
 {

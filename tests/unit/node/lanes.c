@@ -1,6 +1,6 @@
 // Lanes over emulated GPUs: work moves off a device that fails and leaves no trace there, lost devices are tried again
 // with growing waits, peers of one host divide the devices, and every job ends exactly once.
-#include "node/lanes.h"
+#include "node/compute/lanes.h"
 
 #include <poll.h>
 #include <semaphore.h>

@@ -12,8 +12,8 @@
 
 #include "atlas/json.h"
 #include "node/daemon.h"
-#include "node/map.h"
-#include "node/map_draw.h"
+#include "node/look/map.h"
+#include "node/look/map_draw.h"
 #include "tsan_start.h"
 
 enum { PEERS = 3000 };

@@ -1,5 +1,5 @@
 // What a device reaches: measured on the CPU, kept in the home, and recalled for that very device alone.
-#include "node/measure.h"
+#include "node/compute/measure.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

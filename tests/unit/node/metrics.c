@@ -7,7 +7,7 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include "node/metrics.h"
+#include "node/look/metrics.h"
 
 static void families_and_samples(void **state)
 {

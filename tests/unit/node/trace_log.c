@@ -1,6 +1,6 @@
 // The ring of rounds: it wraps, stays within its bounds, counts whom was waited for, and time that goes back does no
 // harm. Times are microseconds; phases alternate, so that each step is a span of its own.
-#include "node/trace_log.h"
+#include "node/look/trace_log.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -16,7 +16,7 @@
 
 #include "tsan_start.h"
 
-#include "tools/follow.h"
+#include "tools/look/follow.h"
 #include "tools/spawn.h"
 
 struct stage {

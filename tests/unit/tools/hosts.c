@@ -1,5 +1,5 @@
 // Hosts of the lab: which ways a text names, and packets in the order in which they are due.
-#include "tools/hosts.h"
+#include "tools/lab/hosts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 #include "tsan_start.h"
 
 #include "tools/args.h"
-#include "tools/relay_queue.h"
+#include "tools/lab/relay_queue.h"
 
 enum { COUNT = 8 };
 

@@ -1,5 +1,5 @@
 // Curves as Braille: each dot where it has to be, by Unicode's table of the cells' bits.
-#include "tools/plot.h"
+#include "tools/look/plot.h"
 
 #include <math.h>
 #include <setjmp.h>

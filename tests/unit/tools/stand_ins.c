@@ -1,5 +1,5 @@
 // Stand-ins: what must not leave the machine does not, what helps stays, and one thing has one stand-in everywhere.
-#include "tools/stand_ins.h"
+#include "tools/doctor/stand_ins.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
