@@ -129,6 +129,7 @@ struct checks_members_facts {
     const struct checks_member *members;  // the suspect and the dead
     uint32_t count;
     bool sponsor_unmet;  // this peer has joined, and has met nobody
+    uint64_t up_ms;      // since this peer runs
 };
 void checks_members(struct checks *c, const struct checks_members_facts *f);
 

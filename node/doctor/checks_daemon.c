@@ -27,7 +27,8 @@ static void members(struct node *n, struct checks *c)
     const struct gossip *g = peer_gossip(n->peer);
     uint32_t total = gossip_member_count(g);
     struct checks_member *list = calloc(total + 1, sizeof *list);
-    struct checks_members_facts facts = {.members = list, .sponsor_unmet = !id_is_zero(&n->sponsor)};
+    struct checks_members_facts facts = {
+        .members = list, .sponsor_unmet = !id_is_zero(&n->sponsor), .up_ms = n->now_ms - n->started_ms};
     if (!list) return;
     for (uint32_t i = 0; i < total; i++) {
         struct gossip_member m;

@@ -11,6 +11,7 @@
 
 enum {
     SPLIT_LEAST = 2,
+    MEET_MS = 5000,  // so long after its start a peer may have met nobody yet
     SPLIT_SPAN_MS = 30000,
     SPLIT_TOLD_MS = 3600000,
     DEAD_TOLD_MS = 300000,
@@ -92,9 +93,12 @@ void checks_members(struct checks *c, const struct checks_members_facts *f)
         if (m->state == MEMBER_IS_SUSPECT)
             checks_add(c, TROUBLE_MEMBER_SUSPECT, m->name, "time", checks_span(text, m->for_ms / 1000), NULL);
     }
-    if (f->known == 0 && f->sponsor_unmet) checks_add(c, TROUBLE_MESH_NOBODY, NULL, NULL);
+    const bool unmet = f->known == 0 && f->sponsor_unmet;
+    if (unmet && f->up_ms >= MEET_MS) checks_add(c, TROUBLE_MESH_NOBODY, NULL, NULL);
     if (checks_has(c, CHECK_MESH)) return;
-    if (f->known == 0)
+    if (unmet)
+        checks_pass(c, CHECK_MESH, "just started; no member has answered yet");
+    else if (f->known == 0)
         checks_pass(c, CHECK_MESH, "alone, as far as is known");
     else
         checks_pass(c, CHECK_MESH, "%u of %u other peers are up", f->up, f->known);

@@ -257,8 +257,12 @@ static struct checks *judge_members(void **state, uint32_t known, const struct c
 static void members(void **state)
 {
     assert_int_equal(troubles(judge_members(state, 0, NULL, 0)), 0);
-    checks_members(start(state), &(struct checks_members_facts){.sponsor_unmet = true});
+    checks_members(start(state), &(struct checks_members_facts){.sponsor_unmet = true, .up_ms = 5000});
     has(*state, TROUBLE_MESH_NOBODY, "sponsor");
+    // Who has just joined is well: `join --detach` comes back before the first link is up.
+    struct checks *c = start(state);
+    checks_members(c, &(struct checks_members_facts){.sponsor_unmet = true, .up_ms = 4999});
+    assert_int_equal(troubles(c), 0);
     struct checks_member list[] = {member("a", 1, 20000), member("b", 0, 1500), member("c", 1, 21000),
                                    member("d", 1, 400000)};
     assert_string_equal(has(judge_members(state, 9, list, 2), TROUBLE_MEMBER_DEAD, "dead for 20 s")->peer, "a");
