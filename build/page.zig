@@ -1,5 +1,5 @@
-//! The live page: node/look/page/'s style and script put into its HTML, compressed, and one object that holds both forms and
-//! the policy that allows just these two by their hashes (node/look/http_page.h). No tool but Zig takes part.
+//! The live page: node/look/page/'s style and script put into its HTML, compressed, and one object that holds both forms
+//! and the policy that allows just these two by their hashes (node/look/http_page.h). No tool but Zig takes part.
 const std = @import("std");
 
 const folder = "node/look/page";

@@ -14,22 +14,22 @@
 #include "mesh/links.h"
 #include "node/blobs.h"
 #include "node/catalog.h"
+#include "node/compute/lanes.h"
+#include "node/compute/worker.h"
 #include "node/control/control_server.h"
-#include "node/doctor/dialback.h"
 #include "node/dials.h"
 #include "node/discovery.h"
+#include "node/doctor/dialback.h"
 #include "node/events_log.h"
 #include "node/home.h"
-#include "node/look/http.h"
 #include "node/incoming.h"
-#include "node/compute/lanes.h"
+#include "node/look/http.h"
 #include "node/node.h"
 #include "node/outbound.h"
 #include "node/record.h"
 #include "node/runs.h"
 #include "node/settings.h"
 #include "node/transfers.h"
-#include "node/compute/worker.h"
 #include "sched/topology.h"
 #include "store/chunks.h"
 
@@ -55,10 +55,10 @@ struct node_link {
     uint64_t used_ms;  // last message of ours but gossip's
     uint32_t strikes;
     uint64_t ping_nonce, ping_us;  // gossip's last ping over it
-    uint64_t rate, rate_bytes,
-        rate_ms;  // bytes a second when it was last wanted for a map, and of when (node/look/map.c)
-    struct node_answers map, check,
-        trace;  // to its questions (node/look/map.c, node/doctor/dialback.c, node/look/trace.c)
+    // Bytes a second when a map last wanted to know, and of when (node/look/map.c).
+    uint64_t rate, rate_bytes, rate_ms;
+    // To its questions (node/look/map.c, node/doctor/dialback.c, node/look/trace.c).
+    struct node_answers map, check, trace;
     struct core_hash host;
 };
 

@@ -15,8 +15,8 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#include "node/members_file.h"
 #include "node/control/verbs.h"
+#include "node/members_file.h"
 
 enum {
     BUSY_MS = 100,

@@ -2,10 +2,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node/control/verbs.h"
 #include "node/daemon.h"
 #include "node/look/map.h"
 #include "node/look/trace.h"
-#include "node/control/verbs.h"
 
 enum { LINK_IDLE_MS = 10000, LINK_WORK_IDLE_MS = 60000, STRIKE_BAN_MS = 10000 };
 

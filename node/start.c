@@ -16,9 +16,9 @@
 
 #include "core/check.h"
 #include "mesh/identity.h"
+#include "node/control/verbs.h"
 #include "node/loop.h"
 #include "node/members_file.h"
-#include "node/control/verbs.h"
 
 enum { OUTBOX_EFFECTS = 8192, OUTBOX_BYTES = 32 << 20, BLOBS_MAX = 8192, DESCRIPTORS = 4096, JOIN_MS = 10000 };
 enum { BRIEF_S = 5 };  // a certificate's life under MYCEL_FAULT=brief

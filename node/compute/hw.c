@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/daemon.h"
 #include "node/control/verbs.h"
+#include "node/daemon.h"
 
 static void put(json_t *o, const char *key, uint64_t value)
 {

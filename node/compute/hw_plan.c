@@ -1,8 +1,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "node/daemon.h"
 #include "node/compute/hw.h"
+#include "node/daemon.h"
 
 enum { NO_MACHINE_HAS_MORE = 1024 };
 

@@ -6,10 +6,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "node/control/verbs.h"
+#include "node/discovery.h"
 #include "node/doctor/checks_daemon.h"
 #include "node/doctor/checks_text.h"
-#include "node/discovery.h"
-#include "node/control/verbs.h"
 
 enum { ASKED_MAX = 8, ANSWER_MS = 1000 };
 

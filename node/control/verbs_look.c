@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include "node/about.h"
-#include "node/doctor/checks_daemon.h"
 #include "node/compute/hw.h"
 #include "node/control/verbs.h"
+#include "node/doctor/checks_daemon.h"
 
 enum { PING_TIMEOUT_US = 1000000, PING_EVERY_MS = 200, PINGS_LIMIT = 1000 };
 

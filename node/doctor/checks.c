@@ -192,10 +192,12 @@ void checks_markdown(FILE *file)
     }
     fputs("\n## To report a trouble\n\n"
           "`mycel doctor --bundle` writes `mycel-bundle-TIME.tar` (or the file that is named) with what doctor finds, "
-          "status,\npeers, runs, hw, the settings, versions and the end of the log. It asks the daemon for a second a "
-          "part "
-          "and makes do\nwithout it. No key, token or certificate is in it; names, ids, addresses, hashes and paths "
-          "became stand-ins such as\n`peer-1`, the same one for the same thing throughout. `tar xOf FILE` shows all of "
-          "it: read it, then attach it.\n",
+          "status,\n"
+          "peers, runs, hw, the settings, versions and the end of the log. It asks the daemon for a second a part and "
+          "makes do\n"
+          "without it. No key, token or certificate is in it; names, ids, addresses, hashes and paths became stand-ins "
+          "such as\n"
+          "`peer-1`, the same one for the same thing throughout. `tar xOf FILE` shows all of it: read it, then attach "
+          "it.\n",
           file);
 }

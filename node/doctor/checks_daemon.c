@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "node/doctor/checks_text.h"
-#include "node/daemon.h"
 #include "node/control/verbs.h"
+#include "node/daemon.h"
+#include "node/doctor/checks_text.h"
 
 enum { DIAL_TOLD_MS = 120000, WAIT_TOLD_MS = 5000 };
 

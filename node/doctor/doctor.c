@@ -8,9 +8,9 @@
 #include <unistd.h>
 
 #include "core/sign.h"
+#include "node/compute/hw.h"
 #include "node/control/control.h"
 #include "node/doctor/doctor_home.h"
-#include "node/compute/hw.h"
 #include "node/loop.h"
 #include "node/settings.h"
 

@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "core/bytes.h"
+#include "node/control/verbs.h"
 #include "node/daemon.h"
 #include "node/look/map_draw.h"
-#include "node/control/verbs.h"
 
 enum { MAP_ASKS_MAX = 32, MAP_ANSWER_MS = 1000, MAP_MS = 6000, RATE_LEAST_MS = 1000, DEVICES_SIZE = 1024 };
 

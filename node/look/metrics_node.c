@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include "node/about.h"
+#include "node/control/verbs.h"
 #include "node/look/http.h"
 #include "node/look/metrics.h"
-#include "node/control/verbs.h"
 
 enum { RUN_LABEL_SIZE = 13 };
 

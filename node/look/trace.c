@@ -5,9 +5,9 @@
 #include <string.h>
 
 #include "atlas/trace_json.h"
+#include "node/control/verbs.h"
 #include "node/daemon.h"
 #include "node/look/trace_log.h"
-#include "node/control/verbs.h"
 
 enum { ROUND_ASKED_MAX = 1 << 30 };
 

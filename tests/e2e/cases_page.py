@@ -100,6 +100,13 @@ def with_page(world, count=1):
     return mesh, port
 
 
+def small_run(world, peer, rounds):
+    """A run of the preset `small`, a step a round; its id."""
+    data = world.file("text", "the quick brown fox jumps over the lazy dog. " * 3000)
+    return peer.json("train", "--data", data, "--model", "small", "--rounds", str(rounds), "--inner-steps", "1",
+                     "--detach")["run"]
+
+
 def steady(peer):
     return {k: peer[k] for k in ("name", "id", "role", "state", "self", "path", "site", "addresses")}
 
@@ -113,8 +120,7 @@ def page_says_what_commands_say(world):
     """status, peers, map and runs by HTTP are what the command line prints; the map's places are its picture's."""
     mesh, port = with_page(world, 4)
     first = mesh[0]
-    data = world.file("text", "the quick brown fox jumps over the lazy dog. " * 3000)
-    run = first.json("train", "--data", data, "--model", "small", "--rounds", "2", "--inner-steps", "1", "--detach")["run"]
+    run = small_run(world, first, 2)
     until(lambda: first.show(run)["state"] == "done", "the run is done", guard=300)
     status, said = get(port, "/api/v1/status").json, first.json("status")
     for key in ("schema", "healthy", "id", "name", "mesh", "mesh_name", "role", "version", "port", "peers_up", "http"):
@@ -303,8 +309,7 @@ def page_metrics_by_promtool(world):
     if not promtool:
         raise Skipped("NO promtool HERE: ./run-tests --only e2e fetches it")
     mesh, port = with_page(world, 2)
-    data = world.file("text", "the quick brown fox jumps over the lazy dog. " * 3000)
-    run = mesh[0].json("train", "--data", data, "--model", "small", "--rounds", "2", "--inner-steps", "1", "--detach")["run"]
+    run = small_run(world, mesh[0], 2)
     until(lambda: mesh[0].show(run)["state"] == "done", "the run is done", guard=300)
     said = subprocess.run([promtool, "check", "metrics"], input=get(port, "/metrics").body, capture_output=True)
     equal((said.returncode, said.stdout + said.stderr), (0, b""), "promtool")
@@ -389,8 +394,7 @@ def page_draws_a_runs_sums(world):
     """The tree of the run that is chosen, by keyboard, is the one of `map --run`, drawn and in words; gone with the run."""
     mesh, port = with_page(world, 4)
     first = mesh[0]
-    data = world.file("text", "the quick brown fox jumps over the lazy dog. " * 3000)
-    run = first.json("train", "--data", data, "--model", "small", "--rounds", "1000", "--inner-steps", "1", "--detach")["run"]
+    run = small_run(world, first, 1000)
     shown = look(world)
     try:
         shown.look(1280, 900)

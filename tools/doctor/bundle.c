@@ -12,10 +12,10 @@
 #include "core/check.h"
 #include "core/error.h"
 #include "node/doctor/doctor_known.h"
-#include "tools/doctor/bundle_names.h"
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/conf.h"
+#include "tools/doctor/bundle_names.h"
 #include "tools/doctor/stand_ins.h"
 #include "tools/doctor/tar.h"
 #include "tools/version.h"
@@ -85,11 +85,11 @@ static void add_conf(struct bundle *b)
 // What /etc/os-release calls this system.
 static void system_name(char *out, size_t size)
 {
-    char line[256];
+    char line[256], name[128];
     FILE *file = fopen("/etc/os-release", "re");
     snprintf(out, size, "unknown");
     while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "PRETTY_NAME=\"%127[^\"\n]", line) == 1) snprintf(out, size, "%.120s", line);
+        if (sscanf(line, "PRETTY_NAME=\"%127[^\"\n]", name) == 1) snprintf(out, size, "%s", name);
     if (file) fclose(file);
 }
 

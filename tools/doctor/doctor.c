@@ -4,10 +4,10 @@
 
 #include "core/error.h"
 #include "node/doctor/doctor.h"
-#include "tools/doctor/bundle.h"
 #include "tools/client.h"
 #include "tools/commands.h"
 #include "tools/conf.h"
+#include "tools/doctor/bundle.h"
 #include "tools/verbs.h"
 
 enum { CAUSE_INDENT = 20, LINE_SIZE = 2200 };
